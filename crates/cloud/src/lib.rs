@@ -1,0 +1,1 @@
+//! Deploys a blueprint and keeps reality equal to it.

@@ -1,0 +1,1 @@
+//! Consensus protocols as pure values: input in, effects out.

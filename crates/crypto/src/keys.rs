@@ -1,0 +1,163 @@
+//! Ed25519 identity keys: who a replica, a client or an administrator is.
+//! Source: RFC 8032; verification is `verify_strict` of ed25519-dalek, one signature at a time, because batch
+//! verification may accept what single verification refuses and replicas must agree on what is valid.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Mutex;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use ed25519_dalek::Signer;
+
+use crate::Digest;
+
+/// A secret signing key. Wiped when dropped; never printed, never encoded.
+pub struct IdentityKey(ed25519_dalek::SigningKey);
+
+impl IdentityKey {
+    /// The key that `seed` stands for; the seed must come from a good source of chance and be kept secret.
+    #[must_use]
+    pub fn from_seed(seed: &[u8; 32]) -> IdentityKey {
+        IdentityKey(ed25519_dalek::SigningKey::from_bytes(seed))
+    }
+
+    /// What others know this key by.
+    #[must_use]
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs a statement by its digest, whose tag says what kind of statement it is. About 14 us.
+    #[must_use]
+    pub fn sign(&self, statement: &Digest) -> Signature {
+        Signature(self.0.sign(&statement.0).to_bytes())
+    }
+}
+
+impl std::fmt::Debug for IdentityKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IdentityKey(of {:?})", self.public())
+    }
+}
+
+/// An Ed25519 public key, as 32 bytes that may or may not be a point of the curve.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct PublicKey(pub [u8; 32]);
+
+impl PublicKey {
+    /// Whether `signature` is this key's over `statement`; false for keys that are no point. About 34 us.
+    #[must_use]
+    pub fn verify(&self, statement: &Digest, signature: &Signature) -> bool {
+        let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(&self.0) else { return false };
+        key.verify_strict(&statement.0, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok()
+    }
+}
+
+crate::hex::hex_bytes!(PublicKey, 32);
+
+/// An Ed25519 signature.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct Signature(pub [u8; 64]);
+
+crate::hex::hex_bytes!(Signature, 64);
+
+/// Verifies identity signatures and remembers the last ones that were good, so that a request which arrives by
+/// itself and again inside a proposal costs one verification. Shared by the threads of one machine.
+#[derive(Debug)]
+pub struct Verifier {
+    known: Mutex<Known>,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    good: BTreeSet<Digest>,
+    order: VecDeque<Digest>,
+}
+
+impl Verifier {
+    /// Remembers up to `capacity` good signatures, about 120 bytes each.
+    #[must_use]
+    pub fn new(capacity: usize) -> Verifier {
+        Verifier { known: Mutex::default(), capacity }
+    }
+
+    /// Whether `signature` is `key`'s over `statement`; the answer of [`PublicKey::verify`], sometimes sooner.
+    #[must_use]
+    pub fn verify(&self, key: &PublicKey, statement: &Digest, signature: &Signature) -> bool {
+        let memo = Digest::plain(&[&key.0, &statement.0, &signature.0]);
+        if self.lock().good.contains(&memo) {
+            return true;
+        }
+        let good = key.verify(statement, signature);
+        if good {
+            self.remember(memo);
+        }
+        good
+    }
+
+    /// Notes a signature that this machine made itself, so that it need not be verified when it comes back.
+    pub fn made(&self, key: &PublicKey, statement: &Digest, signature: &Signature) {
+        self.remember(Digest::plain(&[&key.0, &statement.0, &signature.0]));
+    }
+
+    fn remember(&self, memo: Digest) {
+        let mut known = self.lock();
+        if known.good.insert(memo) {
+            known.order.push_back(memo);
+            if known.order.len() > self.capacity
+                && let Some(oldest) = known.order.pop_front()
+            {
+                known.good.remove(&oldest);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(text: &str) -> Digest {
+        Digest::of("TEST", &[text.as_bytes()])
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_key_and_statement_only() {
+        let (key, other) = (IdentityKey::from_seed(&[1; 32]), IdentityKey::from_seed(&[2; 32]));
+        let signature = key.sign(&statement("a"));
+        assert!(key.public().verify(&statement("a"), &signature));
+        assert!(!key.public().verify(&statement("b"), &signature));
+        assert!(!other.public().verify(&statement("a"), &signature));
+    }
+
+    #[test]
+    fn the_memo_answers_as_verification_does_and_forgets_the_oldest() {
+        let key = IdentityKey::from_seed(&[1; 32]);
+        let verifier = Verifier::new(2);
+        let good = key.sign(&statement("a"));
+        for _ in 0..3 {
+            assert!(verifier.verify(&key.public(), &statement("a"), &good));
+            assert!(!verifier.verify(&key.public(), &statement("b"), &good));
+        }
+        for text in ["b", "c", "d"] {
+            assert!(verifier.verify(&key.public(), &statement(text), &key.sign(&statement(text))));
+        }
+        assert_eq!(verifier.lock().good.len(), 2);
+    }
+
+    #[test]
+    fn bytes_that_are_no_key_verify_nothing() {
+        let signature = IdentityKey::from_seed(&[1; 32]).sign(&statement("a"));
+        assert!(!PublicKey([0xff; 32]).verify(&statement("a"), &signature));
+    }
+
+    #[test]
+    fn a_secret_key_does_not_show_itself() {
+        let text = format!("{:?}", IdentityKey::from_seed(&[7; 32]));
+        assert!(!text.contains("07070707"), "{text}");
+    }
+}

@@ -1,0 +1,1 @@
+//! The real edge of a replica: sockets, timers, workers, files.

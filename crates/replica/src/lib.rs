@@ -1,0 +1,1 @@
+//! A whole replica as one pure value.

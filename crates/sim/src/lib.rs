@@ -1,0 +1,1 @@
+//! The simulated edge: seed in, history out, with faults, adversaries and checks.

@@ -1,0 +1,1 @@
+//! Deterministic multithreading: every lock is granted in the same order on every replica.
