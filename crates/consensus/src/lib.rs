@@ -1,1 +1,39 @@
-//! Consensus protocols as pure values: input in, effects out.
+//! Consensus protocols as pure values: input in, an ordered list of effects out.
+//!
+//! ```text
+//!   Entry (a client's request, a replica's command) -> pool -> Batch -> proposal, votes -> Decide(slot, batch)
+//! ```
+//!
+//! - [`protocol`]: the interface that every protocol has;
+//! - shared parts: [`group`] (who votes, how many must agree), [`batch`] (what is ordered), [`quorum`] (votes and
+//!   certificates), [`window`] (slots that may be open), [`log`] (what was decided), [`pool`] (what waits),
+//!   [`batcher`] (when to propose), [`catch_up`] (whom to ask for what was missed), [`checkpoint`] (certificates
+//!   that end a log), [`suspicion`] (when enough replicas want the next primary), [`verified`] (nothing enters
+//!   unverified);
+//! - engines: [`solo`], [`pbft`];
+//! - [`registry`]: the list of engines, a line each, from which the planner, the simulator and the tests learn.
+
+pub mod batch;
+pub mod batcher;
+pub mod catch_up;
+pub mod checkpoint;
+pub mod config;
+pub mod group;
+pub mod log;
+pub mod pbft;
+pub mod pool;
+pub mod profile;
+pub mod protocol;
+pub mod quorum;
+pub mod registry;
+pub mod solo;
+pub mod suspicion;
+pub mod verified;
+pub mod window;
+
+pub use batch::{Batch, Entry, EntryBody, SystemEntry};
+pub use config::Config;
+pub use group::{Group, Seat};
+pub use protocol::{Effect, Effects, Event, Input, Observation, Protocol, Status, Timer};
+pub use registry::{Engine, Message, ProtocolName};
+pub use verified::{Refused, Verified, Verify};

@@ -1,1 +1,32 @@
-//! A whole replica as one pure value.
+//! A whole replica as one pure value: consensus, sessions, blocks of replies, checkpoints, state transfer and key
+//! generation behind one `step`.
+//!
+//! ```text
+//!   client request -> consensus -> Decide -> sessions (at most once) -> Execute -> replies -> block -> share
+//!                                    \-> system commands (key generation)            combined -> client
+//!   every K slots: drain -> Snapshot -> vote -> stable -> log pruned
+//! ```
+//!
+//! The same value runs under the real edge (`node`), under the seeded simulator and under a model checker. The
+//! edge does what effects say and reports what came of it.
+
+pub mod checkpoint;
+pub mod config;
+pub mod effect;
+pub mod epoch;
+pub mod genesis;
+pub mod message;
+pub mod replica;
+pub mod replies;
+pub mod sessions;
+pub mod status;
+pub mod system;
+pub mod transfer;
+
+pub use config::Config;
+pub use effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
+pub use genesis::{Genesis, Member};
+pub use message::{Incoming, Message};
+pub use replica::{Replica, Secrets};
+pub use replies::Statement;
+pub use status::{Phase, Status};

@@ -1,0 +1,48 @@
+//! When to propose, and how much: the first entry goes at once; while enough slots are open, entries gather, so
+//! batches grow with the load and shrink with it, without a timer.
+
+use smr_wire::Timestamp;
+
+use crate::batch::{Batch, BatchLimits};
+use crate::config::Config;
+use crate::pool::Pool;
+
+/// The batch to propose now, if it is time for one, given how many slots are open and the proposer's clock.
+pub fn cut(pool: &mut Pool, open_slots: u64, clock: Timestamp, config: &Config) -> Option<Batch> {
+    if open_slots >= config.pipeline_slots || !pool.has_unproposed() {
+        return None;
+    }
+    let limits = BatchLimits {
+        entries_max: config.batch_entries_max as usize,
+        bytes_max: config.batch_bytes_max as usize,
+    };
+    Some(Batch::new(clock, pool.take(limits)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::tests::entry;
+
+    #[test]
+    fn a_lone_entry_goes_at_once_and_others_gather_while_the_pipeline_is_full() {
+        let config = Config {
+            pipeline_slots: 2,
+            ..Config::default()
+        };
+        let mut pool = Pool::new(&config);
+        assert_eq!(cut(&mut pool, 0, Timestamp(1), &config), None);
+        pool.add(entry(1, 1));
+        assert_eq!(
+            cut(&mut pool, 0, Timestamp(1), &config),
+            Some(Batch::new(Timestamp(1), vec![entry(1, 1)]))
+        );
+        pool.add(entry(1, 2));
+        pool.add(entry(1, 3));
+        assert_eq!(cut(&mut pool, 2, Timestamp(2), &config), None);
+        assert_eq!(
+            cut(&mut pool, 1, Timestamp(2), &config).map(|b| b.entries().len()),
+            Some(2)
+        );
+    }
+}

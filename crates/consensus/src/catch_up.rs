@@ -1,0 +1,109 @@
+//! Whom to ask for decisions that were missed. One peer is asked at a time and another one when it does not help,
+//! so a lying or slow peer costs a period, not the catching up.
+
+use std::collections::BTreeMap;
+
+use smr_wire::{ReplicaId, Slot};
+
+/// What peers say they have decided, and whom we asked.
+#[derive(Clone, Debug, Default)]
+pub struct CatchUp {
+    heard: BTreeMap<ReplicaId, Slot>,
+    asked: Option<ReplicaId>,
+    last_asked: Option<ReplicaId>,
+    decided_at_tick: Slot,
+}
+
+impl CatchUp {
+    /// Notes how far `peer` says it is.
+    pub fn heard(&mut self, peer: ReplicaId, decided: Slot) {
+        self.heard.insert(peer, decided);
+    }
+
+    /// Called once a period: whom to ask for decisions after `decided`, if others are ahead and this replica
+    /// made no progress by itself since the last call.
+    pub fn tick(&mut self, decided: Slot) -> Option<ReplicaId> {
+        let stuck = decided == self.decided_at_tick;
+        self.decided_at_tick = decided;
+        self.asked = None;
+        if stuck { self.next(decided) } else { None }
+    }
+
+    /// Called when `peer` answered: whom to ask next, if there is more.
+    pub fn answered(&mut self, peer: ReplicaId, decided: Slot) -> Option<ReplicaId> {
+        if self.asked != Some(peer) {
+            return None;
+        }
+        self.asked = None;
+        // The same peer again, as it just proved helpful.
+        let ahead = self.heard.get(&peer).is_some_and(|theirs| *theirs > decided);
+        if ahead {
+            self.asked = Some(peer);
+        }
+        self.asked
+    }
+
+    /// Whether a peer was asked and has not answered yet in this period.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The highest slot that any peer says it has decided.
+    #[must_use]
+    pub fn highest(&self) -> Slot {
+        self.heard.values().copied().max().unwrap_or_default()
+    }
+
+    fn next(&mut self, decided: Slot) -> Option<ReplicaId> {
+        let ahead: Vec<ReplicaId> = self
+            .heard
+            .iter()
+            .filter(|(_, theirs)| **theirs > decided)
+            .map(|(peer, _)| *peer)
+            .collect();
+        let after_last = ahead
+            .iter()
+            .find(|peer| self.last_asked.is_none_or(|last| **peer > last));
+        let chosen = after_last.or(ahead.first()).copied();
+        self.asked = chosen;
+        self.last_asked = chosen.or(self.last_asked);
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_does_not_help_is_followed_by_another() {
+        let mut catch_up = CatchUp::default();
+        for peer in 1..=3 {
+            catch_up.heard(ReplicaId(peer), Slot(10));
+        }
+        let asked: Vec<_> = (0..4)
+            .map(|_| catch_up.tick(Slot(0)).expect("behind").0)
+            .collect();
+        assert_eq!(asked, [1, 2, 3, 1]);
+    }
+
+    #[test]
+    fn nobody_is_asked_while_progress_comes_by_itself() {
+        let mut catch_up = CatchUp::default();
+        catch_up.heard(ReplicaId(1), Slot(10));
+        assert_eq!(catch_up.tick(Slot(3)), None);
+        assert_eq!(catch_up.tick(Slot(5)), None);
+        assert_eq!(catch_up.tick(Slot(5)), Some(ReplicaId(1)));
+    }
+
+    #[test]
+    fn a_helpful_peer_is_asked_until_there_is_no_more() {
+        let mut catch_up = CatchUp::default();
+        catch_up.heard(ReplicaId(1), Slot(10));
+        assert_eq!(catch_up.tick(Slot(0)), Some(ReplicaId(1)));
+        assert_eq!(catch_up.answered(ReplicaId(2), Slot(4)), None);
+        assert_eq!(catch_up.answered(ReplicaId(1), Slot(4)), Some(ReplicaId(1)));
+        assert_eq!(catch_up.answered(ReplicaId(1), Slot(10)), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! Who votes, and how many of them must agree for what.
+
+use std::sync::Arc;
+
+use smr_crypto::{Digest, IdentityKey, PublicKey, Signature, Verifier};
+use smr_wire::client::FaultModel;
+use smr_wire::{Generation, ReplicaId, ServiceId, View};
+
+/// The voters of one generation. Quorums are functions of it and are written nowhere else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// Whose voters.
+    pub service: ServiceId,
+    /// Which set of voters.
+    pub generation: Generation,
+    /// What the members may do wrong.
+    pub model: FaultModel,
+    /// How many of them may do it at the same time.
+    pub faults: u16,
+    /// Identity keys, by replica.
+    pub keys: Vec<PublicKey>,
+}
+
+impl Group {
+    /// How many replicas there are (n).
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Replicas in order.
+    pub fn members(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        (0..self.keys.len()).map(ReplicaId::at)
+    }
+
+    /// Fewest votes such that any two such sets share a correct replica (Byzantine), or any replica (crash and
+    /// hybrid, where none can vote twice): 2f+1 of 3f+1, f+1 of 2f+1.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        match self.model {
+            FaultModel::Byzantine => (self.size() + usize::from(self.faults)) / 2 + 1,
+            FaultModel::Crash | FaultModel::Hybrid => self.size() / 2 + 1,
+        }
+    }
+
+    /// Fewest replicas of which one is certainly correct: f+1.
+    #[must_use]
+    pub fn one_correct(&self) -> usize {
+        usize::from(self.faults) + 1
+    }
+
+    /// Replicas that one may wait for: n-f.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.size() - usize::from(self.faults)
+    }
+
+    /// Who proposes in `view` when the primary is stable.
+    #[must_use]
+    pub fn primary_of(&self, view: View) -> ReplicaId {
+        let size = self.size() as u64;
+        ReplicaId::at(usize::try_from(view.0 % size).expect("smaller than the group"))
+    }
+
+    /// Whether `replica` belongs to the group.
+    #[must_use]
+    pub fn contains(&self, replica: ReplicaId) -> bool {
+        replica.index() < self.size()
+    }
+
+    /// The digest of a statement that holds in this group only: `content` under `tag`, service and generation.
+    #[must_use]
+    pub fn statement<T: borsh::BorshSerialize>(&self, tag: &str, content: &T) -> Digest {
+        Digest::of_value(tag, &(self.service, self.generation, content))
+    }
+
+    /// Whether `signature` is that of `replica` over `statement`.
+    #[must_use]
+    pub fn signed_by(
+        &self,
+        replica: ReplicaId,
+        statement: &Digest,
+        signature: &Signature,
+        verifier: &Verifier,
+    ) -> bool {
+        self.keys
+            .get(replica.index())
+            .is_some_and(|key| verifier.verify(key, statement, signature))
+    }
+}
+
+/// A replica's place in its group: who it is and the key it signs with.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// The group.
+    pub group: Arc<Group>,
+    /// Which of its members.
+    pub me: ReplicaId,
+    /// The member's identity key.
+    pub key: Arc<IdentityKey>,
+}
+
+impl Seat {
+    /// This replica's signature over a statement.
+    #[must_use]
+    pub fn sign(&self, statement: &Digest) -> Signature {
+        self.key.sign(statement)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(size: usize, faults: u16, model: FaultModel) -> Group {
+        Group {
+            service: ServiceId(Digest::default()),
+            generation: Generation(0),
+            model,
+            faults,
+            keys: (0..size)
+                .map(|i| PublicKey([u8::try_from(i).expect("small"); 32]))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn two_quorums_share_a_correct_replica() {
+        for faults in 0..6u16 {
+            let f = usize::from(faults);
+            for size in 3 * f + 1..3 * f + 4 {
+                let group = group(size, faults, FaultModel::Byzantine);
+                assert!(2 * group.quorum() - size > f, "n={size} f={f}");
+                assert!(group.quorum() <= group.available(), "n={size} f={f}");
+            }
+            let crash = group(2 * f + 1, faults, FaultModel::Crash);
+            assert_eq!((crash.quorum(), crash.available()), (f + 1, f + 1));
+        }
+    }
+
+    #[test]
+    fn every_replica_becomes_primary() {
+        let group = group(4, 1, FaultModel::Byzantine);
+        let primaries: Vec<u16> = (0..5).map(|v| group.primary_of(View(v)).0).collect();
+        assert_eq!(primaries, [0, 1, 2, 3, 0]);
+    }
+}

@@ -1,0 +1,259 @@
+//! PBFT: Byzantine agreement with 3f+1 replicas and no trusted hardware.
+//! Source: Castro and Liskov, "Practical Byzantine Fault Tolerance and Proactive Recovery", TOCS 20(4), 2002.
+//!
+//! ```text
+//!   contact --Forward--> primary --Proposal--> all --Vote(Prepare)--> all --Vote(Commit)--> all : decided
+//!                                  2f+1 prepares (the proposal counts)   2f+1 commits
+//!
+//!   patience runs out --Suspects--> all; f+1 of them: --ViewChange--> all --NewView--> all : next view
+//! ```
+//!
+//! We differ in: votes are signed, so certificates stand alone and a laggard checks each decision by itself; the
+//! window is counted from the decided prefix, and "decided up to here" is shown by commit certificates of one
+//! window rather than by the last checkpoint; a replica leaves a view only when f+1 signed that they want to (as
+//! in SBFT and others), so one faulty replica cannot make the others change primaries; bodies that a new primary
+//! lacks are fetched by digest.
+
+mod message;
+mod ordering;
+mod repair;
+mod view_change;
+
+use std::collections::BTreeMap;
+
+pub use message::{Beginning, Decision, Message, NewView, PrefixProof, ViewChange};
+use smr_wire::client::FaultModel;
+use smr_wire::{ReplicaId, Slot, Timestamp, View};
+
+use crate::batch::Batch;
+use crate::catch_up::CatchUp;
+use crate::checkpoint::CheckpointCertificate;
+use crate::config::Config;
+use crate::group::Seat;
+use crate::log::DecidedLog;
+use crate::pool::Pool;
+use crate::profile::Profile;
+use crate::protocol::{Effects, Event, Input, Protocol, Status, Timer};
+use crate::quorum::{QuorumCertificate, Votes};
+use crate::suspicion::{Backoff, Suspicion};
+use crate::window::Window;
+
+/// What `pbft` says of itself.
+pub const PROFILE: Profile = Profile {
+    name: "pbft",
+    model: FaultModel::Byzantine,
+    per_fault: 3,
+    faults_max: 5,
+    strength: "survives machines that lie, without trusted hardware; the most studied protocol of its kind",
+    source: "Castro and Liskov, TOCS 2002",
+};
+
+/// One replica's part in PBFT.
+#[derive(Clone, Debug)]
+pub struct Pbft {
+    seat: Seat,
+    config: Config,
+    /// The view we are in, or on the way to if it is not `installed`.
+    view: View,
+    installed: bool,
+    /// How `view` began, once it is installed.
+    beginning: Beginning,
+    /// What installed `view`, for those who missed it.
+    new_view: Option<NewView>,
+    /// The last slot we proposed in `view`.
+    proposed: Slot,
+    /// Slots above the decided prefix; we vote in the lower half and remember others' votes in both.
+    window: Window<Place>,
+    log: DecidedLog<QuorumCertificate>,
+    stable: Option<CheckpointCertificate>,
+    /// The stable checkpoint before `stable`: the log is kept above it, so that a replica that is only a little
+    /// behind need not fetch a whole state.
+    stable_before: Slot,
+    executed: Slot,
+    pool: Pool,
+    suspicion: Suspicion,
+    changes: BTreeMap<ReplicaId, ViewChange>,
+    backoff: Backoff,
+    catch_up: CatchUp,
+    /// How often the patience timer found the head of the window open; see `Pool` for entries' own.
+    head_strikes: u8,
+    decided_at_tick: Slot,
+    decided_at_patience: Slot,
+    patience_armed: bool,
+}
+
+/// What we know of one slot.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    /// The primary's proposal in the highest view in which we accepted one.
+    proposal: Option<(View, Batch)>,
+    prepares: Votes,
+    commits: Votes,
+    /// The certificate of the highest view in which a quorum prepared, as far as we saw, and the batch.
+    prepared: Option<(QuorumCertificate, Batch)>,
+    /// The highest views in which we voted.
+    prepare_sent: Option<View>,
+    commit_sent: Option<View>,
+    decision: Option<(QuorumCertificate, Batch)>,
+    /// A batch that the view's beginning binds us to and that we had to ask for.
+    fetched: Option<Batch>,
+}
+
+impl Pbft {
+    /// A replica that has decided nothing.
+    #[must_use]
+    pub fn new(seat: Seat, config: Config) -> Pbft {
+        Pbft {
+            view: View(0),
+            installed: true,
+            beginning: Beginning::default(),
+            new_view: None,
+            proposed: Slot(0),
+            window: Window::new(2 * config.window_slots),
+            log: DecidedLog::default(),
+            stable: None,
+            stable_before: Slot(0),
+            executed: Slot(0),
+            pool: Pool::new(&config),
+            suspicion: Suspicion::default(),
+            changes: BTreeMap::new(),
+            backoff: Backoff::default(),
+            catch_up: CatchUp::default(),
+            head_strikes: 0,
+            decided_at_tick: Slot(0),
+            decided_at_patience: Slot(0),
+            patience_armed: false,
+            seat,
+            config,
+        }
+    }
+
+    fn primary(&self) -> ReplicaId {
+        self.seat.group.primary_of(self.view)
+    }
+
+    fn is_primary(&self) -> bool {
+        self.primary() == self.seat.me
+    }
+
+    /// The last slot of the decided prefix.
+    fn decided(&self) -> Slot {
+        self.window.decided()
+    }
+
+    /// The last slot in which we may vote. The window keeps view changes bounded: whoever votes in a slot has
+    /// decided everything a window below it. The log's limit makes ordering wait for the checkpoint.
+    fn vote_limit(&self) -> Slot {
+        let stable = self
+            .stable
+            .as_ref()
+            .map(|c| c.checkpoint.slot)
+            .unwrap_or_default();
+        self.decided()
+            .plus(self.config.window_slots)
+            .min(stable.plus(self.config.log_slots_max))
+    }
+
+    fn on_message(
+        &mut self,
+        from: ReplicaId,
+        message: Message,
+        clock: Timestamp,
+        effects: &mut Effects<Message>,
+    ) {
+        match message {
+            Message::Forward(entries) => self.on_forward(entries, effects),
+            Message::Proposal {
+                view,
+                slot,
+                batch,
+                signature,
+            } => {
+                let ballot = ordering::prepare(view, slot, &batch);
+                self.on_proposal(from, ballot, batch, signature, clock, effects);
+            }
+            Message::Vote { ballot, signature } => self.on_vote(from, ballot, signature, effects),
+            Message::Suspects(suspects) => self.on_suspects(suspects, effects),
+            Message::ViewChange(change) => self.on_view_change(change, effects),
+            Message::NewView(new_view) => self.on_new_view(new_view, effects),
+            Message::Status {
+                view,
+                installed,
+                decided,
+            } => {
+                self.on_status(from, view, installed, decided, effects);
+            }
+            Message::Fetch { after } => self.on_fetch(from, after, effects),
+            Message::Decided(decisions) => self.on_decided(from, decisions, effects),
+            Message::Pruned { base } => self.on_pruned(from, base, effects),
+            Message::FetchBody { slot, digest } => self.on_fetch_body(from, slot, digest, effects),
+            Message::Body { slot, batch } => self.on_body(slot, batch),
+        }
+    }
+
+    fn on_stable(&mut self, certificate: CheckpointCertificate, effects: &mut Effects<Message>) {
+        let slot = certificate.checkpoint.slot;
+        let current = self
+            .stable
+            .as_ref()
+            .map(|c| c.checkpoint.slot)
+            .unwrap_or_default();
+        if slot > current && slot <= self.decided() {
+            self.stable_before = current;
+            self.stable = Some(certificate);
+            self.log.prune(self.stable_before);
+            self.vote_reached(effects);
+        }
+    }
+
+    fn on_installed(&mut self, certificate: CheckpointCertificate) {
+        let slot = certificate.checkpoint.slot;
+        if slot > self.decided() {
+            self.window.skip_to(slot);
+            self.log.prune(slot);
+            self.stable_before = slot;
+            self.stable = Some(certificate);
+            self.executed = self.executed.max(slot);
+            self.proposed = self.proposed.max(slot);
+        }
+    }
+}
+
+impl Protocol for Pbft {
+    type Message = Message;
+
+    fn step(&mut self, input: Input<Message>, effects: &mut Effects<Message>) {
+        match input.event {
+            Event::Start => effects.arm(Timer::Status, self.config.status_ms),
+            Event::Offer(entry) => self.on_offer(entry, effects),
+            Event::Message(message) => {
+                let (from, message) = message.into_parts();
+                self.on_message(from, message, input.clock, effects);
+            }
+            Event::Timer(Timer::Patience) => self.on_patience(effects),
+            Event::Timer(Timer::NewView) => self.on_new_view_timeout(effects),
+            Event::Timer(Timer::Status) => self.on_status_timer(effects),
+            Event::Executed(slot) => self.executed = self.executed.max(slot),
+            Event::Stable(certificate) => self.on_stable(certificate, effects),
+            Event::Installed(certificate) => self.on_installed(certificate),
+        }
+        self.advance(effects);
+        self.propose(input.clock, effects);
+        self.mind_patience(effects);
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            view: self.view,
+            installed: self.installed,
+            primary: self.primary(),
+            decided: self.decided(),
+            highest: self.catch_up.highest().max(self.decided()),
+            log_base: self.log.base(),
+            waiting: self.pool.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,353 @@
+//! What PBFT replicas say to each other, and how each message is checked.
+
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use smr_crypto::{Digest, Signature};
+use smr_wire::{ReplicaId, Slot, View};
+
+use crate::batch::{Batch, Entry};
+use crate::checkpoint::CheckpointCertificate;
+use crate::group::{Group, Seat};
+use crate::quorum::{Ballot, Phase, QuorumCertificate};
+use crate::suspicion::Suspect;
+use crate::verified::{Refused, Rules, Verify};
+
+/// A message between replicas. The channel proves who sent it; what must convince a third replica is signed.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Message {
+    /// Entries for the primary to order, or that everyone should know because it has not.
+    Forward(Vec<Entry>),
+    /// The primary's proposal. Its signature is its prepare vote.
+    Proposal {
+        /// In which view.
+        view: View,
+        /// For which slot.
+        slot: Slot,
+        /// What.
+        batch: Batch,
+        /// The primary's prepare vote.
+        signature: Signature,
+    },
+    /// A vote of its sender.
+    Vote {
+        /// For what.
+        ballot: Ballot,
+        /// The sender's.
+        signature: Signature,
+    },
+    /// Wishes for another primary, each signed by its author.
+    Suspects(Vec<Suspect>),
+    /// What its author knows of undecided slots, for the primary of the next view.
+    ViewChange(ViewChange),
+    /// A quorum of those: the next view begins.
+    NewView(NewView),
+    /// Where the sender stands.
+    Status {
+        /// The view it is in or on its way to.
+        view: View,
+        /// Whether that view has begun for it.
+        installed: bool,
+        /// The last slot of its decided prefix.
+        decided: Slot,
+    },
+    /// Asks for decisions after a slot.
+    Fetch {
+        /// The slot.
+        after: Slot,
+    },
+    /// Decisions, each proven by itself.
+    Decided(Vec<Decision>),
+    /// The decisions asked for are not kept any more.
+    Pruned {
+        /// The slot below the first that is kept.
+        base: Slot,
+    },
+    /// Asks for the batch with this digest, which may have been prepared for this slot.
+    FetchBody {
+        /// The slot.
+        slot: Slot,
+        /// The batch's digest.
+        digest: Digest,
+    },
+    /// A batch that was asked for.
+    Body {
+        /// The slot.
+        slot: Slot,
+        /// The batch.
+        batch: Batch,
+    },
+}
+
+/// Entries in one [`Message::Forward`] at most.
+pub(super) const FORWARD_ENTRIES_MAX: usize = 1024;
+
+/// Decisions in one [`Message::Decided`] at most.
+pub(super) const DECISIONS_MAX: usize = 1024;
+
+/// A decided slot with the votes that decided it.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Decision {
+    /// What stands there.
+    pub batch: Batch,
+    /// Commit votes for it; names the slot.
+    pub certificate: QuorumCertificate,
+}
+
+/// Shows that everything up to a slot is decided: a checkpoint, and commit certificates for the last slots. Those
+/// before them follow, because no correct replica votes more than a window above its decided prefix.
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+pub struct PrefixProof {
+    /// A stable checkpoint at or below the slot.
+    pub checkpoint: Option<CheckpointCertificate>,
+    /// Commit certificates of the slots after the checkpoint, or of the last window, whichever is shorter.
+    pub commits: Vec<QuorumCertificate>,
+}
+
+/// What a replica that left a view knows.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct ViewChange {
+    /// Who says it.
+    pub author: ReplicaId,
+    /// The view it is on its way to.
+    pub to: View,
+    /// The last slot of its decided prefix.
+    pub decided: Slot,
+    /// That it is.
+    pub proof: PrefixProof,
+    /// The highest certificate it has for each slot above, in ascending order: what may have been decided there.
+    pub claims: Vec<QuorumCertificate>,
+    /// The author's, over all of the above.
+    pub signature: Signature,
+}
+
+impl ViewChange {
+    /// Signs what this seat knows.
+    #[must_use]
+    pub fn sign(
+        seat: &Seat,
+        to: View,
+        decided: Slot,
+        proof: PrefixProof,
+        claims: Vec<QuorumCertificate>,
+    ) -> ViewChange {
+        let mut change = ViewChange {
+            author: seat.me,
+            to,
+            decided,
+            proof,
+            claims,
+            signature: Signature([0; 64]),
+        };
+        change.signature = seat.sign(&change.statement(&seat.group));
+        change
+    }
+
+    fn statement(&self, group: &Group) -> Digest {
+        group.statement(
+            "SMRCLOUD-VIEW-CHANGE-V1",
+            &(self.author, self.to, self.decided, &self.proof, &self.claims),
+        )
+    }
+
+    fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
+        let alpha = rules.config.window_slots;
+        let ascending = self
+            .claims
+            .windows(2)
+            .all(|pair| pair[0].ballot.slot < pair[1].ballot.slot);
+        let within = self.claims.iter().all(|claim| {
+            claim.ballot.slot > self.decided
+                && claim.ballot.slot <= self.decided.plus(2 * alpha)
+                && claim.ballot.view < self.to
+        });
+        if !ascending || !within || self.to == View(0) {
+            return Err(Refused::Shape);
+        }
+        let statement = self.statement(rules.group);
+        if !rules
+            .group
+            .signed_by(self.author, &statement, &self.signature, rules.verifier)
+        {
+            return Err(Refused::Signature);
+        }
+        self.proof.check(self.decided, rules)?;
+        self.claims.iter().try_for_each(|claim| claim.check(rules))
+    }
+}
+
+impl PrefixProof {
+    /// Whether this shows that everything up to `decided` is.
+    fn check(&self, decided: Slot, rules: &Rules<'_>) -> Result<(), Refused> {
+        let checkpoint = self
+            .checkpoint
+            .as_ref()
+            .map(|c| c.checkpoint.slot)
+            .unwrap_or_default();
+        let from = checkpoint.max(decided.minus(rules.config.window_slots));
+        let needed = from.up_to(decided);
+        let covered = self.commits.len() as u64 == decided.since(from)
+            && needed
+                .zip(&self.commits)
+                .all(|(slot, commit)| commit.ballot.slot == slot && commit.ballot.phase == Phase::Commit);
+        if !covered {
+            return Err(Refused::Shape);
+        }
+        self.checkpoint
+            .iter()
+            .try_for_each(|certificate| certificate.check(rules))?;
+        self.commits.iter().try_for_each(|commit| commit.check(rules))
+    }
+}
+
+/// A quorum of view changes: whoever has it knows how the view begins. Needs no signature of its own, since any
+/// quorum of them gives a safe beginning.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct NewView {
+    /// Which view.
+    pub view: View,
+    /// Exactly a quorum, in ascending order of author.
+    pub changes: Vec<ViewChange>,
+}
+
+impl NewView {
+    fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
+        let distinct = self
+            .changes
+            .windows(2)
+            .all(|pair| pair[0].author < pair[1].author);
+        let for_it = self.changes.iter().all(|change| change.to == self.view);
+        if self.changes.len() != rules.group.quorum() || !distinct || !for_it {
+            return Err(Refused::Certificate);
+        }
+        self.changes.iter().try_for_each(|change| change.check(rules))
+    }
+}
+
+/// How a view begins: what its primary must propose again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Beginning {
+    /// Everything up to here is decided.
+    pub decided: Slot,
+    /// What may have been decided above: the primary proposes it again, and nothing else in these slots. Slots
+    /// without a claim get [`Batch::nil`].
+    pub digests: BTreeMap<Slot, Digest>,
+}
+
+impl Beginning {
+    /// The beginning that a quorum of view changes implies. If a batch is decided in a slot, a quorum prepared it,
+    /// so a correct author of one of these changes claims it (or has decided it), and no claim of a higher view
+    /// can be for another.
+    #[must_use]
+    pub fn of(new_view: &NewView) -> Beginning {
+        let decided = new_view
+            .changes
+            .iter()
+            .map(|change| change.decided)
+            .max()
+            .unwrap_or_default();
+        let mut best: BTreeMap<Slot, (View, Digest)> = BTreeMap::new();
+        let claims = new_view.changes.iter().flat_map(|change| &change.claims);
+        for ballot in claims
+            .map(|claim| claim.ballot)
+            .filter(|ballot| ballot.slot > decided)
+        {
+            let kept = best.entry(ballot.slot).or_insert((ballot.view, ballot.digest));
+            if ballot.view > kept.0 {
+                *kept = (ballot.view, ballot.digest);
+            }
+        }
+        let last = best.keys().next_back().copied().unwrap_or(decided);
+        let nil = Batch::nil().digest();
+        let digests = decided
+            .up_to(last)
+            .map(|slot| (slot, best.get(&slot).map_or(nil, |(_, d)| *d)))
+            .collect();
+        Beginning { decided, digests }
+    }
+
+    /// The last slot in which the primary is bound.
+    #[must_use]
+    pub fn bound(&self) -> Slot {
+        self.digests.keys().next_back().copied().unwrap_or(self.decided)
+    }
+}
+
+impl Verify for Message {
+    fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
+        match self {
+            Message::Forward(entries) => {
+                if entries.len() > FORWARD_ENTRIES_MAX {
+                    return Err(Refused::Shape);
+                }
+                entries
+                    .iter()
+                    .try_for_each(|entry| entry.check(rules.group, rules.verifier))
+            }
+            Message::Proposal {
+                view,
+                slot,
+                batch,
+                signature,
+            } => {
+                if rules.group.primary_of(*view) != from {
+                    return Err(Refused::NoRight);
+                }
+                let ballot = Ballot {
+                    phase: Phase::Prepare,
+                    view: *view,
+                    slot: *slot,
+                    digest: batch.digest(),
+                };
+                check_vote(from, ballot, signature, rules)?;
+                batch.check(rules.group, rules.batch_limits(), rules.verifier)
+            }
+            Message::Vote { ballot, signature } => check_vote(from, *ballot, signature, rules),
+            Message::Suspects(suspects) => {
+                if suspects.len() > rules.group.size() {
+                    return Err(Refused::Shape);
+                }
+                suspects.iter().try_for_each(|suspect| suspect.check(rules))
+            }
+            Message::ViewChange(change) => change.check(rules),
+            Message::NewView(new_view) => new_view.check(rules),
+            Message::Decided(decisions) => {
+                if decisions.len() > DECISIONS_MAX {
+                    return Err(Refused::Shape);
+                }
+                decisions.iter().try_for_each(|decision| decision.check(rules))
+            }
+            Message::Body { batch, .. } => batch.check(rules.group, rules.batch_limits(), rules.verifier),
+            Message::Status { .. }
+            | Message::Fetch { .. }
+            | Message::Pruned { .. }
+            | Message::FetchBody { .. } => Ok(()),
+        }
+    }
+}
+
+impl Decision {
+    fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
+        let ballot = self.certificate.ballot;
+        if ballot.phase != Phase::Commit || ballot.digest != self.batch.digest() {
+            return Err(Refused::Certificate);
+        }
+        self.certificate.check(rules)
+    }
+}
+
+fn check_vote(
+    from: ReplicaId,
+    ballot: Ballot,
+    signature: &Signature,
+    rules: &Rules<'_>,
+) -> Result<(), Refused> {
+    if rules
+        .group
+        .signed_by(from, &ballot.statement(rules.group), signature, rules.verifier)
+    {
+        Ok(())
+    } else {
+        Err(Refused::Signature)
+    }
+}

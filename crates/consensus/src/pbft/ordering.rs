@@ -1,0 +1,353 @@
+//! The normal case: propose, prepare, commit, decide.
+
+use smr_crypto::Signature;
+use smr_wire::{ReplicaId, Slot, Timestamp, View};
+
+use super::message::FORWARD_ENTRIES_MAX;
+use super::{Message, Pbft};
+use crate::batch::{Batch, Entry};
+use crate::batcher;
+use crate::pool::Added;
+use crate::protocol::{Effect, Effects, Observation, Record, Timer};
+use crate::quorum::{Ballot, Phase};
+use crate::verified::Refused;
+
+/// The ballot on which the primary's proposal is the first vote.
+pub(super) fn prepare(view: View, slot: Slot, batch: &Batch) -> Ballot {
+    Ballot {
+        phase: Phase::Prepare,
+        view,
+        slot,
+        digest: batch.digest(),
+    }
+}
+
+impl Pbft {
+    /// An entry from a client of ours, or our own: it waits here, and the primary hears of it at once.
+    pub(super) fn on_offer(&mut self, entry: Entry, effects: &mut Effects<Message>) {
+        let added = self.pool.add(entry.clone());
+        effects.push(Effect::Offered {
+            entry: entry.digest(),
+            added,
+        });
+        if added == Added::New && self.installed && !self.is_primary() {
+            effects.send(self.primary(), Message::Forward(vec![entry]));
+        }
+    }
+
+    /// Entries that others wait for. What finds no room is dropped: whoever forwarded it still has it.
+    pub(super) fn on_forward(&mut self, entries: Vec<Entry>, effects: &mut Effects<Message>) {
+        let fresh: Vec<Entry> = entries
+            .into_iter()
+            .filter(|entry| self.pool.add(entry.clone()) == Added::New)
+            .collect();
+        // A relayed entry that the primary does not have yet may be new to it through us.
+        if !fresh.is_empty() && self.installed && !self.is_primary() {
+            effects.send(self.primary(), Message::Forward(fresh));
+        }
+    }
+
+    /// Proposes what is due: first what the view's beginning binds us to, then new batches.
+    pub(super) fn propose(&mut self, clock: Timestamp, effects: &mut Effects<Message>) {
+        if !self.installed || !self.is_primary() {
+            return;
+        }
+        self.proposed = self.proposed.max(self.decided()).max(self.beginning.decided);
+        while self.proposed < self.beginning.bound() && self.proposed < self.vote_limit() {
+            let slot = self.proposed.next();
+            let digest = self.beginning.digests[&slot];
+            let Some(batch) = self.body(slot, &digest) else {
+                return;
+            };
+            self.propose_in(slot, batch, effects);
+        }
+        if self.proposed < self.beginning.bound() {
+            return;
+        }
+        while self.proposed < self.vote_limit()
+            && self.executed.plus(self.config.backlog_slots_max) > self.proposed
+        {
+            let open_slots = self.proposed.since(self.decided());
+            let Some(batch) = batcher::cut(&mut self.pool, open_slots, clock, &self.config) else {
+                return;
+            };
+            self.propose_in(self.proposed.next(), batch, effects);
+        }
+    }
+
+    fn propose_in(&mut self, slot: Slot, batch: Batch, effects: &mut Effects<Message>) {
+        self.proposed = slot;
+        let ballot = prepare(self.view, slot, &batch);
+        let signature = self.seat.sign(&ballot.statement(&self.seat.group));
+        let (view, me) = (self.view, self.seat.me);
+        effects.push(Effect::Persist(Record::Voted {
+            ballot,
+            batch: batch.clone(),
+        }));
+        effects.broadcast(Message::Proposal {
+            view,
+            slot,
+            batch: batch.clone(),
+            signature,
+        });
+        let place = self
+            .window
+            .entry(slot)
+            .expect("below the vote limit, which lies in the window");
+        place.proposal = Some((view, batch));
+        place.prepare_sent = Some(view);
+        place.prepares.add(me, view, ballot.digest, signature);
+        self.progress(slot, effects);
+    }
+
+    /// A proposal of the primary of `ballot.view`, which signed it.
+    pub(super) fn on_proposal(
+        &mut self,
+        from: ReplicaId,
+        ballot: Ballot,
+        batch: Batch,
+        signature: Signature,
+        clock: Timestamp,
+        effects: &mut Effects<Message>,
+    ) {
+        if !self.installed || ballot.view != self.view || !self.window.contains(ballot.slot) {
+            return;
+        }
+        if !self.may_stand(ballot, &batch, from, clock, effects) {
+            return;
+        }
+        let place = self.window.entry(ballot.slot).expect("checked above");
+        if let Some((view, standing)) = &place.proposal
+            && *view == ballot.view
+        {
+            if *standing != batch {
+                effects.report(Observation::Equivocation {
+                    by: from,
+                    view: *view,
+                    slot: ballot.slot,
+                });
+                self.suspect("the primary proposed two batches for one slot", effects);
+            }
+            return;
+        }
+        place.proposal = Some((ballot.view, batch));
+        place.prepares.add(from, ballot.view, ballot.digest, signature);
+        self.vote_prepare(ballot.slot, effects);
+        self.progress(ballot.slot, effects);
+    }
+
+    /// Whether the view's beginning and the clock allow this proposal.
+    fn may_stand(
+        &self,
+        ballot: Ballot,
+        batch: &Batch,
+        from: ReplicaId,
+        clock: Timestamp,
+        effects: &mut Effects<Message>,
+    ) -> bool {
+        if ballot.slot <= self.beginning.bound() {
+            // At or below the beginning's decided prefix there is nothing to propose.
+            let allowed = self.beginning.digests.get(&ballot.slot) == Some(&ballot.digest);
+            if !allowed {
+                effects.report(Observation::Dropped {
+                    from,
+                    why: Refused::NoRight,
+                });
+            }
+            return allowed;
+        }
+        let skew_ms = batch.time().since(clock).max(clock.since(batch.time()));
+        if skew_ms > self.config.skew_max_ms {
+            effects.report(Observation::Skewed { by: from, skew_ms });
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn vote_prepare(&mut self, slot: Slot, effects: &mut Effects<Message>) {
+        let (view, limit) = (self.view, self.vote_limit());
+        if !self.installed || slot > limit {
+            return;
+        }
+        let Some(place) = self.window.entry(slot) else {
+            return;
+        };
+        let Some((_, batch)) = place.proposal.clone().filter(|(v, _)| *v == view) else {
+            return;
+        };
+        if place.prepare_sent >= Some(view) {
+            return;
+        }
+        place.prepare_sent = Some(view);
+        let ballot = prepare(view, slot, &batch);
+        effects.push(Effect::Persist(Record::Voted { ballot, batch }));
+        self.vote(ballot, effects);
+    }
+
+    fn vote(&mut self, ballot: Ballot, effects: &mut Effects<Message>) {
+        let signature = self.seat.sign(&ballot.statement(&self.seat.group));
+        effects.broadcast(Message::Vote { ballot, signature });
+        let me = self.seat.me;
+        if let Some(place) = self.window.entry(ballot.slot) {
+            match ballot.phase {
+                Phase::Prepare => place.prepares.add(me, ballot.view, ballot.digest, signature),
+                Phase::Commit => place.commits.add(me, ballot.view, ballot.digest, signature),
+            }
+        }
+    }
+
+    /// A vote of `from`, which signed it. Votes of other views count too: a quorum of commits decides, whatever
+    /// view we are in.
+    pub(super) fn on_vote(
+        &mut self,
+        from: ReplicaId,
+        ballot: Ballot,
+        signature: Signature,
+        effects: &mut Effects<Message>,
+    ) {
+        let Some(place) = self.window.entry(ballot.slot) else {
+            return;
+        };
+        match ballot.phase {
+            Phase::Prepare => place.prepares.add(from, ballot.view, ballot.digest, signature),
+            Phase::Commit => place.commits.add(from, ballot.view, ballot.digest, signature),
+        }
+        self.progress(ballot.slot, effects);
+    }
+
+    /// Takes `slot` as far as the votes allow.
+    pub(super) fn progress(&mut self, slot: Slot, effects: &mut Effects<Message>) {
+        let group = self.seat.group.clone();
+        let (view, installed) = (self.view, self.installed);
+        let Some(place) = self.window.entry(slot) else {
+            return;
+        };
+        let current = place.proposal.clone().filter(|(v, _)| *v == view && installed);
+        if let Some((_, batch)) = current
+            && place.commit_sent < Some(view)
+            && place.prepare_sent == Some(view)
+            && let Some(certificate) = place.prepares.certificate(prepare(view, slot, &batch), &group)
+        {
+            place.prepared = Some((certificate.clone(), batch.clone()));
+            place.commit_sent = Some(view);
+            effects.push(Effect::Persist(Record::Prepared(certificate)));
+            let ballot = Ballot {
+                phase: Phase::Commit,
+                view,
+                slot,
+                digest: batch.digest(),
+            };
+            self.vote(ballot, effects);
+        }
+        self.decide(slot, effects);
+    }
+
+    fn decide(&mut self, slot: Slot, effects: &mut Effects<Message>) {
+        let group = self.seat.group.clone();
+        let Some(place) = self.window.entry(slot) else {
+            return;
+        };
+        if place.decision.is_some() {
+            return;
+        }
+        let Some((view, digest)) = place.commits.winner(&group) else {
+            return;
+        };
+        let Some(batch) = place.body(&digest) else { return };
+        let ballot = Ballot {
+            phase: Phase::Commit,
+            view,
+            slot,
+            digest,
+        };
+        let certificate = place
+            .commits
+            .certificate(ballot, &group)
+            .expect("a quorum, as counted above");
+        place.decision = Some((certificate, batch.clone()));
+        effects.push(Effect::Persist(Record::Decided { slot, batch }));
+    }
+
+    /// Moves the decided prefix over what is decided, as long as execution keeps up.
+    pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
+        while self.decided().since(self.executed) < self.config.backlog_slots_max {
+            let slot = self.decided().next();
+            let Some((certificate, batch)) = self.window.get(slot).and_then(|place| place.decision.clone())
+            else {
+                return;
+            };
+            self.window.advance();
+            self.log.push(slot, batch.clone(), certificate);
+            batch.entries().iter().for_each(|entry| self.pool.remove(entry));
+            self.backoff.decided(self.config.window_slots);
+            effects.push(Effect::Decide { slot, batch });
+            self.vote_reached(effects);
+        }
+    }
+
+    /// Keeps the patience timer running while something waits.
+    pub(super) fn mind_patience(&mut self, effects: &mut Effects<Message>) {
+        let waits = !self.pool.is_empty() || self.head_is_open();
+        if waits && !self.patience_armed {
+            self.patience_armed = true;
+            self.decided_at_patience = self.decided();
+            self.head_strikes = 0;
+            effects.arm(Timer::Patience, self.backoff.scale_ms(self.config.patience_ms));
+        } else if !waits && self.patience_armed {
+            self.patience_armed = false;
+            effects.push(Effect::Disarm(Timer::Patience));
+        }
+    }
+
+    /// One more period of patience has passed: show everyone what waits for long; want another primary when that
+    /// did not help either.
+    pub(super) fn on_patience(&mut self, effects: &mut Effects<Message>) {
+        self.patience_armed = false;
+        let aged = self.pool.age();
+        for entries in aged.relay.chunks(FORWARD_ENTRIES_MAX) {
+            effects.broadcast(Message::Forward(entries.to_vec()));
+        }
+        let stuck = self.head_is_open() && self.decided() == self.decided_at_patience;
+        let strikes = if stuck {
+            self.head_strikes.saturating_add(1)
+        } else {
+            0
+        };
+        self.mind_patience(effects);
+        self.head_strikes = strikes;
+        if self.installed && aged.overdue {
+            self.suspect("an entry waits for too long", effects);
+        } else if self.installed && strikes >= 2 {
+            self.suspect("a proposed slot stays undecided", effects);
+        }
+    }
+
+    fn head_is_open(&self) -> bool {
+        self.window
+            .iter()
+            .any(|(_, place)| place.proposal.is_some() || place.decision.is_some())
+    }
+
+    /// The batch with this digest, if we have it for this slot.
+    pub(super) fn body(&self, slot: Slot, digest: &smr_crypto::Digest) -> Option<Batch> {
+        let nil = Batch::nil();
+        if nil.digest() == *digest {
+            return Some(nil);
+        }
+        self.window.get(slot).and_then(|place| place.body(digest))
+    }
+}
+
+impl super::Place {
+    /// The batch with this digest, wherever it stands.
+    pub(super) fn body(&self, digest: &smr_crypto::Digest) -> Option<Batch> {
+        let proposal = self.proposal.as_ref().map(|(_, batch)| batch);
+        let prepared = self.prepared.as_ref().map(|(_, batch)| batch);
+        let decided = self.decision.as_ref().map(|(_, batch)| batch);
+        [proposal, prepared, decided, self.fetched.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|batch| batch.digest() == *digest)
+            .cloned()
+    }
+}

@@ -1,0 +1,349 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use smr_crypto::{Digest, IdentityKey, Verifier};
+use smr_wire::client::FaultModel;
+use smr_wire::{Generation, ReplicaId, ServiceId, Slot, Timestamp, View};
+
+use super::*;
+use crate::batch::Entry;
+use crate::group::Group;
+use crate::pool::tests::entry;
+use crate::protocol::{Effect, Observation};
+use crate::verified::{Rules, Verified};
+
+/// Four replicas and their keys.
+pub(crate) fn group_of_four() -> (Arc<Group>, Vec<Arc<IdentityKey>>) {
+    let keys: Vec<_> = (1..=4)
+        .map(|seed| Arc::new(IdentityKey::from_seed(&[seed; 32])))
+        .collect();
+    let group = Group {
+        service: ServiceId(Digest::default()),
+        generation: Generation(0),
+        model: FaultModel::Byzantine,
+        faults: 1,
+        keys: keys.iter().map(|key| key.public()).collect(),
+    };
+    (Arc::new(group), keys)
+}
+
+/// The seat of one of the four.
+pub(crate) fn seat(me: u16) -> Seat {
+    let (group, keys) = group_of_four();
+    Seat {
+        group,
+        me: ReplicaId(me),
+        key: keys[usize::from(me)].clone(),
+    }
+}
+
+/// Four replicas and a network that delivers in order until it is told to cut somebody off.
+struct Net {
+    replicas: Vec<Pbft>,
+    queue: VecDeque<(ReplicaId, ReplicaId, Message)>,
+    timers: BTreeMap<(ReplicaId, Timer), u64>,
+    decided: Vec<Vec<(Slot, Batch)>>,
+    reports: Vec<(ReplicaId, Observation)>,
+    cut: Vec<ReplicaId>,
+    config: Config,
+    verifier: Verifier,
+    clock: Timestamp,
+}
+
+impl Net {
+    fn new(config: Config) -> Net {
+        config.validate().expect("a valid configuration");
+        let mut net = Net {
+            replicas: (0..4).map(|me| Pbft::new(seat(me), config.clone())).collect(),
+            queue: VecDeque::new(),
+            timers: BTreeMap::new(),
+            decided: vec![Vec::new(); 4],
+            reports: Vec::new(),
+            cut: Vec::new(),
+            config,
+            verifier: Verifier::new(10_000),
+            clock: Timestamp(1_000_000),
+        };
+        (0..4).for_each(|me| net.step(ReplicaId(me), Event::Start));
+        net
+    }
+
+    fn step(&mut self, me: ReplicaId, event: Event<Message>) {
+        let mut effects = Effects::default();
+        self.replicas[me.index()].step(
+            Input {
+                clock: self.clock,
+                event,
+            },
+            &mut effects,
+        );
+        let mut executed = None;
+        for effect in effects.drain() {
+            match effect {
+                Effect::Send { to, message } => self.queue.push_back((me, to, message)),
+                Effect::Broadcast(message) => {
+                    let others = (0..4).map(ReplicaId).filter(|to| *to != me);
+                    others.for_each(|to| self.queue.push_back((me, to, message.clone())));
+                }
+                Effect::Decide { slot, batch } => {
+                    self.decided[me.index()].push((slot, batch));
+                    executed = Some(slot);
+                }
+                Effect::Arm { timer, after_ms } => {
+                    self.timers.insert((me, timer), self.clock.0 + after_ms);
+                }
+                Effect::Disarm(timer) => {
+                    self.timers.remove(&(me, timer));
+                }
+                Effect::Report(observation) => self.reports.push((me, observation)),
+                Effect::Persist(_) | Effect::Offered { .. } | Effect::NeedState { .. } => {}
+            }
+        }
+        if let Some(slot) = executed {
+            self.step(me, Event::Executed(slot));
+        }
+    }
+
+    fn deliver_all(&mut self) {
+        while let Some((from, to, message)) = self.queue.pop_front() {
+            if !self.cut.contains(&from) && !self.cut.contains(&to) {
+                self.deliver(from, to, message);
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: ReplicaId, to: ReplicaId, message: Message) {
+        let (group, _) = group_of_four();
+        let bytes = smr_wire::encode(&message);
+        let message = smr_wire::decode(&bytes, 1 << 24).expect("reads back");
+        let rules = Rules {
+            group: &group,
+            config: &self.config,
+            verifier: &self.verifier,
+        };
+        let checked = Verified::check(from, message, &rules).expect("what correct replicas send is accepted");
+        self.step(to, Event::Message(checked));
+    }
+
+    /// Lets `ms` of time pass, firing timers and delivering what follows.
+    fn pass(&mut self, ms: u64) {
+        let until = self.clock.0 + ms;
+        while let Some((due, key)) = self
+            .timers
+            .iter()
+            .map(|(key, due)| (*due, *key))
+            .min()
+            .filter(|(d, _)| *d <= until)
+        {
+            self.clock = Timestamp(due.max(self.clock.0));
+            self.timers.remove(&key);
+            self.step(key.0, Event::Timer(key.1));
+            self.deliver_all();
+        }
+        self.clock = Timestamp(until);
+    }
+
+    fn offer(&mut self, to: u16, entry: Entry) {
+        self.step(ReplicaId(to), Event::Offer(entry));
+        self.deliver_all();
+    }
+
+    fn entries(&self, me: usize) -> Vec<Digest> {
+        self.decided[me]
+            .iter()
+            .flat_map(|(_, batch)| batch.entries().iter().map(Entry::digest))
+            .collect()
+    }
+
+    fn assert_agreement(&self) {
+        for (i, a) in self.decided.iter().enumerate() {
+            for b in &self.decided[i + 1..] {
+                for ((slot, x), (other, y)) in a.iter().zip(b) {
+                    assert_eq!((slot, x.digest()), (other, y.digest()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_entry_offered_anywhere_is_decided_everywhere() {
+    let mut net = Net::new(Config::default());
+    net.offer(0, entry(1, 1));
+    net.offer(2, entry(1, 2));
+    for me in 0..4 {
+        assert_eq!(net.entries(me), [entry(1, 1).digest(), entry(1, 2).digest()]);
+    }
+    net.assert_agreement();
+}
+
+#[test]
+fn a_dead_primary_is_replaced_and_nothing_offered_is_lost() {
+    let mut net = Net::new(Config::default());
+    net.offer(1, entry(1, 1));
+    net.cut.push(ReplicaId(0));
+    net.offer(1, entry(1, 2));
+    net.pass(10_000);
+    for me in 1..4 {
+        assert_eq!(net.entries(me), [entry(1, 1).digest(), entry(1, 2).digest()]);
+        assert_eq!(net.replicas[me].status().view, View(1));
+    }
+    net.cut.clear();
+    net.pass(2_000);
+    assert_eq!(net.entries(0).len(), 2, "the old primary catches up");
+    net.offer(0, entry(1, 3));
+    assert!((0..4).all(|me| net.entries(me).len() == 3));
+    net.assert_agreement();
+}
+
+#[test]
+fn a_batch_that_was_prepared_survives_the_view_change() {
+    let mut net = Net::new(Config::default());
+    // Let everything through but commits, so that the batch is prepared at all and decided nowhere.
+    net.step(ReplicaId(0), Event::Offer(entry(1, 1)));
+    while let Some((from, to, message)) = net.queue.pop_front() {
+        if !matches!(&message, Message::Vote { ballot, .. } if ballot.phase == crate::quorum::Phase::Commit) {
+            net.deliver(from, to, message);
+        }
+    }
+    assert!(net.decided.iter().all(Vec::is_empty));
+    net.cut.push(ReplicaId(0));
+    net.pass(20_000);
+    for me in 1..4 {
+        assert_eq!(net.entries(me), [entry(1, 1).digest()]);
+    }
+    net.assert_agreement();
+}
+
+#[test]
+fn one_replica_alone_cannot_change_the_view() {
+    let mut net = Net::new(Config::default());
+    net.replicas[3].suspect("for a test", &mut Effects::default());
+    net.pass(5_000);
+    assert!(net.replicas.iter().all(|r| r.status().view == View(0)));
+}
+
+#[test]
+fn two_dead_replicas_stop_progress_and_their_return_resumes_it() {
+    let mut net = Net::new(Config::default());
+    net.cut = vec![ReplicaId(2), ReplicaId(3)];
+    net.offer(0, entry(1, 1));
+    net.pass(30_000);
+    assert!(net.decided.iter().all(Vec::is_empty));
+    net.cut.clear();
+    net.pass(120_000);
+    for me in 0..4 {
+        assert_eq!(net.entries(me), [entry(1, 1).digest()]);
+    }
+    net.assert_agreement();
+}
+
+#[test]
+fn a_primary_that_proposes_two_batches_is_seen_and_replaced() {
+    let mut net = Net::new(Config::default());
+    let primary = seat(0);
+    for (to, number) in [(1, 1), (2, 2), (3, 2)] {
+        let batch = Batch::new(net.clock, vec![entry(1, number)]);
+        let ballot = ordering::prepare(View(0), Slot(1), &batch);
+        let signature = primary.sign(&ballot.statement(&primary.group));
+        let proposal = Message::Proposal {
+            view: View(0),
+            slot: Slot(1),
+            batch,
+            signature,
+        };
+        net.deliver(ReplicaId(0), ReplicaId(to), proposal.clone());
+        if to == 3 {
+            net.deliver(ReplicaId(0), ReplicaId(1), proposal);
+        }
+    }
+    net.cut.push(ReplicaId(0));
+    net.deliver_all();
+    net.pass(20_000);
+    assert!(
+        net.reports
+            .iter()
+            .any(|(_, seen)| matches!(seen, Observation::Equivocation { by: ReplicaId(0), .. }))
+    );
+    assert!((1..4).all(|me| net.replicas[me].status().view >= View(1)));
+    net.offer(1, entry(1, 7));
+    net.pass(10_000);
+    assert!((1..4).all(|me| net.entries(me).contains(&entry(1, 7).digest())));
+    net.assert_agreement();
+}
+
+#[test]
+fn a_proposal_from_another_time_gets_no_vote() {
+    let mut net = Net::new(Config::default());
+    let late = Batch::new(net.clock.plus_ms(60_000), vec![entry(1, 1)]);
+    let primary = seat(0);
+    let ballot = ordering::prepare(View(0), Slot(1), &late);
+    let signature = primary.sign(&ballot.statement(&primary.group));
+    net.deliver(
+        ReplicaId(0),
+        ReplicaId(1),
+        Message::Proposal {
+            view: View(0),
+            slot: Slot(1),
+            batch: late,
+            signature,
+        },
+    );
+    assert!(net.queue.is_empty());
+    assert!(
+        net.reports
+            .iter()
+            .any(|(_, seen)| matches!(seen, Observation::Skewed { .. }))
+    );
+}
+
+#[test]
+fn a_replica_cut_off_for_long_catches_up_by_decisions_alone() {
+    let mut net = Net::new(Config {
+        window_slots: 4,
+        ..Config::default()
+    });
+    net.cut.push(ReplicaId(3));
+    for number in 1..=60 {
+        net.offer(0, entry(1, number));
+    }
+    assert_eq!(net.entries(0).len(), 60);
+    net.cut.clear();
+    net.pass(5_000);
+    assert_eq!(net.entries(3), net.entries(0));
+}
+
+#[test]
+fn what_an_impostor_says_is_refused() {
+    let (group, _) = group_of_four();
+    let (verifier, config) = (Verifier::new(10), Config::default());
+    let rules = Rules {
+        group: &group,
+        config: &config,
+        verifier: &verifier,
+    };
+    let batch = Batch::new(Timestamp(1), vec![entry(1, 1)]);
+    let ballot = ordering::prepare(View(0), Slot(1), &batch);
+    let forged = seat(2).sign(&ballot.statement(&group));
+    let proposal = Message::Proposal {
+        view: View(0),
+        slot: Slot(1),
+        batch,
+        signature: forged,
+    };
+    assert!(
+        Verified::check(ReplicaId(2), proposal.clone(), &rules).is_err(),
+        "a backup cannot propose"
+    );
+    assert!(
+        Verified::check(ReplicaId(0), proposal, &rules).is_err(),
+        "nor under the primary's name"
+    );
+    let vote = Message::Vote {
+        ballot,
+        signature: forged,
+    };
+    assert!(Verified::check(ReplicaId(1), vote.clone(), &rules).is_err());
+    assert!(Verified::check(ReplicaId(9), vote.clone(), &rules).is_err());
+    assert!(Verified::check(ReplicaId(2), vote, &rules).is_ok());
+}

@@ -1,0 +1,245 @@
+//! Votes of distinct replicas on one thing, and the certificates they make. The only place that counts votes.
+
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use smr_crypto::{Digest, Signature};
+use smr_wire::{ReplicaId, Slot, View};
+
+use crate::group::Group;
+use crate::verified::{Refused, Rules};
+
+/// What a vote says yes to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Ballot {
+    /// Which step of the protocol.
+    pub phase: Phase,
+    /// In which view.
+    pub view: View,
+    /// For which slot.
+    pub slot: Slot,
+    /// Of which batch.
+    pub digest: Digest,
+}
+
+/// Steps in which replicas vote.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Phase {
+    /// "The primary of this view proposed this batch for this slot, to me."
+    Prepare,
+    /// "A quorum prepared it, so no other batch can be decided in this slot and view."
+    Commit,
+}
+
+impl Ballot {
+    /// What a vote signs.
+    #[must_use]
+    pub fn statement(&self, group: &Group) -> Digest {
+        group.statement("SMRCLOUD-VOTE-V1", self)
+    }
+}
+
+/// Votes for one slot and phase. Of each replica only the vote of the highest view is kept, so the memory is
+/// bounded by the group, and whoever votes twice in a view is counted once.
+#[derive(Clone, Debug, Default)]
+pub struct Votes(BTreeMap<ReplicaId, (View, Digest, Signature)>);
+
+impl Votes {
+    /// Keeps a vote unless its author already has one of this or a higher view.
+    pub fn add(&mut self, author: ReplicaId, view: View, digest: Digest, signature: Signature) {
+        let newer = self.0.get(&author).is_none_or(|(kept, _, _)| *kept < view);
+        if newer {
+            self.0.insert(author, (view, digest, signature));
+        }
+    }
+
+    /// How many distinct replicas voted for `digest` in `view`.
+    #[must_use]
+    pub fn count(&self, view: View, digest: &Digest) -> usize {
+        self.0
+            .values()
+            .filter(|(v, d, _)| *v == view && d == digest)
+            .count()
+    }
+
+    /// The certificate for `ballot`, once a quorum voted for it.
+    #[must_use]
+    pub fn certificate(&self, ballot: Ballot, group: &Group) -> Option<QuorumCertificate> {
+        if self.count(ballot.view, &ballot.digest) < group.quorum() {
+            return None;
+        }
+        let votes = self
+            .0
+            .iter()
+            .filter(|(_, (view, digest, _))| *view == ballot.view && *digest == ballot.digest)
+            .map(|(author, (_, _, signature))| (*author, *signature))
+            .take(group.quorum())
+            .collect();
+        Some(QuorumCertificate { ballot, votes })
+    }
+
+    /// The pair of view and digest that a quorum voted for, if there is one.
+    #[must_use]
+    pub fn winner(&self, group: &Group) -> Option<(View, Digest)> {
+        let mut candidates: Vec<(View, Digest)> = self.0.values().map(|(v, d, _)| (*v, *d)).collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates
+            .into_iter()
+            .find(|(view, digest)| self.count(*view, digest) >= group.quorum())
+    }
+
+    /// The vote of `author`, if one is kept.
+    #[must_use]
+    pub fn of(&self, author: ReplicaId) -> Option<(View, Digest, Signature)> {
+        self.0.get(&author).copied()
+    }
+}
+
+/// A quorum of votes on one ballot; convinces anyone who knows the group.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct QuorumCertificate {
+    /// What was voted for.
+    pub ballot: Ballot,
+    /// Exactly a quorum of them, in ascending order of author.
+    pub votes: Vec<(ReplicaId, Signature)>,
+}
+
+impl QuorumCertificate {
+    /// Whether a quorum of distinct members signed the ballot.
+    ///
+    /// # Errors
+    /// [`Refused::Certificate`].
+    pub fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
+        check_signatures(
+            &self.votes,
+            rules.group.quorum(),
+            &self.ballot.statement(rules.group),
+            rules,
+        )
+    }
+}
+
+/// Whether `votes` are exactly `needed` signatures of distinct members, in ascending order, over `statement`.
+///
+/// # Errors
+/// [`Refused::Certificate`].
+pub fn check_signatures(
+    votes: &[(ReplicaId, Signature)],
+    needed: usize,
+    statement: &Digest,
+    rules: &Rules<'_>,
+) -> Result<(), Refused> {
+    let distinct = votes.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    let signed = || {
+        votes.iter().all(|(author, signature)| {
+            rules
+                .group
+                .signed_by(*author, statement, signature, rules.verifier)
+        })
+    };
+    if votes.len() == needed && distinct && signed() {
+        Ok(())
+    } else {
+        Err(Refused::Certificate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pbft::tests::group_of_four;
+    use smr_crypto::Verifier;
+
+    fn ballot(view: u64, text: &str) -> Ballot {
+        Ballot {
+            phase: Phase::Commit,
+            view: View(view),
+            slot: Slot(1),
+            digest: Digest::of("T", &[text.as_bytes()]),
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_a_quorum_of_distinct_signatures_on_one_ballot() {
+        let (group, keys) = group_of_four();
+        let verifier = Verifier::new(64);
+        let config = crate::Config::default();
+        let rules = Rules {
+            group: &group,
+            config: &config,
+            verifier: &verifier,
+        };
+        let ballot = ballot(0, "x");
+        let mut votes = Votes::default();
+        for (i, key) in keys.iter().enumerate().take(2) {
+            votes.add(
+                ReplicaId::at(i),
+                ballot.view,
+                ballot.digest,
+                key.sign(&ballot.statement(&group)),
+            );
+        }
+        votes.add(
+            ReplicaId(1),
+            ballot.view,
+            ballot.digest,
+            keys[1].sign(&ballot.statement(&group)),
+        );
+        assert_eq!(votes.certificate(ballot, &group), None);
+        votes.add(
+            ReplicaId(3),
+            ballot.view,
+            ballot.digest,
+            keys[3].sign(&ballot.statement(&group)),
+        );
+        let certificate = votes.certificate(ballot, &group).expect("three of four");
+        assert_eq!(certificate.check(&rules), Ok(()));
+        assert_eq!(votes.winner(&group), Some((ballot.view, ballot.digest)));
+
+        let mut twice = certificate.clone();
+        twice.votes[1] = twice.votes[0];
+        assert_eq!(twice.check(&rules), Err(Refused::Certificate));
+        let mut fewer = certificate.clone();
+        fewer.votes.pop();
+        assert_eq!(fewer.check(&rules), Err(Refused::Certificate));
+        let moved = QuorumCertificate {
+            ballot: Ballot {
+                slot: Slot(2),
+                ..ballot
+            },
+            ..certificate
+        };
+        assert_eq!(moved.check(&rules), Err(Refused::Certificate));
+    }
+
+    #[test]
+    fn votes_of_two_views_are_not_mixed_and_the_higher_view_is_kept() {
+        let (group, keys) = group_of_four();
+        let mut votes = Votes::default();
+        for (i, key) in keys.iter().enumerate() {
+            let ballot = ballot(if i < 2 { 0 } else { 1 }, "x");
+            votes.add(
+                ReplicaId::at(i),
+                ballot.view,
+                ballot.digest,
+                key.sign(&ballot.statement(&group)),
+            );
+        }
+        assert_eq!(votes.winner(&group), None);
+        let higher = ballot(1, "x");
+        votes.add(
+            ReplicaId(0),
+            higher.view,
+            higher.digest,
+            keys[0].sign(&higher.statement(&group)),
+        );
+        votes.add(
+            ReplicaId(0),
+            View(0),
+            Digest::default(),
+            keys[0].sign(&Digest::default()),
+        );
+        assert_eq!(votes.winner(&group), Some((higher.view, higher.digest)));
+    }
+}

@@ -1,0 +1,209 @@
+//! What enters a replica and what leaves it.
+
+use std::sync::Arc;
+
+use smr_app::{CommandOutcome, SlotWork};
+use smr_consensus::Entry;
+use smr_consensus::protocol::{Observation as ConsensusObservation, Record, Timer as ConsensusTimer};
+use smr_crypto::threshold::{GroupKey, KeyShare, ServiceSignature, SignatureShare};
+use smr_crypto::{Digest, dkg};
+use smr_wire::client::About;
+use smr_wire::{Hint, ReplicaId, Reply, Slot, Timestamp};
+
+use crate::message::{Incoming, Message};
+use crate::replies::Statement;
+
+/// One event and the machine's clock when it happened.
+#[derive(Debug)]
+pub struct Input {
+    /// The machine's clock.
+    pub clock: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A client's connection, as the edge names it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ConnectionId(pub u64);
+
+/// What may happen to a replica.
+#[derive(Debug)]
+pub enum Event {
+    /// The replica begins. Comes once, first.
+    Start,
+    /// A message of another replica, checked.
+    Peer(Incoming),
+    /// A request of a client, checked against the service by [`Entry::check`].
+    Request {
+        /// Where replies go.
+        connection: ConnectionId,
+        /// The request, as an entry.
+        entry: Entry,
+    },
+    /// A client's connection has closed.
+    Closed(ConnectionId),
+    /// A timer that was armed has run out.
+    Timer(Timer),
+    /// The application has executed a slot; slots come in order.
+    Executed {
+        /// Which.
+        slot: Slot,
+        /// One for each command, in their order.
+        outcomes: Vec<CommandOutcome>,
+    },
+    /// The application's state after a slot, asked for by [`Effect::Snapshot`].
+    SnapshotTaken {
+        /// After which slot.
+        slot: Slot,
+        /// The state.
+        bytes: Vec<u8>,
+    },
+    /// The application has, or has not, taken over the state of [`Effect::Restore`].
+    Restored {
+        /// After which slot.
+        slot: Slot,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// This replica's share, asked for by [`Effect::Sign`].
+    Signed {
+        /// On what.
+        statement: Statement,
+        /// The share.
+        share: SignatureShare,
+    },
+    /// What came of [`Effect::Combine`].
+    Combined {
+        /// On what.
+        statement: Statement,
+        /// The signature, if there were enough good shares.
+        signature: Option<ServiceSignature>,
+        /// Whose shares were bad.
+        culprits: Vec<ReplicaId>,
+    },
+}
+
+/// What a replica wants done, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send to one other replica.
+    Send {
+        /// Whom.
+        to: ReplicaId,
+        /// What.
+        message: Message,
+    },
+    /// Send to all other replicas.
+    Broadcast(Message),
+    /// Give the application the commands of a slot.
+    Execute(SlotWork),
+    /// Take the application's state after this slot, once everything up to it has ended and before anything later
+    /// begins.
+    Snapshot(Slot),
+    /// Replace the application's state.
+    Restore {
+        /// After which slot the state is.
+        slot: Slot,
+        /// The state.
+        bytes: Vec<u8>,
+    },
+    /// Sign a statement with this replica's share of the service key; about 0.3 ms, so done by a worker.
+    Sign {
+        /// What, by name.
+        statement: Statement,
+        /// What, as bytes.
+        digest: Digest,
+        /// With what.
+        share: Arc<KeyShare>,
+    },
+    /// Combine shares and verify the result once; about 2 ms, so done by a worker.
+    Combine {
+        /// What, by name.
+        statement: Statement,
+        /// What, as bytes.
+        digest: Digest,
+        /// At least f+1 of different replicas.
+        shares: Vec<(u16, SignatureShare)>,
+        /// Against what.
+        key: Arc<GroupKey>,
+    },
+    /// Send a certified reply to a client.
+    Reply {
+        /// Where.
+        connection: ConnectionId,
+        /// The reply.
+        reply: Reply,
+    },
+    /// Send a remark to a client.
+    Hint {
+        /// Where.
+        connection: ConnectionId,
+        /// About what.
+        about: Option<About>,
+        /// The remark.
+        hint: Hint,
+    },
+    /// (Re)start a timer.
+    Arm {
+        /// Which.
+        timer: Timer,
+        /// How long, in ms.
+        after_ms: u64,
+    },
+    /// Stop a timer.
+    Disarm(Timer),
+    /// Must be on disk before the effects behind it leave, where the service is durable.
+    Persist(Record),
+    /// Worth telling an operator or a test.
+    Report(Observation),
+}
+
+/// Timers by name. Arming one again restarts it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Timer {
+    /// Of the ordering part.
+    Consensus(ConsensusTimer),
+    /// Unfinished exchanges are to be repeated.
+    Repeat,
+    /// Key generation has waited for late participants.
+    Ceremony,
+    /// Chunks of a state are late.
+    Transfer,
+}
+
+/// What is worth telling.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Observation {
+    /// Of the ordering part.
+    Consensus(ConsensusObservation),
+    /// Key generation has got so far, in words.
+    Ceremony(String),
+    /// The service has its key.
+    KeyGenerated {
+        /// Who dealt.
+        qualified: Vec<u16>,
+        /// Who is excluded, and why.
+        excluded: Vec<(u16, dkg::Reason)>,
+        /// Whether this replica has a share of it.
+        share: bool,
+    },
+    /// A replica's shares are bad; its further ones are ignored.
+    BadShare(ReplicaId),
+    /// A checkpoint became stable.
+    Stable(Slot),
+    /// A quorum has another state at this slot than this replica, which says nothing more to clients.
+    Diverged {
+        /// Where.
+        slot: Slot,
+        /// What the others have.
+        certified: Digest,
+        /// What this one has.
+        own: Digest,
+    },
+    /// State is being fetched.
+    TransferBegan(Slot),
+    /// State was fetched and installed.
+    TransferDone(Slot),
+    /// State was fetched, but cannot be used.
+    TransferFailed(String),
+}

@@ -1,0 +1,118 @@
+//! What replicas say to each other beside consensus, and how it is checked.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
+use smr_consensus::verified::{Refused, Rules, Verified, Verify};
+use smr_crypto::threshold::SignatureShare;
+use smr_crypto::{Signature, merkle};
+use smr_wire::{ReplicaId, Slot};
+
+use crate::replies::Statement;
+
+/// Any message between replicas.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Message {
+    /// Of the protocol that orders.
+    Consensus(smr_consensus::Message),
+    /// Of everything else.
+    Peer(PeerMessage),
+}
+
+/// What replicas say beside consensus. The channel proves who says it.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum PeerMessage {
+    /// The sender's share of the service's signature on a statement.
+    Share {
+        /// On what.
+        statement: Statement,
+        /// The share; whether it is good shows when shares are combined.
+        share: SignatureShare,
+    },
+    /// Asks for the share on a statement again.
+    ShareQuery {
+        /// On what.
+        statement: Statement,
+    },
+    /// "After this slot my state has this digest."
+    CheckpointVote {
+        /// Which state.
+        checkpoint: Checkpoint,
+        /// The sender's.
+        signature: Signature,
+    },
+    /// Asks for a certified state above a slot.
+    StateQuery {
+        /// The slot.
+        above: Slot,
+    },
+    /// A certified state, and how many chunks it has.
+    StateOffer {
+        /// Which.
+        certificate: CheckpointCertificate,
+        /// Chunks.
+        chunks: u32,
+    },
+    /// Asks for a chunk of a certified state.
+    ChunkQuery {
+        /// Which state.
+        slot: Slot,
+        /// Which chunk.
+        index: u32,
+    },
+    /// A chunk, with its path to the certified digest.
+    Chunk {
+        /// Of which state.
+        slot: Slot,
+        /// The chunk.
+        bytes: Vec<u8>,
+        /// From the chunk's leaf to the digest.
+        path: merkle::Path,
+    },
+}
+
+impl Verify for PeerMessage {
+    fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
+        match self {
+            PeerMessage::CheckpointVote {
+                checkpoint,
+                signature,
+            } => {
+                let statement = checkpoint.statement(rules.group);
+                if rules.group.signed_by(from, &statement, signature, rules.verifier) {
+                    Ok(())
+                } else {
+                    Err(Refused::Signature)
+                }
+            }
+            PeerMessage::StateOffer { certificate, .. } => certificate.check(rules),
+            PeerMessage::Share { .. }
+            | PeerMessage::ShareQuery { .. }
+            | PeerMessage::StateQuery { .. }
+            | PeerMessage::ChunkQuery { .. }
+            | PeerMessage::Chunk { .. } => Ok(()),
+        }
+    }
+}
+
+/// A message that was checked.
+#[derive(Clone, Debug)]
+pub enum Incoming {
+    /// Of the protocol that orders.
+    Consensus(Verified<smr_consensus::Message>),
+    /// Of everything else.
+    Peer(Verified<PeerMessage>),
+}
+
+impl Incoming {
+    /// Checks a message from a member whose channel proved who it is. Costs signature verifications; may run on
+    /// any thread.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn check(from: ReplicaId, message: Message, rules: &Rules<'_>) -> Result<Incoming, Refused> {
+        Ok(match message {
+            Message::Consensus(message) => Incoming::Consensus(Verified::check(from, message, rules)?),
+            Message::Peer(message) => Incoming::Peer(Verified::check(from, message, rules)?),
+        })
+    }
+}

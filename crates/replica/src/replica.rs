@@ -1,0 +1,342 @@
+//! The composition: one `step` over consensus, sessions, blocks, checkpoints, transfer and key generation.
+
+mod client;
+mod ordered;
+mod peer;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use smr_consensus::batch::{EntryBody, SystemEntry};
+use smr_consensus::{Batch, Engine, Entry, Protocol, Seat};
+use smr_crypto::dkg::DecryptionKey;
+use smr_crypto::threshold::{GroupKey, KeyShare};
+use smr_crypto::{Digest, IdentityKey};
+use smr_wire::client::About;
+use smr_wire::{ClientId, EndpointCertificate, Epoch, ReplicaId, ServiceId, Slot, Timestamp};
+
+use crate::checkpoint::Checkpoints;
+use crate::effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
+use crate::epoch::Voice;
+use crate::genesis::Genesis;
+use crate::message::{Incoming, Message, PeerMessage};
+use crate::replies::{Blocks, Member, Shares, Statement};
+use crate::status::{Phase, Status};
+use crate::system::{SystemCommand, SystemState};
+use crate::transfer::Transfer;
+
+/// What only this replica knows. Made on its machine; never encoded, never sent.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// Signs what it says.
+    pub identity: Arc<IdentityKey>,
+    /// Opens the shares encrypted to it.
+    pub decryption: Arc<DecryptionKey>,
+    /// What its dealings are made from, so that a restart deals the same again rather than something else.
+    pub dealing_seed: DealingSeed,
+}
+
+/// 32 secret bytes.
+#[derive(Clone)]
+pub struct DealingSeed(pub [u8; 32]);
+
+impl std::fmt::Debug for DealingSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DealingSeed(..)")
+    }
+}
+
+/// A whole replica.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    genesis: Arc<Genesis>,
+    service: ServiceId,
+    seat: Seat,
+    secrets: Secrets,
+    engine: Engine,
+    /// Events that consensus gets before this step ends.
+    inbox: VecDeque<smr_consensus::Event<smr_consensus::Message>>,
+    system: SystemState,
+    voice: Voice,
+    key: Option<Arc<GroupKey>>,
+    share: Option<Arc<KeyShare>>,
+    /// Decided, but not admitted while a snapshot is being taken.
+    decided: VecDeque<(Slot, Batch)>,
+    /// Admitted, not yet executed.
+    executing: BTreeMap<Slot, Executing>,
+    executed: Slot,
+    /// A snapshot after this slot is being taken.
+    draining: Option<Slot>,
+    /// A fetched state that the application is taking over.
+    restoring: Option<(
+        smr_consensus::checkpoint::CheckpointCertificate,
+        Box<crate::system::Image>,
+    )>,
+    diverged: bool,
+    blocks: Blocks,
+    shares: Shares,
+    endpoints: Option<EndpointCertificate>,
+    waiting: BTreeMap<(ClientId, About), ConnectionId>,
+    connections: BTreeMap<ConnectionId, Vec<(ClientId, About)>>,
+    offering: BTreeMap<Digest, ConnectionId>,
+    checkpoints: Checkpoints,
+    transfer: Transfer,
+}
+
+/// A slot on its way through the application.
+#[derive(Clone, Debug)]
+struct Executing {
+    batch: Digest,
+    members: Vec<Member>,
+}
+
+impl Replica {
+    /// A replica of a service that begins with `genesis`, which was validated.
+    #[must_use]
+    pub fn new(genesis: Arc<Genesis>, me: ReplicaId, secrets: Secrets) -> Replica {
+        let group = Arc::new(genesis.group());
+        assert!(
+            group.contains(me),
+            "replica {me} is not in a group of {}",
+            group.size()
+        );
+        let seat = Seat {
+            group,
+            me,
+            key: secrets.identity.clone(),
+        };
+        let engine = genesis
+            .protocol
+            .start(seat.clone(), genesis.config.consensus.clone());
+        Replica {
+            service: seat.group.service,
+            seat,
+            secrets,
+            engine,
+            inbox: VecDeque::new(),
+            system: SystemState::new(&genesis),
+            voice: Voice::default(),
+            key: None,
+            share: None,
+            decided: VecDeque::new(),
+            executing: BTreeMap::new(),
+            executed: Slot(0),
+            draining: None,
+            restoring: None,
+            diverged: false,
+            blocks: Blocks::new(genesis.config.blocks_kept),
+            shares: Shares::default(),
+            endpoints: None,
+            waiting: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            offering: BTreeMap::new(),
+            checkpoints: Checkpoints::default(),
+            transfer: Transfer::default(),
+            genesis,
+        }
+    }
+
+    /// Takes one input and appends what follows from it.
+    pub fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        let Input { clock, event } = input;
+        match event {
+            Event::Start => {
+                self.inbox.push_back(smr_consensus::Event::Start);
+                effects.push(Effect::Arm {
+                    timer: Timer::Repeat,
+                    after_ms: self.genesis.config.repeat_ms,
+                });
+                self.speak(false, effects);
+            }
+            Event::Peer(Incoming::Consensus(message)) => {
+                self.inbox.push_back(smr_consensus::Event::Message(message));
+            }
+            Event::Peer(Incoming::Peer(message)) => {
+                let (from, message) = message.into_parts();
+                self.on_peer(from, message, effects);
+            }
+            Event::Request { connection, entry } => self.on_request(connection, entry, effects),
+            Event::Closed(connection) => self.on_closed(connection),
+            Event::Timer(timer) => self.on_timer(timer, effects),
+            Event::Executed { slot, outcomes } => self.on_executed(slot, outcomes, effects),
+            Event::SnapshotTaken { slot, bytes } => self.on_snapshot(slot, bytes, effects),
+            Event::Restored { slot, result } => self.on_restored(slot, result, effects),
+            Event::Signed { statement, share } => self.on_signed(statement, share, effects),
+            Event::Combined {
+                statement,
+                signature,
+                culprits,
+            } => {
+                self.on_combined(statement, signature, &culprits, effects);
+            }
+        }
+        self.run_consensus(clock, effects);
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let ordering = self.engine.status();
+        let behind = self.transfer.is_wanted() || ordering.highest.since(self.executed) > 2 * self.window();
+        let phase = if self.diverged {
+            Phase::Diverged
+        } else if behind {
+            Phase::CatchingUp
+        } else if !ordering.installed {
+            Phase::ChangingView
+        } else if self.endpoints.is_none() {
+            Phase::GeneratingKey
+        } else {
+            Phase::Ready
+        };
+        Status {
+            phase,
+            epoch: self.system.epoch(),
+            view: ordering.view,
+            primary: ordering.primary,
+            decided: ordering.decided,
+            executed: self.executed,
+            stable: self.checkpoints.stable(),
+            digest: self.system.results,
+            waiting: ordering.waiting,
+            sessions: self.system.sessions.len(),
+            share: self.share.is_some(),
+            ceremony: self.system.ceremony.progress(),
+        }
+    }
+
+    /// The service's key, once generated, with the epoch of its shares.
+    #[must_use]
+    pub fn group_key(&self) -> Option<(Epoch, &GroupKey)> {
+        self.key.as_deref().map(|key| (self.system.epoch(), key))
+    }
+
+    /// The contacts under the service's signature, once there is one.
+    #[must_use]
+    pub fn endpoint_certificate(&self) -> Option<&EndpointCertificate> {
+        self.endpoints.as_ref()
+    }
+
+    /// The replicated state beside the application's, for checks.
+    #[must_use]
+    pub fn system(&self) -> &SystemState {
+        &self.system
+    }
+
+    fn window(&self) -> u64 {
+        self.genesis.config.consensus.window_slots
+    }
+
+    /// Gives consensus what waits for it, and what that leads to, until nothing is left.
+    fn run_consensus(&mut self, clock: Timestamp, effects: &mut Vec<Effect>) {
+        let mut ordered = smr_consensus::Effects::default();
+        while let Some(event) = self.inbox.pop_front() {
+            self.engine
+                .step(smr_consensus::Input { clock, event }, &mut ordered);
+            for effect in ordered.drain() {
+                self.on_consensus(effect, effects);
+            }
+        }
+    }
+
+    fn on_consensus(
+        &mut self,
+        effect: smr_consensus::Effect<smr_consensus::Message>,
+        effects: &mut Vec<Effect>,
+    ) {
+        use smr_consensus::Effect as Ordering;
+        match effect {
+            Ordering::Send { to, message } => {
+                effects.push(Effect::Send {
+                    to,
+                    message: Message::Consensus(message),
+                });
+            }
+            Ordering::Broadcast(message) => effects.push(Effect::Broadcast(Message::Consensus(message))),
+            Ordering::Decide { slot, batch } => {
+                self.decided.push_back((slot, batch));
+                self.admit_decided(effects);
+            }
+            Ordering::Offered { entry, added } => self.on_offered(entry, added, effects),
+            Ordering::NeedState { decided } => self.want_state(decided, effects),
+            Ordering::Arm { timer, after_ms } => {
+                effects.push(Effect::Arm {
+                    timer: Timer::Consensus(timer),
+                    after_ms,
+                });
+            }
+            Ordering::Disarm(timer) => effects.push(Effect::Disarm(Timer::Consensus(timer))),
+            Ordering::Persist(record) => effects.push(Effect::Persist(record)),
+            Ordering::Report(seen) => effects.push(Effect::Report(Observation::Consensus(seen))),
+        }
+    }
+
+    /// Says what key generation wants of this replica, if anything.
+    fn speak(&mut self, waited: bool, effects: &mut Vec<Effect>) {
+        let seed = self.secrets.dealing_seed.clone();
+        let key = self.secrets.decryption.clone();
+        if let Some(command) = self.voice.next(self.seat.me, &self.system, &seed.0, &key, waited) {
+            self.offer_system(&command);
+            let said = self.system.ceremony.progress();
+            effects.push(Effect::Report(Observation::Ceremony(said)));
+            effects.push(Effect::Arm {
+                timer: Timer::Ceremony,
+                after_ms: self.genesis.config.ceremony_ms,
+            });
+        }
+    }
+
+    fn offer_system(&mut self, command: &SystemCommand) {
+        let body = EntryBody::System(SystemEntry::sign(&self.seat, smr_wire::encode(command)));
+        self.inbox
+            .push_back(smr_consensus::Event::Offer(Entry::new(body)));
+    }
+
+    fn on_timer(&mut self, timer: Timer, effects: &mut Vec<Effect>) {
+        match timer {
+            Timer::Consensus(timer) => self.inbox.push_back(smr_consensus::Event::Timer(timer)),
+            Timer::Repeat => {
+                effects.push(Effect::Arm {
+                    timer: Timer::Repeat,
+                    after_ms: self.genesis.config.repeat_ms,
+                });
+                self.repeat(effects);
+            }
+            Timer::Ceremony => {
+                if self.key.is_none() {
+                    effects.push(Effect::Arm {
+                        timer: Timer::Ceremony,
+                        after_ms: self.genesis.config.ceremony_ms,
+                    });
+                    self.speak(true, effects);
+                }
+            }
+            Timer::Transfer => self.ask_next_source(effects),
+        }
+    }
+
+    fn broadcast(effects: &mut Vec<Effect>, message: PeerMessage) {
+        effects.push(Effect::Broadcast(Message::Peer(message)));
+    }
+
+    fn send(effects: &mut Vec<Effect>, to: ReplicaId, message: PeerMessage) {
+        effects.push(Effect::Send {
+            to,
+            message: Message::Peer(message),
+        });
+    }
+
+    /// What a statement says, if this replica has come so far.
+    fn statement_digest(&self, statement: Statement) -> Option<Digest> {
+        match statement {
+            Statement::Block(slot) => self
+                .blocks
+                .get(slot)
+                .map(|block| block.statement(&self.service, slot)),
+            Statement::Endpoints(epoch, issued) => {
+                let current = self.system.endpoints.as_ref()?;
+                (current.epoch == epoch && current.issued == issued).then(|| current.statement())
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What comes out of the log: admission, execution, checkpoints.
+
+use smr_app::{CommandOutcome, HostCommand, SlotWork};
+use smr_consensus::Batch;
+use smr_consensus::batch::{EntryBody, SystemEntry};
+use smr_wire::client::About;
+use smr_wire::{Call, ClientId, Outcome, Refusal, Request, SessionId, Slot};
+
+use super::{Executing, Replica};
+use crate::effect::{Effect, Observation};
+use crate::replies::{Block, Member, MemberState, Statement};
+use crate::sessions::Verdict;
+use crate::system::{Applied, Chunked, Image};
+
+impl Replica {
+    /// Admits decided slots, in order, unless a snapshot is being taken: then they wait until it is.
+    pub(super) fn admit_decided(&mut self, effects: &mut Vec<Effect>) {
+        while self.draining.is_none()
+            && self.restoring.is_none()
+            && let Some((slot, batch)) = self.decided.pop_front()
+        {
+            self.admit(slot, &batch, effects);
+        }
+    }
+
+    fn admit(&mut self, slot: Slot, batch: &Batch, effects: &mut Vec<Effect>) {
+        self.system.begin_slot(slot, &batch.digest(), batch.time());
+        let (mut members, mut commands) = (Vec::new(), Vec::new());
+        for (index, entry) in (0u16..).zip(batch.entries()) {
+            match entry.body() {
+                EntryBody::Client(request) => {
+                    self.admit_request(slot, index, request, &mut members, &mut commands);
+                }
+                EntryBody::System(SystemEntry { author, payload, .. }) => {
+                    let applied = self.system.apply(*author, payload, &self.genesis);
+                    self.on_applied(applied, effects);
+                }
+            }
+        }
+        let work = SlotWork {
+            slot,
+            time: self.system.time,
+            seed: self.system.history,
+            commands,
+        };
+        self.executing.insert(
+            slot,
+            Executing {
+                batch: batch.digest(),
+                members,
+            },
+        );
+        effects.push(Effect::Execute(work));
+        if slot.0.is_multiple_of(self.genesis.config.checkpoint_slots) {
+            self.draining = Some(slot);
+            effects.push(Effect::Snapshot(slot));
+        }
+    }
+
+    /// The checks that matter: whatever a lying primary put into the log meets them here, alike on all replicas.
+    fn admit_request(
+        &mut self,
+        slot: Slot,
+        index: u16,
+        request: &Request,
+        members: &mut Vec<Member>,
+        commands: &mut Vec<HostCommand>,
+    ) {
+        // Without a key no reply could be certified, so nothing is executed either.
+        if self.system.key.is_none() {
+            return;
+        }
+        let client = request.client;
+        match &request.call {
+            Call::Open { nonce, window } => {
+                let fresh = SessionId::opened(slot, index);
+                let config = &self.genesis.config;
+                let session = self.system.sessions.open(client, *nonce, *window, fresh, config);
+                let state = MemberState::Ended(Outcome::Opened(session));
+                members.push(Member {
+                    client,
+                    about: About::opening(*nonce),
+                    state,
+                });
+            }
+            Call::Commands {
+                session,
+                commands: asked,
+                ..
+            } => {
+                for command in asked {
+                    let about = About {
+                        session: *session,
+                        number: command.number,
+                    };
+                    let state = self.judge(slot, client, about, &command.bytes, members.len(), commands);
+                    members.push(Member { client, about, state });
+                }
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        slot: Slot,
+        client: ClientId,
+        about: About,
+        bytes: &[u8],
+        member: usize,
+        commands: &mut Vec<HostCommand>,
+    ) -> MemberState {
+        let member = u32::try_from(member).expect("a batch is bounded in bytes");
+        match self
+            .system
+            .sessions
+            .admit(client, about.session, about.number, slot, member)
+        {
+            Verdict::Known(outcome) => MemberState::Ended(outcome),
+            Verdict::SameAs(slot, member) => MemberState::SameAs(slot, member),
+            Verdict::Run if bytes.len() > self.genesis.config.command_bytes_max as usize => {
+                let outcome = Outcome::Refused(Refusal::TooLarge);
+                self.system
+                    .sessions
+                    .ended(about.session, about.number, &outcome, &self.genesis.config);
+                MemberState::Ended(outcome)
+            }
+            Verdict::Run => {
+                commands.push(HostCommand {
+                    caller: client,
+                    command: bytes.to_vec(),
+                });
+                MemberState::Running(commands.len() - 1)
+            }
+        }
+    }
+
+    fn on_applied(&mut self, applied: Option<Applied>, effects: &mut Vec<Effect>) {
+        match applied {
+            None => return,
+            Some(Applied::CeremonyProgressed) => {}
+            Some(Applied::CeremonyFailed(reason)) => {
+                effects.push(Effect::Report(Observation::Ceremony(reason)));
+            }
+            Some(Applied::KeyGenerated { qualified, excluded }) => {
+                self.take_key(effects);
+                let share = self.share.is_some();
+                effects.push(Effect::Report(Observation::KeyGenerated {
+                    qualified,
+                    excluded,
+                    share,
+                }));
+            }
+        }
+        self.speak(false, effects);
+    }
+
+    /// Takes up the service's key and this replica's share of it from the ceremony's transcript.
+    pub(super) fn take_key(&mut self, effects: &mut Vec<Effect>) {
+        self.key = self.system.key.clone().map(std::sync::Arc::new);
+        let share = self
+            .system
+            .ceremony
+            .key_share(self.seat.me.0, &self.secrets.decryption);
+        self.share = share.ok().map(std::sync::Arc::new);
+        self.certify_endpoints(effects);
+    }
+
+    /// Signs the current contacts, if that was not done.
+    pub(super) fn certify_endpoints(&mut self, effects: &mut Vec<Effect>) {
+        let Some(endpoints) = &self.system.endpoints else {
+            return;
+        };
+        let statement = Statement::Endpoints(endpoints.epoch, endpoints.issued);
+        self.shares.prune(self.blocks.oldest(), Some(statement));
+        self.sign(statement, effects);
+    }
+
+    /// Asks for this replica's share on a statement. One that has diverged says nothing more.
+    pub(super) fn sign(&self, statement: Statement, effects: &mut Vec<Effect>) {
+        if self.diverged {
+            return;
+        }
+        if let (Some(share), Some(digest)) = (self.share.clone(), self.statement_digest(statement)) {
+            effects.push(Effect::Sign {
+                statement,
+                digest,
+                share,
+            });
+        }
+    }
+
+    /// The application has executed `slot`.
+    pub(super) fn on_executed(
+        &mut self,
+        slot: Slot,
+        outcomes: Vec<CommandOutcome>,
+        effects: &mut Vec<Effect>,
+    ) {
+        // A restore may have overtaken it.
+        let Some(Executing { batch, mut members }) = self.executing.remove(&slot) else {
+            return;
+        };
+        assert!(
+            slot == self.executed.next(),
+            "slot {slot} executed after {}",
+            self.executed
+        );
+        self.executed = slot;
+        let mut outcomes: Vec<Option<Outcome>> = outcomes.into_iter().map(|o| Some(outcome_of(o))).collect();
+        for index in 0..members.len() {
+            let outcome = match &members[index].state {
+                MemberState::Ended(_) => continue,
+                MemberState::Running(command) => {
+                    let outcome = outcomes[*command].take().expect("each command is one member's");
+                    let About { session, number } = members[index].about;
+                    self.system
+                        .sessions
+                        .ended(session, number, &outcome, &self.genesis.config);
+                    outcome
+                }
+                MemberState::SameAs(origin, member) if *origin == slot => {
+                    members[*member as usize].outcome().clone()
+                }
+                MemberState::SameAs(origin, member) => self
+                    .blocks
+                    .outcome(*origin, *member)
+                    .cloned()
+                    .expect("admitted while its origin was executing, which is among the blocks kept"),
+            };
+            members[index].state = MemberState::Ended(outcome);
+        }
+        let block = Block::close(members);
+        self.system.end_slot(slot, &batch, &block.root());
+        self.close_block(slot, block, effects);
+        self.inbox.push_back(smr_consensus::Event::Executed(slot));
+    }
+
+    fn close_block(&mut self, slot: Slot, block: Block, effects: &mut Vec<Effect>) {
+        let empty = block.members().is_empty();
+        self.blocks.add(slot, block);
+        let endpoints = self
+            .system
+            .endpoints
+            .as_ref()
+            .map(|e| Statement::Endpoints(e.epoch, e.issued));
+        self.shares.prune(self.blocks.oldest(), endpoints);
+        if !empty {
+            self.sign(Statement::Block(slot), effects);
+            self.try_combine(Statement::Block(slot), effects);
+        }
+    }
+
+    /// The application's state after `slot`, with everything up to it executed and nothing later admitted.
+    pub(super) fn on_snapshot(&mut self, slot: Slot, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
+        if self.draining != Some(slot) {
+            return;
+        }
+        assert!(
+            self.executed == slot,
+            "a snapshot after {slot}, but executed is {}",
+            self.executed
+        );
+        self.draining = None;
+        self.system.renew_endpoints(&self.genesis);
+        let image = Image {
+            system: self.system.clone(),
+            application: bytes,
+        };
+        let chunked = Chunked::new(&image, self.genesis.config.chunk_bytes);
+        if !self.diverged {
+            let vote = self.checkpoints.vote(slot, chunked, &self.seat);
+            Replica::broadcast(effects, vote);
+            self.certify_endpoints_if_renewed(effects);
+        }
+        self.settle_checkpoint(effects);
+        self.admit_decided(effects);
+    }
+
+    fn certify_endpoints_if_renewed(&mut self, effects: &mut Vec<Effect>) {
+        let certified = self
+            .endpoints
+            .as_ref()
+            .map(|certificate| certificate.endpoints.issued);
+        if self.system.endpoints.as_ref().map(|e| e.issued) != certified {
+            self.certify_endpoints(effects);
+        }
+    }
+
+    /// Takes up a checkpoint that enough votes certify.
+    pub(super) fn settle_checkpoint(&mut self, effects: &mut Vec<Effect>) {
+        let Some(certificate) = self.checkpoints.certified(&self.seat.group) else {
+            return;
+        };
+        let checkpoint = certificate.checkpoint;
+        // Ahead of us: we get there by execution or by transfer.
+        let Some(own) = self.checkpoints.own_digest(checkpoint.slot) else {
+            return;
+        };
+        if own != checkpoint.digest {
+            self.diverged = true;
+            let (slot, certified) = (checkpoint.slot, checkpoint.digest);
+            effects.push(Effect::Report(Observation::Diverged { slot, certified, own }));
+            return;
+        }
+        self.checkpoints.stabilise(certificate.clone());
+        effects.push(Effect::Report(Observation::Stable(checkpoint.slot)));
+        self.inbox.push_back(smr_consensus::Event::Stable(certificate));
+    }
+}
+
+fn outcome_of(outcome: CommandOutcome) -> Outcome {
+    match outcome {
+        CommandOutcome::Answer(bytes) => Outcome::Answer(bytes),
+        CommandOutcome::Fault(fault) => Outcome::Fault(fault.to_string()),
+    }
+}

@@ -1,0 +1,175 @@
+//! Other replicas beside consensus: shares, checkpoint votes, state transfer.
+
+use smr_consensus::checkpoint::CheckpointCertificate;
+use smr_wire::{ReplicaId, Slot};
+
+use super::Replica;
+use crate::effect::{Effect, Observation, Timer};
+use crate::message::PeerMessage;
+use crate::replies::Statement;
+use crate::system::Image;
+
+impl Replica {
+    /// A message of `from`, checked.
+    pub(super) fn on_peer(&mut self, from: ReplicaId, message: PeerMessage, effects: &mut Vec<Effect>) {
+        match message {
+            PeerMessage::Share { statement, share } => {
+                if self.wants_share(statement) {
+                    self.shares.add(statement, from, share);
+                    self.try_combine(statement, effects);
+                }
+            }
+            PeerMessage::ShareQuery { statement } => {
+                if let Some(share) = self.shares.of(statement, self.seat.me) {
+                    Replica::send(effects, from, PeerMessage::Share { statement, share });
+                }
+            }
+            PeerMessage::CheckpointVote {
+                checkpoint,
+                signature,
+            } => {
+                self.checkpoints.add(from, checkpoint, signature);
+                self.settle_checkpoint(effects);
+            }
+            PeerMessage::StateQuery { above } => self.on_state_query(from, above, effects),
+            PeerMessage::StateOffer { certificate, chunks } => {
+                self.on_state_offer(from, certificate, chunks, effects);
+            }
+            PeerMessage::ChunkQuery { slot, index } => {
+                let found = self.checkpoints.image(slot).and_then(|image| image.chunk(index));
+                if let Some((bytes, path)) = found {
+                    Replica::send(effects, from, PeerMessage::Chunk { slot, bytes, path });
+                }
+            }
+            PeerMessage::Chunk { slot, bytes, path } => {
+                if self.transfer.received(slot, bytes, &path) {
+                    self.ask_chunks(1, effects);
+                    self.try_restore(effects);
+                }
+            }
+        }
+    }
+
+    fn wants_share(&self, statement: Statement) -> bool {
+        match statement {
+            Statement::Block(slot) => self.blocks.wants(slot),
+            // Of contacts only the current certificate, or before there is one the first, is of use.
+            Statement::Endpoints(epoch, issued) => match &self.system.endpoints {
+                Some(current) => current.epoch == epoch && current.issued == issued,
+                None => false,
+            },
+        }
+    }
+
+    fn on_state_query(&self, from: ReplicaId, above: Slot, effects: &mut Vec<Effect>) {
+        if let Some((certificate, image)) = self.checkpoints.offer(above) {
+            Replica::send(
+                effects,
+                from,
+                PeerMessage::StateOffer {
+                    certificate,
+                    chunks: image.count(),
+                },
+            );
+        }
+    }
+
+    /// Consensus misses decisions that nobody keeps.
+    pub(super) fn want_state(&mut self, decided: Slot, effects: &mut Vec<Effect>) {
+        if self.restoring.is_none() && self.transfer.want(decided) {
+            effects.push(Effect::Report(Observation::TransferBegan(decided)));
+            self.ask_next_source(effects);
+        }
+    }
+
+    /// Turns to the next peer for the state that is wanted; does nothing if none is.
+    pub(super) fn ask_next_source(&mut self, effects: &mut Vec<Effect>) {
+        let Some(above) = self.transfer.wanted() else {
+            return;
+        };
+        let source = self.transfer.next_source(self.seat.me, self.seat.group.size());
+        Replica::send(effects, source, PeerMessage::StateQuery { above });
+        effects.push(Effect::Arm {
+            timer: Timer::Transfer,
+            after_ms: self.genesis.config.transfer_ms,
+        });
+    }
+
+    fn on_state_offer(
+        &mut self,
+        from: ReplicaId,
+        certificate: CheckpointCertificate,
+        chunks: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.transfer.offered(from, certificate, chunks) {
+            self.ask_chunks(self.genesis.config.chunks_in_flight, effects);
+        }
+    }
+
+    fn ask_chunks(&mut self, count: u32, effects: &mut Vec<Effect>) {
+        if let Some((source, slot, indexes)) = self.transfer.ask(count) {
+            for index in indexes {
+                Replica::send(effects, source, PeerMessage::ChunkQuery { slot, index });
+            }
+            effects.push(Effect::Arm {
+                timer: Timer::Transfer,
+                after_ms: self.genesis.config.transfer_ms,
+            });
+        }
+    }
+
+    fn try_restore(&mut self, effects: &mut Vec<Effect>) {
+        match self.transfer.complete() {
+            None => {}
+            Some(Err(why)) => {
+                effects.push(Effect::Report(Observation::TransferFailed(why)));
+            }
+            Some(Ok((certificate, mut image))) => {
+                let slot = certificate.checkpoint.slot;
+                effects.push(Effect::Disarm(Timer::Transfer));
+                effects.push(Effect::Restore {
+                    slot,
+                    bytes: std::mem::take(&mut image.application),
+                });
+                self.restoring = Some((certificate, Box::new(image)));
+            }
+        }
+    }
+
+    /// The application has taken over a fetched state, or not.
+    pub(super) fn on_restored(&mut self, slot: Slot, result: Result<(), String>, effects: &mut Vec<Effect>) {
+        let Some((certificate, image)) = self.restoring.take_if(|(c, _)| c.checkpoint.slot == slot) else {
+            return;
+        };
+        self.transfer.finish();
+        if let Err(why) = result {
+            // n-f replicas hold a state that this application cannot read: only another version of it can.
+            self.diverged = true;
+            effects.push(Effect::Report(Observation::TransferFailed(why)));
+            return;
+        }
+        self.install(slot, certificate, *image, effects);
+    }
+
+    fn install(
+        &mut self,
+        slot: Slot,
+        certificate: CheckpointCertificate,
+        image: Image,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.system = image.system;
+        self.executing.clear();
+        self.decided.retain(|(decided, _)| *decided > slot);
+        self.draining = None;
+        self.executed = slot;
+        self.blocks.restart(slot);
+        // Its chunks are not kept: this replica becomes a source of state again with its own next checkpoint.
+        self.checkpoints.stabilise(certificate.clone());
+        self.take_key(effects);
+        effects.push(Effect::Report(Observation::TransferDone(slot)));
+        self.inbox.push_back(smr_consensus::Event::Installed(certificate));
+        self.admit_decided(effects);
+    }
+}

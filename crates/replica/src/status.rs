@@ -1,0 +1,48 @@
+//! Where a replica stands, for operators.
+
+use smr_crypto::Digest;
+use smr_wire::{Epoch, ReplicaId, Slot, View};
+
+/// What a replica is doing, in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// The service has no key yet.
+    GeneratingKey,
+    /// It orders, executes and answers.
+    Ready,
+    /// It waits for the next primary.
+    ChangingView,
+    /// It is behind and fetches what it missed.
+    CatchingUp,
+    /// Its state differs from the others'; it says nothing more to clients.
+    Diverged,
+}
+
+/// Where a replica stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// What it is doing.
+    pub phase: Phase,
+    /// The epoch of the service key's shares.
+    pub epoch: Epoch,
+    /// The view it is in or on its way to.
+    pub view: View,
+    /// Who proposes in it.
+    pub primary: ReplicaId,
+    /// The last slot of its decided prefix.
+    pub decided: Slot,
+    /// The last slot it executed.
+    pub executed: Slot,
+    /// The last stable checkpoint.
+    pub stable: Slot,
+    /// Digest over everything ordered and answered up to `executed`: equal on all correct replicas.
+    pub digest: Digest,
+    /// Entries that wait to be ordered.
+    pub waiting: usize,
+    /// Sessions of clients.
+    pub sessions: usize,
+    /// Whether it has a share of the service key.
+    pub share: bool,
+    /// How far key generation is, in words.
+    pub ceremony: String,
+}

@@ -1,0 +1,199 @@
+//! The replicated state beside the application's: everything that must be equal on all replicas, changed only by
+//! what the log says, and checkpointed with the application's state.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use smr_crypto::dkg::{self, Ceremony, Outcome, Progress};
+use smr_crypto::threshold::GroupKey;
+use smr_crypto::{Digest, merkle};
+use smr_wire::client::Endpoints;
+use smr_wire::{Epoch, ReplicaId, Slot, Timestamp};
+
+use crate::epoch;
+use crate::genesis::Genesis;
+use crate::sessions::Sessions;
+
+/// Equal on all correct replicas that have admitted the same slots.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct SystemState {
+    /// Version of the service's behaviour; raised by an ordered command when all replicas can follow.
+    pub version: u16,
+    /// The last slot admitted.
+    pub slot: Slot,
+    /// Agreed time: never runs backwards.
+    pub time: Timestamp,
+    /// Digest over all batches admitted; the source of agreed chance.
+    pub history: Digest,
+    /// Digest over all batches and replies up to the last slot executed.
+    pub results: Digest,
+    /// Key generation, whose transcript stays so that a late replica finds its share.
+    pub ceremony: Ceremony,
+    /// How often key generation began anew.
+    pub attempt: u32,
+    /// The service's key, once generated.
+    pub key: Option<GroupKey>,
+    /// The current contacts, once there is a key to certify them.
+    pub endpoints: Option<Endpoints>,
+    /// Clients' sessions.
+    pub sessions: Sessions,
+}
+
+/// A command of one replica to the system, carried by an entry under its author's signature.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum SystemCommand {
+    /// Of key generation.
+    Ceremony {
+        /// In which attempt.
+        attempt: u32,
+        /// What.
+        command: dkg::Command,
+    },
+}
+
+/// Bytes of a system command at most.
+pub const SYSTEM_COMMAND_BYTES_MAX: usize = 1 << 20;
+
+impl SystemState {
+    /// The first state of a service.
+    #[must_use]
+    pub fn new(genesis: &Genesis) -> SystemState {
+        SystemState {
+            version: 1,
+            slot: Slot(0),
+            time: Timestamp(0),
+            history: genesis.service().0,
+            results: genesis.service().0,
+            ceremony: Ceremony::new(epoch::setup(genesis, 0)),
+            attempt: 0,
+            key: None,
+            endpoints: None,
+            sessions: Sessions::default(),
+        }
+    }
+
+    /// The epoch of the key's shares: 0 until there is one.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        Epoch(u32::from(self.key.is_some()))
+    }
+
+    /// Takes up the next slot: its place in history and its proposer's time.
+    pub fn begin_slot(&mut self, slot: Slot, batch: &Digest, proposed: Timestamp) {
+        assert!(
+            slot == self.slot.next(),
+            "slot {slot} admitted after {}",
+            self.slot
+        );
+        self.slot = slot;
+        self.time = self.time.max(proposed);
+        self.history = Digest::of(
+            "SMRCLOUD-HISTORY-V1",
+            &[&self.history.0, &slot.0.to_le_bytes(), &batch.0],
+        );
+    }
+
+    /// Takes up what a slot's execution gave.
+    pub fn end_slot(&mut self, slot: Slot, batch: &Digest, replies: &Digest) {
+        let parts: [&[u8]; 4] = [&self.results.0, &slot.0.to_le_bytes(), &batch.0, &replies.0];
+        self.results = Digest::of("SMRCLOUD-RESULTS-V1", &parts);
+    }
+
+    /// Applies a command of `author`; tells what came of it, or nothing if it is not acceptable here and now.
+    pub fn apply(&mut self, author: ReplicaId, payload: &[u8], genesis: &Genesis) -> Option<Applied> {
+        let command = smr_wire::decode(payload, SYSTEM_COMMAND_BYTES_MAX).ok()?;
+        let SystemCommand::Ceremony { attempt, command } = command;
+        if attempt != self.attempt || self.key.is_some() {
+            return None;
+        }
+        match self.ceremony.apply(author.0, command).ok()? {
+            Progress::Closed(Outcome {
+                group,
+                qualified,
+                excluded,
+            }) => {
+                self.key = Some(group);
+                self.endpoints = Some(epoch::endpoints(genesis, self.epoch(), self.time));
+                Some(Applied::KeyGenerated { qualified, excluded })
+            }
+            Progress::Failed(reason) => {
+                self.attempt += 1;
+                self.ceremony = Ceremony::new(epoch::setup(genesis, self.attempt));
+                Some(Applied::CeremonyFailed(reason.to_string()))
+            }
+            _ => Some(Applied::CeremonyProgressed),
+        }
+    }
+
+    /// At a checkpoint: renews the contacts' certificate when half of its time has passed.
+    pub fn renew_endpoints(&mut self, genesis: &Genesis) {
+        let half = genesis.config.endpoints_valid_ms / 2;
+        let due = self
+            .endpoints
+            .as_ref()
+            .is_some_and(|e| self.time.since(e.issued) > half);
+        if due {
+            self.endpoints = Some(epoch::endpoints(genesis, self.epoch(), self.time));
+        }
+    }
+}
+
+/// What came of a system command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// Key generation went on.
+    CeremonyProgressed,
+    /// Key generation has to begin anew.
+    CeremonyFailed(String),
+    /// The service has its key.
+    KeyGenerated {
+        /// Who dealt.
+        qualified: Vec<u16>,
+        /// Who is excluded, and why.
+        excluded: Vec<(u16, dkg::Reason)>,
+    },
+}
+
+/// All of the state after a slot, as it is certified, sent and installed.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Image {
+    /// The replicated state beside the application's.
+    pub system: SystemState,
+    /// The application's state.
+    pub application: Vec<u8>,
+}
+
+/// An image in chunks, with the tree that proves each.
+#[derive(Clone, Debug)]
+pub struct Chunked {
+    chunks: Vec<Vec<u8>>,
+    tree: merkle::Tree,
+}
+
+impl Chunked {
+    /// Cuts an image into chunks.
+    #[must_use]
+    pub fn new(image: &Image, chunk_bytes: u32) -> Chunked {
+        let bytes = smr_wire::encode(image);
+        let chunks: Vec<Vec<u8>> = bytes.chunks(chunk_bytes as usize).map(<[u8]>::to_vec).collect();
+        let tree = merkle::Tree::new(chunks.iter().map(|chunk| merkle::leaf(chunk)).collect());
+        Chunked { chunks, tree }
+    }
+
+    /// What a checkpoint certifies.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.tree.root()
+    }
+
+    /// How many chunks there are; at least one.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.chunks.len()).expect("a state of fewer than 2^32 chunks")
+    }
+
+    /// A chunk and its path.
+    #[must_use]
+    pub fn chunk(&self, index: u32) -> Option<(Vec<u8>, merkle::Path)> {
+        let bytes = self.chunks.get(index as usize)?.clone();
+        Some((bytes, self.tree.path(index as usize)))
+    }
+}
