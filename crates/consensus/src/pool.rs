@@ -11,6 +11,9 @@ use crate::config::Config;
 /// Entries that one client may have waiting; a greedy client meets this before it fills the pool.
 pub const CLIENT_ENTRIES_MAX: u32 = 512;
 
+/// Periods after which an entry that still waits is shown to all again.
+const RELAY_PERIODS: u32 = 4;
+
 /// Entries that wait. Each has a number of strikes: how often [`Pool::age`] found it waiting.
 #[derive(Clone, Debug)]
 pub struct Pool {
@@ -27,7 +30,7 @@ pub struct Pool {
 struct Waiting {
     entry: Entry,
     arrival: u64,
-    strikes: u8,
+    strikes: u32,
 }
 
 /// What became of an entry that was offered.
@@ -44,7 +47,7 @@ pub enum Added {
 /// What [`Pool::age`] found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Aged {
-    /// Entries that have waited for one whole period: everyone should know them.
+    /// Entries that have waited for one whole period, or for long: everyone should know them.
     pub relay: Vec<Entry>,
     /// Whether an entry has waited for longer than that: the primary does not order it.
     pub overdue: bool,
@@ -152,11 +155,11 @@ impl Pool {
         let mut aged = Aged::default();
         for waiting in self.waiting.values_mut() {
             waiting.strikes = waiting.strikes.saturating_add(1);
-            match waiting.strikes {
-                0 | 1 => {}
-                2 => aged.relay.push(waiting.entry.clone()),
-                _ => aged.overdue = true,
+            // What was shown to all may have been lost, so it is shown again now and then.
+            if waiting.strikes == 2 || waiting.strikes.is_multiple_of(RELAY_PERIODS) {
+                aged.relay.push(waiting.entry.clone());
             }
+            aged.overdue |= waiting.strikes > 2;
         }
         aged
     }

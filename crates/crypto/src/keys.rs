@@ -3,7 +3,7 @@
 //! verification may accept what single verification refuses and replicas must agree on what is valid.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::Signer;
@@ -11,25 +11,42 @@ use ed25519_dalek::Signer;
 use crate::Digest;
 
 /// A secret signing key. Wiped when dropped; never printed, never encoded.
-pub struct IdentityKey(ed25519_dalek::SigningKey);
+pub struct IdentityKey {
+    key: ed25519_dalek::SigningKey,
+    public: PublicKey,
+    noted_by: Option<Arc<Verifier>>,
+}
 
 impl IdentityKey {
     /// The key that `seed` stands for; the seed must come from a good source of chance and be kept secret.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> IdentityKey {
-        IdentityKey(ed25519_dalek::SigningKey::from_bytes(seed))
+        let key = ed25519_dalek::SigningKey::from_bytes(seed);
+        let public = PublicKey(key.verifying_key().to_bytes());
+        IdentityKey { key, public, noted_by: None }
+    }
+
+    /// The same key, whose signatures `verifier` knows to be good without verifying them: for a process in which
+    /// signer and verifier live together, such as a simulation.
+    #[must_use]
+    pub fn noted_by(self, verifier: Arc<Verifier>) -> IdentityKey {
+        IdentityKey { noted_by: Some(verifier), ..self }
     }
 
     /// What others know this key by.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key().to_bytes())
+        self.public
     }
 
     /// Signs a statement by its digest, whose tag says what kind of statement it is. About 14 us.
     #[must_use]
     pub fn sign(&self, statement: &Digest) -> Signature {
-        Signature(self.0.sign(&statement.0).to_bytes())
+        let signature = Signature(self.key.sign(&statement.0).to_bytes());
+        if let Some(verifier) = &self.noted_by {
+            verifier.remember(memo(&self.public, statement, &signature));
+        }
+        signature
     }
 }
 
@@ -84,7 +101,7 @@ impl Verifier {
     /// Whether `signature` is `key`'s over `statement`; the answer of [`PublicKey::verify`], sometimes sooner.
     #[must_use]
     pub fn verify(&self, key: &PublicKey, statement: &Digest, signature: &Signature) -> bool {
-        let memo = Digest::plain(&[&key.0, &statement.0, &signature.0]);
+        let memo = memo(key, statement, signature);
         if self.lock().good.contains(&memo) {
             return true;
         }
@@ -93,11 +110,6 @@ impl Verifier {
             self.remember(memo);
         }
         good
-    }
-
-    /// Notes a signature that this machine made itself, so that it need not be verified when it comes back.
-    pub fn made(&self, key: &PublicKey, statement: &Digest, signature: &Signature) {
-        self.remember(Digest::plain(&[&key.0, &statement.0, &signature.0]));
     }
 
     fn remember(&self, memo: Digest) {
@@ -115,6 +127,10 @@ impl Verifier {
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn memo(key: &PublicKey, statement: &Digest, signature: &Signature) -> Digest {
+    Digest::plain(&[&key.0, &statement.0, &signature.0])
 }
 
 #[cfg(test)]

@@ -111,6 +111,12 @@ impl Checkpoints {
             .unwrap_or_default()
     }
 
+    /// The certificate of the last stable checkpoint if it is at `slot` or above.
+    #[must_use]
+    pub fn certificate_from(&self, slot: Slot) -> Option<&CheckpointCertificate> {
+        self.stable.as_ref().filter(|certificate| certificate.checkpoint.slot >= slot)
+    }
+
     /// The newest certified state above `slot` that this replica has, to be offered to one that is behind.
     #[must_use]
     pub fn offer(&self, above: Slot) -> Option<(CheckpointCertificate, Arc<Chunked>)> {

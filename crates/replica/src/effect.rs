@@ -12,6 +12,7 @@ use smr_wire::{Hint, ReplicaId, Reply, Slot, Timestamp};
 
 use crate::message::{Incoming, Message};
 use crate::replies::Statement;
+use crate::status::Halt;
 
 /// One event and the machine's clock when it happened.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub enum Event {
         /// The state.
         bytes: Vec<u8>,
     },
+    /// The application did not give the state after a slot.
+    SnapshotFailed(Slot),
     /// The application has, or has not, taken over the state of [`Effect::Restore`].
     Restored {
         /// After which slot.
@@ -191,7 +194,7 @@ pub enum Observation {
     BadShare(ReplicaId),
     /// A checkpoint became stable.
     Stable(Slot),
-    /// A quorum has another state at this slot than this replica, which says nothing more to clients.
+    /// A quorum has another state at this slot than this replica.
     Diverged {
         /// Where.
         slot: Slot,
@@ -200,6 +203,8 @@ pub enum Observation {
         /// What this one has.
         own: Digest,
     },
+    /// This replica says nothing more to clients.
+    Halted(Halt),
     /// State is being fetched.
     TransferBegan(Slot),
     /// State was fetched and installed.

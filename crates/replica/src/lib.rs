@@ -29,4 +29,4 @@ pub use genesis::{Genesis, Member};
 pub use message::{Incoming, Message};
 pub use replica::{Replica, Secrets};
 pub use replies::Statement;
-pub use status::{Phase, Status};
+pub use status::{Halt, Phase, Status};

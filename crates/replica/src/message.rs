@@ -40,6 +40,8 @@ pub enum PeerMessage {
         /// The sender's.
         signature: Signature,
     },
+    /// The certificate that made a checkpoint stable, for one whose votes for it were lost.
+    Stable(CheckpointCertificate),
     /// Asks for a certified state above a slot.
     StateQuery {
         /// The slot.
@@ -84,7 +86,9 @@ impl Verify for PeerMessage {
                     Err(Refused::Signature)
                 }
             }
-            PeerMessage::StateOffer { certificate, .. } => certificate.check(rules),
+            PeerMessage::Stable(certificate) | PeerMessage::StateOffer { certificate, .. } => {
+                certificate.check(rules)
+            }
             PeerMessage::Share { .. }
             | PeerMessage::ShareQuery { .. }
             | PeerMessage::StateQuery { .. }

@@ -21,7 +21,7 @@ use crate::epoch::Voice;
 use crate::genesis::Genesis;
 use crate::message::{Incoming, Message, PeerMessage};
 use crate::replies::{Blocks, Member, Shares, Statement};
-use crate::status::{Phase, Status};
+use crate::status::{Halt, Phase, Status};
 use crate::system::{SystemCommand, SystemState};
 use crate::transfer::Transfer;
 
@@ -72,7 +72,8 @@ pub struct Replica {
         smr_consensus::checkpoint::CheckpointCertificate,
         Box<crate::system::Image>,
     )>,
-    diverged: bool,
+    /// Why this replica says nothing more to clients, if it has come to that.
+    halted: Option<Halt>,
     blocks: Blocks,
     shares: Shares,
     endpoints: Option<EndpointCertificate>,
@@ -123,7 +124,7 @@ impl Replica {
             executed: Slot(0),
             draining: None,
             restoring: None,
-            diverged: false,
+            halted: None,
             blocks: Blocks::new(genesis.config.blocks_kept),
             shares: Shares::default(),
             endpoints: None,
@@ -160,6 +161,7 @@ impl Replica {
             Event::Timer(timer) => self.on_timer(timer, effects),
             Event::Executed { slot, outcomes } => self.on_executed(slot, outcomes, effects),
             Event::SnapshotTaken { slot, bytes } => self.on_snapshot(slot, bytes, effects),
+            Event::SnapshotFailed(_) => self.halt(Halt::SnapshotFailed, effects),
             Event::Restored { slot, result } => self.on_restored(slot, result, effects),
             Event::Signed { statement, share } => self.on_signed(statement, share, effects),
             Event::Combined {
@@ -178,8 +180,8 @@ impl Replica {
     pub fn status(&self) -> Status {
         let ordering = self.engine.status();
         let behind = self.transfer.is_wanted() || ordering.highest.since(self.executed) > 2 * self.window();
-        let phase = if self.diverged {
-            Phase::Diverged
+        let phase = if self.halted.is_some() {
+            Phase::Halted
         } else if behind {
             Phase::CatchingUp
         } else if !ordering.installed {
@@ -202,6 +204,7 @@ impl Replica {
             sessions: self.system.sessions.len(),
             share: self.share.is_some(),
             ceremony: self.system.ceremony.progress(),
+            halted: self.halted,
         }
     }
 
@@ -313,6 +316,12 @@ impl Replica {
             }
             Timer::Transfer => self.ask_next_source(effects),
         }
+    }
+
+    /// From here on this replica neither signs nor answers: it cannot be trusted to be right.
+    fn halt(&mut self, why: Halt, effects: &mut Vec<Effect>) {
+        self.halted.get_or_insert(why);
+        effects.push(Effect::Report(Observation::Halted(why)));
     }
 
     fn broadcast(effects: &mut Vec<Effect>, message: PeerMessage) {

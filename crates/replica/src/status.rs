@@ -14,8 +14,22 @@ pub enum Phase {
     ChangingView,
     /// It is behind and fetches what it missed.
     CatchingUp,
-    /// Its state differs from the others'; it says nothing more to clients.
+    /// It says nothing more to clients; see [`Halt`].
+    Halted,
+}
+
+/// Why a replica says nothing more to clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Halt {
+    /// A quorum certified another state than its own.
+    #[error("its state differs from the one that the others certified; replace this replica")]
     Diverged,
+    /// The application did not give its state.
+    #[error("the application panicked when asked for its state; mend the application")]
+    SnapshotFailed,
+    /// The application did not take over a certified state.
+    #[error("the application cannot read the state that the others certified; run the same version everywhere")]
+    RestoreFailed,
 }
 
 /// Where a replica stands.
@@ -45,4 +59,6 @@ pub struct Status {
     pub share: bool,
     /// How far key generation is, in words.
     pub ceremony: String,
+    /// Why it says nothing more to clients, if it has come to that.
+    pub halted: Option<Halt>,
 }

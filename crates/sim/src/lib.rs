@@ -1,1 +1,27 @@
-//! The simulated edge: seed in, history out, with faults, adversaries and checks.
+//! The simulated edge: seed in, history out.
+//!
+//! The same replica, application and client values as in production, under virtual time, with a network that loses,
+//! repeats and delays, machines that stop, and replicas that were taken over. Everything is drawn from one seed, so
+//! a run that fails is repeated by its seed.
+//!
+//! - [`run`]: one run and what must hold in it; campaigns of many;
+//! - [`world`]: replicas, clients, network and clock together;
+//! - [`adversary`]: replicas that misbehave, named by what they do;
+//! - [`observe`], [`check`]: what is watched, and linearizability of what clients saw.
+
+pub mod adversary;
+pub mod check;
+pub mod clients;
+pub mod history;
+mod host;
+pub mod network;
+pub mod observe;
+pub mod rng;
+pub mod run;
+pub mod threshold;
+pub mod trace;
+mod words;
+pub mod world;
+
+pub use adversary::Misdeed;
+pub use run::{Campaign, Failure, Summary};

@@ -9,8 +9,8 @@ pub mod codec;
 pub mod ids;
 
 pub use client::{
-    Access, Call, Command, Descriptor, EndpointCertificate, Endpoints, Hint, Outcome, Refusal, Reply,
-    ReplyProof, Request,
+    Access, Call, Command, Descriptor, EndpointCertificate, Endpoints, FromContact, Hint, Outcome, Refusal,
+    Reply, ReplyProof, Request, ToContact,
 };
 pub use codec::{decode, encode};
 pub use ids::{

@@ -30,7 +30,7 @@ impl Replica {
                 hint,
             });
         };
-        if self.endpoints.is_none() || self.diverged || self.transfer.is_wanted() {
+        if self.endpoints.is_none() || self.halted.is_some() || self.transfer.is_wanted() {
             return hint(Hint::NotReady, effects);
         }
         if entry.bytes() > self.genesis.config.request_bytes_max as usize {
@@ -127,7 +127,7 @@ impl Replica {
         let (Some(key), Some(digest)) = (self.key.clone(), self.statement_digest(statement)) else {
             return false;
         };
-        if !needed || self.diverged {
+        if !needed || self.halted.is_some() {
             return false;
         }
         let Some(shares) = self.shares.begin(statement, key.threshold) else {

@@ -2,6 +2,7 @@
 
 use smr_app::{CommandOutcome, HostCommand, SlotWork};
 use smr_consensus::Batch;
+use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_wire::client::About;
 use smr_wire::{Call, ClientId, Outcome, Refusal, Request, SessionId, Slot};
@@ -10,6 +11,7 @@ use super::{Executing, Replica};
 use crate::effect::{Effect, Observation};
 use crate::replies::{Block, Member, MemberState, Statement};
 use crate::sessions::Verdict;
+use crate::status::Halt;
 use crate::system::{Applied, Chunked, Image};
 
 impl Replica {
@@ -177,7 +179,7 @@ impl Replica {
 
     /// Asks for this replica's share on a statement. One that has diverged says nothing more.
     pub(super) fn sign(&self, statement: Statement, effects: &mut Vec<Effect>) {
-        if self.diverged {
+        if self.halted.is_some() {
             return;
         }
         if let (Some(share), Some(digest)) = (self.share.clone(), self.statement_digest(statement)) {
@@ -267,12 +269,14 @@ impl Replica {
             application: bytes,
         };
         let chunked = Chunked::new(&image, self.genesis.config.chunk_bytes);
-        if !self.diverged {
+        if self.halted.is_none() {
             let vote = self.checkpoints.vote(slot, chunked, &self.seat);
             Replica::broadcast(effects, vote);
             self.certify_endpoints_if_renewed(effects);
         }
-        self.settle_checkpoint(effects);
+        if let Some(certificate) = self.checkpoints.certified(&self.seat.group) {
+            self.settle_checkpoint(certificate, effects);
+        }
         self.admit_decided(effects);
     }
 
@@ -287,19 +291,19 @@ impl Replica {
     }
 
     /// Takes up a checkpoint that enough votes certify.
-    pub(super) fn settle_checkpoint(&mut self, effects: &mut Vec<Effect>) {
-        let Some(certificate) = self.checkpoints.certified(&self.seat.group) else {
-            return;
-        };
+    pub(super) fn settle_checkpoint(&mut self, certificate: CheckpointCertificate, effects: &mut Vec<Effect>) {
         let checkpoint = certificate.checkpoint;
+        if checkpoint.slot <= self.checkpoints.stable() {
+            return;
+        }
         // Ahead of us: we get there by execution or by transfer.
         let Some(own) = self.checkpoints.own_digest(checkpoint.slot) else {
             return;
         };
         if own != checkpoint.digest {
-            self.diverged = true;
             let (slot, certified) = (checkpoint.slot, checkpoint.digest);
             effects.push(Effect::Report(Observation::Diverged { slot, certified, own }));
+            self.halt(Halt::Diverged, effects);
             return;
         }
         self.checkpoints.stabilise(certificate.clone());

@@ -7,6 +7,7 @@ use super::Replica;
 use crate::effect::{Effect, Observation, Timer};
 use crate::message::PeerMessage;
 use crate::replies::Statement;
+use crate::status::Halt;
 use crate::system::Image;
 
 impl Replica {
@@ -28,9 +29,16 @@ impl Replica {
                 checkpoint,
                 signature,
             } => {
+                // Whoever still votes for what is stable has missed the votes of others, who repeat them no more.
+                if let Some(certificate) = self.checkpoints.certificate_from(checkpoint.slot) {
+                    Replica::send(effects, from, PeerMessage::Stable(certificate.clone()));
+                }
                 self.checkpoints.add(from, checkpoint, signature);
-                self.settle_checkpoint(effects);
+                if let Some(certificate) = self.checkpoints.certified(&self.seat.group) {
+                    self.settle_checkpoint(certificate, effects);
+                }
             }
+            PeerMessage::Stable(certificate) => self.settle_checkpoint(certificate, effects),
             PeerMessage::StateQuery { above } => self.on_state_query(from, above, effects),
             PeerMessage::StateOffer { certificate, chunks } => {
                 self.on_state_offer(from, certificate, chunks, effects);
@@ -145,8 +153,8 @@ impl Replica {
         self.transfer.finish();
         if let Err(why) = result {
             // n-f replicas hold a state that this application cannot read: only another version of it can.
-            self.diverged = true;
             effects.push(Effect::Report(Observation::TransferFailed(why)));
+            self.halt(Halt::RestoreFailed, effects);
             return;
         }
         self.install(slot, certificate, *image, effects);

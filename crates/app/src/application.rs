@@ -1,0 +1,218 @@
+//! The trait that an author implements, and what a command may know of the world around it.
+//!
+//! An application is a state and the commands that change it. The same commands, in the same order, must lead every
+//! replica to the same state and the same replies. So an application keeps its state in [`smr_uds::sync`] locks,
+//! awaits nothing else, and takes time and chance from its [`Context`] only.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smr_crypto::Digest;
+use smr_wire::{ClientId, Slot, Timestamp};
+
+/// A deterministic service.
+pub trait Application: Send + Sync + 'static {
+    /// One command; write `async fn execute(&self, ctx: &Context, command: &[u8]) -> Vec<u8>`. Many commands run at
+    /// once; those that come later in the order get each lock later. A panic, or awaiting anything that is not of
+    /// `smr_uds`, gives the client a fault instead of a reply; what was written until then stays.
+    ///
+    /// Commands are bytes, and bad ones are the application's to refuse, in its reply. Where people type them, see
+    /// [`crate::text`].
+    fn execute(&self, ctx: &Context, command: &[u8]) -> impl Future<Output = Vec<u8>> + Send;
+
+    /// The whole state. Equal states have equal bytes, on every machine. No command runs meanwhile, so
+    /// [`smr_uds::Mutex::at_rest`] reaches the values.
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// Replaces the whole state. No command runs meanwhile.
+    ///
+    /// # Errors
+    /// The bytes are no snapshot of this application. Nothing is executed then until a restore succeeds.
+    fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError>;
+}
+
+/// Why bytes are not an application's state.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the snapshot cannot be used: {0}")]
+pub struct RestoreError(String);
+
+impl RestoreError {
+    /// For this reason, in words for an operator.
+    pub fn new(reason: impl Into<String>) -> RestoreError {
+        RestoreError(reason.into())
+    }
+}
+
+/// What a command may know of the world: the same on every replica.
+#[derive(Debug)]
+pub struct Context {
+    caller: ClientId,
+    now: Timestamp,
+    place: Place,
+    /// Generators given out so far.
+    rngs: AtomicU64,
+}
+
+impl Context {
+    /// The context of the command of `caller` at `now` and `place`. The host makes contexts; others are for an
+    /// author's tests.
+    #[must_use]
+    pub fn new(caller: ClientId, now: Timestamp, place: Place) -> Context {
+        Context {
+            caller,
+            now,
+            place,
+            rngs: AtomicU64::new(0),
+        }
+    }
+
+    /// Who sent the command, as its signature proves.
+    #[must_use]
+    pub fn caller(&self) -> ClientId {
+        self.caller
+    }
+
+    /// The agreed time of the command's slot, in milliseconds since 1970. Never runs backwards from slot to slot,
+    /// does not run within one, and is as right as the clocks of the replicas.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// A generator of chance, another one at each call. Equal on every replica, hence known to whoever runs or sees
+    /// one: good for jitter, sampling and ids, **not fit for secrets**, lotteries or anything an adversary must not
+    /// foresee.
+    #[must_use]
+    pub fn rng(&self) -> Rng {
+        let number = self.rngs.fetch_add(1, Ordering::Relaxed);
+        let Place {
+            history,
+            slot,
+            position,
+        } = self.place;
+        let seed = Digest::of(
+            "SMRCLOUD-APP-RNG-V1",
+            &[
+                &history.0,
+                &slot.0.to_le_bytes(),
+                &position.to_le_bytes(),
+                &number.to_le_bytes(),
+            ],
+        );
+        Rng {
+            seed,
+            block: 0,
+            left: Vec::new(),
+        }
+    }
+}
+
+/// Where a command stands in the history of its service; no two commands share a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Digest of the history up to the slot.
+    pub history: Digest,
+    /// The slot.
+    pub slot: Slot,
+    /// The command's place in it, from 0.
+    pub position: u64,
+}
+
+/// SHA-256 in counter mode: block `i` is the tagged digest of the seed and `i`, easy to repeat in any language.
+#[derive(Clone, Debug)]
+pub struct Rng {
+    seed: Digest,
+    block: u64,
+    /// Bytes of the last block not given out, in reverse.
+    left: Vec<u8>,
+}
+
+impl Rng {
+    /// 64 bits, little endian from the stream.
+    pub fn next_u64(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// A number from 0 up to and excluding `bound`, each equally likely; 0 if `bound` is 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        if bound == 0 {
+            return 0;
+        }
+        // Draws from the incomplete last stretch would favour small numbers.
+        let end = u64::MAX - u64::MAX % bound;
+        loop {
+            let drawn = self.next_u64();
+            if drawn < end {
+                return drawn % bound;
+            }
+        }
+    }
+
+    /// Fills `bytes` from the stream.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            if self.left.is_empty() {
+                let block = Digest::of(
+                    "SMRCLOUD-APP-RNG-BLOCK-V1",
+                    &[&self.seed.0, &self.block.to_le_bytes()],
+                );
+                self.block += 1;
+                self.left.extend(block.0.iter().rev());
+            }
+            *byte = self.left.pop().expect("just refilled");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smr_crypto::PublicKey;
+
+    fn context(seed: &[u8]) -> Context {
+        let place = Place {
+            history: Digest::of("TEST", &[seed]),
+            slot: Slot(1),
+            position: 0,
+        };
+        Context::new(ClientId(PublicKey([0; 32])), Timestamp(7), place)
+    }
+
+    #[test]
+    fn the_same_context_draws_the_same_numbers_and_another_one_others() {
+        let draw = |seed: &[u8]| {
+            (0..20)
+                .map(|_| context(seed).rng().next_u64())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(draw(b"a"), draw(b"a"));
+        assert_ne!(draw(b"a"), draw(b"b"));
+    }
+
+    #[test]
+    fn each_generator_of_a_command_is_another_one() {
+        let context = context(b"a");
+        assert_ne!(context.rng().next_u64(), context.rng().next_u64());
+    }
+
+    #[test]
+    fn numbers_below_a_bound_cover_it_and_stay_below() {
+        let mut rng = context(b"a").rng();
+        let mut seen = [0; 5];
+        (0..500).for_each(|_| seen[usize::try_from(rng.below(5)).unwrap()] += 1);
+        assert!(seen.iter().all(|count| (60..140).contains(count)), "{seen:?}");
+        assert_eq!((rng.below(1), rng.below(0)), (0, 0));
+        assert!((0..100).all(|_| rng.below(u64::MAX) < u64::MAX));
+    }
+
+    #[test]
+    fn a_stream_does_not_depend_on_how_it_is_cut() {
+        let (mut whole, mut parts) = ([0; 70], [0; 70]);
+        context(b"a").rng().fill(&mut whole);
+        let mut rng = context(b"a").rng();
+        parts.chunks_mut(9).for_each(|part| rng.fill(part));
+        assert_eq!(whole, parts);
+    }
+}

@@ -1,0 +1,213 @@
+//! Replicas that misbehave, named by what they do. Each runs the real replica and then alters what it says, with
+//! its own keys and nobody else's: all that a machine that was taken over can do.
+
+use smr_app::CommandOutcome;
+use smr_consensus::batch::{EntryBody, SystemEntry};
+use smr_consensus::checkpoint::Checkpoint;
+use smr_consensus::pbft;
+use smr_consensus::quorum::{Ballot, Phase};
+use smr_consensus::{Batch, Entry, Message as Ordering, Seat};
+use smr_crypto::threshold::SignatureShare;
+use smr_crypto::{Digest, dkg};
+use smr_replica::Message;
+use smr_replica::message::PeerMessage;
+use smr_replica::system::SystemCommand;
+use smr_wire::{Outcome, ReplicaId, Reply, Timestamp};
+
+use crate::rng::Rng;
+
+/// What a faulty replica does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Misdeed {
+    /// Says nothing from some time on.
+    StaySilent,
+    /// Tells one half of the others one thing and the other half another: proposals and votes.
+    Equivocate,
+    /// Votes for batches that nobody proposed, or with signatures that are not its own.
+    CorruptVotes,
+    /// Says again what it said long ago.
+    Replay,
+    /// Computes wrong replies, signs them, and tells clients more lies.
+    LieInReplies,
+    /// Deals shares of the key that do not fit.
+    DealBadShares,
+}
+
+/// All of them.
+pub const MISDEEDS: &[Misdeed] = &[
+    Misdeed::StaySilent,
+    Misdeed::Equivocate,
+    Misdeed::CorruptVotes,
+    Misdeed::Replay,
+    Misdeed::LieInReplies,
+    Misdeed::DealBadShares,
+];
+
+impl Misdeed {
+    /// How the user writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Misdeed::StaySilent => "stay-silent",
+            Misdeed::Equivocate => "equivocate",
+            Misdeed::CorruptVotes => "corrupt-votes",
+            Misdeed::Replay => "replay",
+            Misdeed::LieInReplies => "lie-in-replies",
+            Misdeed::DealBadShares => "deal-bad-shares",
+        }
+    }
+}
+
+/// Old messages that a replaying replica keeps.
+const REMEMBERED_MAX: usize = 200;
+
+/// One misbehaving replica.
+#[derive(Clone, Debug)]
+pub struct Adversary {
+    misdeed: Misdeed,
+    seat: Seat,
+    rng: Rng,
+    silent_from: Timestamp,
+    remembered: Vec<Message>,
+}
+
+impl Adversary {
+    /// A replica at `seat` that does `misdeed`.
+    #[must_use]
+    pub fn new(misdeed: Misdeed, seat: Seat, mut rng: Rng, start: Timestamp) -> Adversary {
+        let silent_from = start.plus_ms(rng.within(0, 3_000));
+        Adversary { misdeed, seat, rng, silent_from, remembered: Vec::new() }
+    }
+
+    /// What it really sends to `to` in place of `message`.
+    pub fn alter(&mut self, to: ReplicaId, message: Message, now: Timestamp) -> Vec<Message> {
+        match self.misdeed {
+            Misdeed::StaySilent if now >= self.silent_from => Vec::new(),
+            Misdeed::Equivocate if to.0.is_multiple_of(2) => vec![self.other_face(message)],
+            Misdeed::CorruptVotes => vec![self.corrupt(message)],
+            Misdeed::Replay => self.replay(message),
+            Misdeed::LieInReplies => vec![self.lie_in_share(message)],
+            Misdeed::DealBadShares => vec![self.spoil(message)],
+            Misdeed::StaySilent | Misdeed::Equivocate => vec![message],
+        }
+    }
+
+    /// What its application really computes.
+    #[must_use]
+    pub fn outcomes(&mut self, outcomes: Vec<CommandOutcome>) -> Vec<CommandOutcome> {
+        if self.misdeed != Misdeed::LieInReplies || self.rng.chance(300) {
+            return outcomes;
+        }
+        outcomes.into_iter().map(|_| CommandOutcome::Answer(b"a lie".to_vec())).collect()
+    }
+
+    /// What it really tells a client.
+    #[must_use]
+    pub fn reply(&mut self, mut reply: Reply) -> Reply {
+        if self.misdeed == Misdeed::LieInReplies && self.rng.chance(700) {
+            reply.outcome = Outcome::Answer(b"another lie".to_vec());
+        }
+        reply
+    }
+
+    /// The same message with another content under a good signature, for the other half.
+    fn other_face(&mut self, message: Message) -> Message {
+        let Message::Consensus(Ordering::Pbft(message)) = message else { return message };
+        let seat = &self.seat;
+        let altered = match message {
+            pbft::Message::Proposal { view, slot, batch, .. } => {
+                let batch = Batch::new(batch.time().plus_ms(1), batch.entries().to_vec());
+                let ballot = Ballot { phase: Phase::Prepare, view, slot, digest: batch.digest() };
+                let signature = seat.sign(&ballot.statement(&seat.group));
+                pbft::Message::Proposal { view, slot, batch, signature }
+            }
+            pbft::Message::Vote { ballot, .. } if self.rng.chance(500) => {
+                let ballot = Ballot { digest: Digest::of("SIM", &[&ballot.digest.0]), ..ballot };
+                pbft::Message::Vote { ballot, signature: seat.sign(&ballot.statement(&seat.group)) }
+            }
+            other => other,
+        };
+        Message::Consensus(Ordering::Pbft(altered))
+    }
+
+    fn corrupt(&mut self, message: Message) -> Message {
+        match message {
+            Message::Consensus(Ordering::Pbft(pbft::Message::Vote { ballot, mut signature })) => {
+                let forged = self.rng.chance(500);
+                let ballot = Ballot { digest: Digest::of("SIM", &[&self.rng.bytes32()]), ..ballot };
+                if forged {
+                    signature.0[5] ^= 1;
+                } else {
+                    signature = self.seat.sign(&ballot.statement(&self.seat.group));
+                }
+                Message::Consensus(Ordering::Pbft(pbft::Message::Vote { ballot, signature }))
+            }
+            Message::Peer(PeerMessage::CheckpointVote { checkpoint, .. }) => {
+                let checkpoint = Checkpoint { digest: Digest::of("SIM", &[&self.rng.bytes32()]), ..checkpoint };
+                let signature = self.seat.sign(&checkpoint.statement(&self.seat.group));
+                Message::Peer(PeerMessage::CheckpointVote { checkpoint, signature })
+            }
+            other => other,
+        }
+    }
+
+    fn replay(&mut self, message: Message) -> Vec<Message> {
+        let old = (!self.remembered.is_empty() && self.rng.chance(300))
+            .then(|| self.rng.pick(&self.remembered).clone());
+        if self.remembered.len() < REMEMBERED_MAX {
+            self.remembered.push(message.clone());
+        } else {
+            let place = self.rng.within(0, REMEMBERED_MAX as u64 - 1);
+            self.remembered[usize::try_from(place).expect("an index")] = message.clone();
+        }
+        std::iter::once(message).chain(old).collect()
+    }
+
+    fn lie_in_share(&mut self, message: Message) -> Message {
+        match message {
+            Message::Peer(PeerMessage::Share { statement, .. }) if self.rng.chance(300) => {
+                Message::Peer(PeerMessage::Share { statement, share: SignatureShare([7; 96]) })
+            }
+            Message::Peer(PeerMessage::Chunk { slot, mut bytes, path }) => {
+                bytes.iter_mut().for_each(|byte| *byte ^= 1);
+                Message::Peer(PeerMessage::Chunk { slot, bytes, path })
+            }
+            other => other,
+        }
+    }
+
+    /// Its own dealing, spoiled, wherever it occurs.
+    fn spoil(&mut self, message: Message) -> Message {
+        let Message::Consensus(Ordering::Pbft(message)) = message else { return message };
+        let altered = match message {
+            pbft::Message::Forward(entries) => {
+                pbft::Message::Forward(entries.into_iter().map(|entry| self.spoil_entry(entry)).collect())
+            }
+            pbft::Message::Proposal { view, slot, batch, .. } => {
+                let entries = batch.entries().iter().map(|entry| self.spoil_entry(entry.clone())).collect();
+                let batch = Batch::new(batch.time(), entries);
+                let ballot = Ballot { phase: Phase::Prepare, view, slot, digest: batch.digest() };
+                let signature = self.seat.sign(&ballot.statement(&self.seat.group));
+                pbft::Message::Proposal { view, slot, batch, signature }
+            }
+            other => other,
+        };
+        Message::Consensus(Ordering::Pbft(altered))
+    }
+
+    fn spoil_entry(&self, entry: Entry) -> Entry {
+        let EntryBody::System(SystemEntry { author, payload, .. }) = entry.body() else { return entry };
+        let decoded = smr_wire::decode(payload, payload.len());
+        let Ok(SystemCommand::Ceremony { attempt, command: dkg::Command::Deal(mut dealing) }) = decoded else {
+            return entry;
+        };
+        if *author != self.seat.me {
+            return entry;
+        }
+        // A share for one of the others, so that somebody has to complain.
+        let victim = (usize::from(author.0) + 1) % dealing.shares.len();
+        dealing.shares[victim][0] ^= 1;
+        let command = SystemCommand::Ceremony { attempt, command: dkg::Command::Deal(dealing) };
+        Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, smr_wire::encode(&command))))
+    }
+}

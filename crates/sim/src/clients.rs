@@ -1,0 +1,275 @@
+//! Simulated clients: the real invocation, a made-up workload, and the record of what each of them saw.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+
+use smr_client::{Config, ContactId, Effect, Event, Failure, Invocation, ProofCheck, Ticket};
+use smr_crypto::threshold::{ServiceKey, ServiceSignature};
+use smr_crypto::{Digest, IdentityKey, Verifier};
+use smr_replica::Genesis;
+use smr_wire::client::WIRE_VERSION;
+use smr_wire::{FromContact, ServiceId, Timestamp, ToContact};
+
+use crate::history::{Op, Record};
+use crate::rng::Rng;
+use crate::threshold::Scheme;
+use crate::world::Setting;
+
+/// Keys that clients fight over; few, so that they meet.
+const KEYS: u64 = 3;
+
+/// Commands that a client has in flight at most.
+const IN_FLIGHT_MAX: u64 = 3;
+
+/// How long a client waits for a contact's welcome, in microseconds.
+const WELCOME_US: u64 = 400_000;
+
+/// All clients of a world.
+pub struct Clients {
+    clients: Vec<Client>,
+    history: Vec<Record>,
+}
+
+struct Client {
+    index: usize,
+    invocation: Invocation,
+    service: ServiceId,
+    rng: Rng,
+    /// Commands still to be asked.
+    left: usize,
+    in_flight: BTreeMap<Ticket, usize>,
+    in_flight_max: usize,
+    asked: u64,
+    next_ask_us: u64,
+    armed_us: Option<u64>,
+    /// Contacts whose welcome is awaited, and until when.
+    greeting: BTreeMap<usize, u64>,
+    outbox: VecDeque<(usize, ToContact)>,
+    contacts: usize,
+    begun: bool,
+    unknown: u64,
+}
+
+/// The service's key, once a correct replica knows it.
+pub(crate) type KnownKey = Arc<OnceLock<ServiceKey>>;
+
+/// Judges signatures as the world makes them.
+struct Proofs {
+    scheme: Scheme,
+    key: KnownKey,
+}
+
+impl ProofCheck for Proofs {
+    fn verify(&self, statement: &Digest, signature: &ServiceSignature) -> bool {
+        self.key.get().is_some_and(|key| self.scheme.verify(key, statement, signature))
+    }
+}
+
+impl Clients {
+    pub(crate) fn new(
+        setting: &Setting,
+        genesis: &Genesis,
+        verifier: &Arc<Verifier>,
+        known: &KnownKey,
+        rng: &mut Rng,
+    ) -> Clients {
+        let client = |index: usize| {
+            let mut rng = rng.fork();
+            let key = IdentityKey::from_seed(&rng.bytes32()).noted_by(verifier.clone());
+            let proofs = Arc::new(Proofs { scheme: setting.scheme, key: known.clone() });
+            let seed = rng.bytes32();
+            let invocation = Invocation::new(config(), genesis.service(), key, proofs, &seed);
+            Client {
+                index,
+                invocation: invocation.expect("valid settings"),
+                service: genesis.service(),
+                left: setting.commands,
+                in_flight: BTreeMap::new(),
+                in_flight_max: usize::try_from(rng.within(1, IN_FLIGHT_MAX)).expect("few"),
+                asked: 0,
+                next_ask_us: rng.within(0, 500_000),
+                armed_us: None,
+                greeting: BTreeMap::new(),
+                outbox: VecDeque::new(),
+                contacts: genesis.members.len(),
+                begun: false,
+                unknown: 0,
+                rng,
+            }
+        };
+        Clients { clients: (0..setting.clients).map(client).collect(), history: Vec::new() }
+    }
+
+    /// What every client asked and saw, in the order of asking.
+    #[must_use]
+    pub fn history(&self) -> &[Record] {
+        &self.history
+    }
+
+    /// Whether everything that was to be asked has come to an end.
+    #[must_use]
+    pub fn are_done(&self) -> bool {
+        self.clients.iter().all(|client| client.left == 0 && client.in_flight.is_empty())
+    }
+
+    /// What has not, in words.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<String> {
+        let told = |client: &Client| format!("c{}: {} in flight, {} to ask", client.index, client.in_flight.len(), client.left);
+        let waits = |client: &&Client| client.left > 0 || !client.in_flight.is_empty();
+        self.clients.iter().filter(waits).map(told).collect()
+    }
+
+    /// Commands whose outcome their client never learned.
+    #[must_use]
+    pub fn unknown(&self) -> u64 {
+        self.clients.iter().map(|client| client.unknown).sum()
+    }
+
+    /// A contact's words reach a client.
+    pub(crate) fn frame(&mut self, client: usize, contact: usize, frame: FromContact, now_us: u64) {
+        let (own, history) = (&mut self.clients[client], &mut self.history);
+        let id = contact_id(contact);
+        match frame {
+            FromContact::Welcome { certificate, .. } => {
+                if own.greeting.remove(&contact).is_some() {
+                    let event = match certificate {
+                        Some(_) => Event::Connected(id),
+                        None => Event::Disconnected { contact: id, why: "not ready".into() },
+                    };
+                    own.step(event, now_us, history);
+                }
+            }
+            frame => own.step(Event::Frame { contact: id, frame }, now_us, history),
+        }
+    }
+
+    /// A client looks at its clock.
+    pub(crate) fn wake(&mut self, client: usize, now_us: u64) {
+        let (own, history) = (&mut self.clients[client], &mut self.history);
+        if !own.begun {
+            own.begun = true;
+            let ids = (0..own.contacts).map(contact_id).collect();
+            own.step(Event::Contacts(ids), now_us, history);
+        }
+        let late: Vec<usize> =
+            own.greeting.iter().filter(|(_, until_us)| **until_us <= now_us).map(|(c, _)| *c).collect();
+        for contact in late {
+            own.greeting.remove(&contact);
+            let why = "no welcome".to_string();
+            own.step(Event::Disconnected { contact: contact_id(contact), why }, now_us, history);
+        }
+        if own.armed_us.is_some_and(|due_us| due_us <= now_us) {
+            own.armed_us = None;
+            own.step(Event::Timer, now_us, history);
+        }
+        while own.left > 0 && own.in_flight.len() < own.in_flight_max && own.next_ask_us <= now_us {
+            own.ask(now_us, history);
+        }
+    }
+
+    /// What a client wants sent.
+    pub(crate) fn take_frames(&mut self, client: usize) -> Vec<(usize, ToContact)> {
+        self.clients[client].outbox.drain(..).collect()
+    }
+
+    /// When a client next has something to do by itself.
+    pub(crate) fn next_wake_us(&self, client: usize) -> Option<u64> {
+        let own = &self.clients[client];
+        let asks = own.left > 0 && own.in_flight.len() < own.in_flight_max;
+        let ask_us = asks.then_some(own.next_ask_us);
+        own.greeting.values().copied().chain(own.armed_us).chain(ask_us).min()
+    }
+}
+
+impl Client {
+    fn ask(&mut self, now_us: u64, history: &mut Vec<Record>) {
+        self.left -= 1;
+        self.asked += 1;
+        self.next_ask_us = now_us + self.rng.within(0, 200_000);
+        let record = self.draw(now_us);
+        let ticket = Ticket(self.asked);
+        self.in_flight.insert(ticket, history.len());
+        let command = record.command();
+        history.push(record);
+        self.step(Event::Call { ticket, command }, now_us, history);
+    }
+
+    fn draw(&mut self, now_us: u64) -> Record {
+        let unique = format!("c{}n{}", self.index, self.asked);
+        let key = format!("k{}", self.rng.within(1, KEYS));
+        let op = match self.rng.within(0, 9) {
+            0..=2 => Op::Get,
+            3 => Op::Delete,
+            4..=5 => Op::Cas(self.guess(), unique),
+            _ => Op::Put(unique),
+        };
+        Record { client: self.index, key, op, asked_us: now_us, answer: None }
+    }
+
+    /// A value that may stand somewhere: none, or one that some client may have put.
+    fn guess(&mut self) -> Option<String> {
+        let client = self.rng.within(0, 3);
+        let number = self.rng.within(1, self.asked + 1);
+        if self.rng.chance(300) { None } else { Some(format!("c{client}n{number}")) }
+    }
+
+    fn step(&mut self, event: Event, now_us: u64, history: &mut Vec<Record>) {
+        let mut effects = Vec::new();
+        self.invocation.step(Timestamp(now_us / 1000), [event], &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Connect(contact) => {
+                    let contact = index_of(contact);
+                    self.greeting.insert(contact, now_us + WELCOME_US);
+                    let hello = ToContact::Hello { service: self.service, version: WIRE_VERSION };
+                    self.outbox.push_back((contact, hello));
+                }
+                Effect::Send { contact, frame } => self.outbox.push_back((index_of(contact), frame)),
+                Effect::Arm { at } => self.armed_us = Some(at.0.saturating_mul(1000)),
+                Effect::Done { ticket, result } => {
+                    let place = self.in_flight.remove(&ticket).expect("each call ends once");
+                    let answer = match result {
+                        Ok(certified) => String::from_utf8_lossy(&certified.outcome).into_owned(),
+                        Err(Failure::Fault(fault)) => format!("fault: {fault}"),
+                        Err(failure) if failure.may_have_executed() => {
+                            self.unknown += 1;
+                            continue;
+                        }
+                        // It never left: as if it had never been asked.
+                        Err(_) => NEVER.to_string(),
+                    };
+                    history[place].answer = Some((now_us, answer));
+                }
+                Effect::Disconnect(_) | Effect::Report(_) => {}
+            }
+        }
+    }
+}
+
+/// The answer of a command that never left its client.
+pub(crate) const NEVER: &str = "(never sent)";
+
+fn contact_id(contact: usize) -> ContactId {
+    ContactId(u32::try_from(contact).expect("a group is small"))
+}
+
+fn index_of(contact: ContactId) -> usize {
+    contact.0 as usize
+}
+
+/// Patience in proportion to the replicas'.
+fn config() -> Config {
+    Config {
+        window: 8,
+        retry_ms: 200,
+        retry_max_ms: 1_000,
+        deadline_ms: 20_000,
+        reconnect_ms: 50,
+        avoid_ms: 500,
+        avoid_max_ms: 2_000,
+        silence_ms: 1_500,
+        connect_ms: WELCOME_US / 1000,
+        ..Config::default()
+    }
+}

@@ -1,0 +1,77 @@
+//! One simulated machine: the real replica value, the real application under the seeded executor, and its timers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use smr_app::host::HostConfig;
+use smr_app::{AnyHost, HostEvent, builtin};
+use smr_replica::{Genesis, Replica, Timer};
+use smr_uds::Seeded;
+
+use crate::adversary::Adversary;
+
+/// A replica and what belongs to its machine.
+pub(crate) struct Machine {
+    /// The value under test.
+    pub(crate) replica: Replica,
+    /// Its application.
+    pub(crate) host: Box<dyn AnyHost>,
+    /// Polls the application's tasks.
+    pub(crate) executor: Seeded,
+    /// What the application has reported and the world has not taken yet.
+    pub(crate) reported: Arc<Mutex<Vec<HostEvent>>>,
+    /// Due times of timers, in microseconds.
+    pub(crate) timers: BTreeMap<Timer, u64>,
+    /// How the machine is doing.
+    pub(crate) health: Health,
+    /// What it does wrong, if it was taken over.
+    pub(crate) adversary: Option<Adversary>,
+    /// What the application reports may not overtake what it reported before.
+    pub(crate) busy_until_us: u64,
+}
+
+/// How a machine is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Health {
+    /// It runs.
+    Up,
+    /// It stands still, as under SIGSTOP, until this time in microseconds; then all that waited for it comes.
+    PausedUntil(u64),
+    /// It is gone for good.
+    Dead,
+}
+
+impl Machine {
+    /// A machine for `replica` whose application is polled in the orders that `seed` stands for.
+    pub(crate) fn new(replica: Replica, genesis: &Genesis, adversary: Option<Adversary>, seed: u64) -> Machine {
+        let reported = Arc::new(Mutex::new(Vec::new()));
+        let sink = reported.clone();
+        let sink = Arc::new(move |event| lock(&sink).push(event));
+        let config = HostConfig {
+            reply_bytes_max: genesis.config.reply_bytes_max,
+            ..HostConfig::new(smr_uds::preset::sequential())
+        };
+        let application = builtin::find(&genesis.application).expect("simulations run built-in applications");
+        let host = application.start(config, sink).expect("the default settings are valid");
+        Machine {
+            replica,
+            host,
+            executor: Seeded::new(seed),
+            reported,
+            timers: BTreeMap::new(),
+            health: Health::Up,
+            adversary,
+            busy_until_us: 0,
+        }
+    }
+
+    /// Lets the application compute until it waits, and takes what it reports.
+    pub(crate) fn run_host(&mut self) -> Vec<HostEvent> {
+        self.executor.run(self.host.scheduler());
+        std::mem::take(&mut *lock(&self.reported))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,149 @@
+//! What the world watches while it runs: agreement, at most once, equal digests. A violation ends the run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smr_app::{HostCommand, SlotWork};
+use smr_crypto::Digest;
+use smr_wire::{ClientId, Slot};
+
+/// A property that did not hold.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Violation {
+    /// Two correct replicas were given different commands for a slot.
+    #[error("agreement: replica {replica} executes something else in slot {slot} than another correct one")]
+    Agreement {
+        /// Who.
+        replica: usize,
+        /// Where.
+        slot: Slot,
+    },
+    /// A correct replica executed a slot twice or left one out.
+    #[error("order: replica {replica} executes slot {slot} after slot {after}")]
+    Order {
+        /// Who.
+        replica: usize,
+        /// Where.
+        slot: Slot,
+        /// What came before.
+        after: Slot,
+    },
+    /// A command was executed twice.
+    #[error("at most once: slot {slot} executes {command:?} again")]
+    Twice {
+        /// Where.
+        slot: Slot,
+        /// What.
+        command: String,
+    },
+    /// Two correct replicas have different digests after the same slot.
+    #[error("state: replica {replica} has another digest after slot {slot} than another correct one")]
+    State {
+        /// Who.
+        replica: usize,
+        /// Where.
+        slot: Slot,
+    },
+    /// A correct replica found that it cannot be right.
+    #[error("state: replica {replica} has halted")]
+    Halted {
+        /// Who.
+        replica: usize,
+    },
+    /// What clients saw is not linearizable.
+    #[error("linearizability: {0}")]
+    Linearizability(String),
+    /// After healing, something did not end in time.
+    #[error("liveness: {0}")]
+    Liveness(String),
+}
+
+/// What correct replicas have shown so far.
+#[derive(Clone, Debug, Default)]
+pub struct Observer {
+    works: BTreeMap<Slot, Digest>,
+    commands: BTreeSet<(ClientId, Vec<u8>)>,
+    digests: BTreeMap<Slot, Digest>,
+    last: BTreeMap<usize, Slot>,
+}
+
+impl Observer {
+    /// A correct replica gives its application a slot's work.
+    ///
+    /// # Errors
+    /// What that violates.
+    pub fn executes(&mut self, replica: usize, work: &SlotWork) -> Result<(), Violation> {
+        let slot = work.slot;
+        let after = self.last.insert(replica, slot).unwrap_or_default();
+        if slot != after.next() {
+            return Err(Violation::Order { replica, slot, after });
+        }
+        let commands: Vec<_> = work.commands.iter().map(|c| (c.caller, &c.command)).collect();
+        let digest = Digest::of_value("SIM-WORK", &(slot, work.time, work.seed, &commands));
+        match self.works.get(&slot) {
+            Some(first) if *first != digest => Err(Violation::Agreement { replica, slot }),
+            Some(_) => Ok(()),
+            None => {
+                self.works.insert(slot, digest);
+                // Simulated clients never write the same value under two numbers.
+                let writes = |c: &&HostCommand| c.command.starts_with(b"put ") || c.command.starts_with(b"cas ");
+                work.commands.iter().filter(writes).try_for_each(|c| {
+                    let fresh = self.commands.insert((c.caller, c.command.clone()));
+                    let command = String::from_utf8_lossy(&c.command).into_owned();
+                    if fresh { Ok(()) } else { Err(Violation::Twice { slot, command }) }
+                })
+            }
+        }
+    }
+
+    /// A correct replica's application took over a state after `slot`.
+    pub fn installs(&mut self, replica: usize, slot: Slot) {
+        self.last.insert(replica, slot);
+    }
+
+    /// A correct replica has executed up to `slot` and has this digest.
+    ///
+    /// # Errors
+    /// [`Violation::State`].
+    pub fn stands(&mut self, replica: usize, slot: Slot, digest: Digest) -> Result<(), Violation> {
+        let first = *self.digests.entry(slot).or_insert(digest);
+        if first == digest { Ok(()) } else { Err(Violation::State { replica, slot }) }
+    }
+
+    /// Slots that some correct replica has executed.
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        self.works.keys().next_back().map_or(0, |slot| slot.0)
+    }
+
+    /// Commands that were executed.
+    #[must_use]
+    pub fn commands(&self) -> usize {
+        self.commands.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smr_crypto::PublicKey;
+    use smr_wire::Timestamp;
+
+    fn work(slot: u64, text: &str) -> SlotWork {
+        let caller = ClientId(PublicKey([1; 32]));
+        let commands = vec![HostCommand { caller, command: text.as_bytes().to_vec() }];
+        SlotWork { slot: Slot(slot), time: Timestamp(slot), seed: Digest::default(), commands }
+    }
+
+    #[test]
+    fn each_violation_is_seen() {
+        let mut observer = Observer::default();
+        assert_eq!(observer.executes(0, &work(1, "put k a")), Ok(()));
+        assert_eq!(observer.executes(1, &work(1, "put k a")), Ok(()));
+        assert!(matches!(observer.executes(2, &work(1, "b")), Err(Violation::Agreement { .. })));
+        assert!(matches!(observer.executes(0, &work(3, "c")), Err(Violation::Order { .. })));
+        assert!(matches!(observer.executes(1, &work(2, "put k a")), Err(Violation::Twice { .. })));
+        assert_eq!(observer.stands(0, Slot(1), Digest::default()), Ok(()));
+        let other = Digest::of("T", &[]);
+        assert!(matches!(observer.stands(1, Slot(1), other), Err(Violation::State { .. })));
+    }
+}

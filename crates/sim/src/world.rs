@@ -1,0 +1,282 @@
+//! A whole service in one thread: seed in, history out.
+//!
+//! Virtual time jumps from one happening to the next. Everything that could differ between two runs (delays, losses,
+//! faults, the order in which tasks are polled, what clients ask) is drawn from the seed, so the same seed makes the
+//! same run, byte for byte.
+
+mod effects;
+pub mod faults;
+pub(crate) mod happenings;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use smr_consensus::verified::Rules;
+use smr_consensus::{Config as OrderingConfig, Group, ProtocolName, Seat};
+use smr_crypto::dkg::DecryptionKey;
+use smr_crypto::{IdentityKey, Verifier};
+use smr_replica::replica::DealingSeed;
+use smr_replica::{Config, Event, Genesis, Member, Replica, Secrets};
+use smr_wire::{ReplicaId, ServiceId, Timestamp};
+
+use crate::adversary::{Adversary, Misdeed};
+use crate::clients::{Clients, KnownKey};
+use crate::host::Machine;
+use crate::network::{Host, Network, Weather};
+use crate::observe::{Observer, Violation};
+use crate::rng::Rng;
+use crate::threshold::Scheme;
+use crate::trace::Trace;
+use happenings::Happening;
+
+/// What a run is to be like; everything else follows from the seed.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Which protocol.
+    pub protocol: ProtocolName,
+    /// How many replicas may fail (f).
+    pub faults: u16,
+    /// Whether pairings are real.
+    pub scheme: Scheme,
+    /// How links behave until the world heals.
+    pub weather: Weather,
+    /// Which replicas were taken over, and what they do.
+    pub misdeeds: BTreeMap<u16, Misdeed>,
+    /// Limits and timing of the replicas.
+    pub config: Config,
+    /// How many clients there are.
+    pub clients: usize,
+    /// How many commands each of them asks.
+    pub commands: usize,
+    /// Whether messages are encoded and decoded on their way.
+    pub encode: bool,
+}
+
+/// The agreed beginning of time in every run, in ms since 1970.
+const START: Timestamp = Timestamp(1_700_000_000_000);
+
+/// A service, its clients, its network and its clock.
+pub struct World {
+    setting: Setting,
+    now_us: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    happened: u64,
+    machines: Vec<Machine>,
+    clients: Clients,
+    known: KnownKey,
+    network: Network,
+    rng: Rng,
+    group: Arc<Group>,
+    genesis: Arc<Genesis>,
+    verifier: Arc<Verifier>,
+    observer: Observer,
+    refused: u64,
+    violation: Option<Violation>,
+    /// What happened, in words, if somebody wants to read it.
+    pub trace: Trace,
+}
+
+impl World {
+    /// A service whose replicas are about to begin.
+    #[must_use]
+    pub fn new(setting: Setting, seed: u64, trace: Trace) -> World {
+        let mut rng = Rng::new(seed);
+        let size = usize::from(setting.protocol.profile().replicas(setting.faults));
+        let verifier = Arc::new(Verifier::new(1 << 15));
+        let secrets: Vec<Secrets> = (0..size).map(|_| secrets(&mut rng, &verifier)).collect();
+        let genesis = Arc::new(genesis(&setting, &secrets, &mut rng));
+        let group = Arc::new(genesis.group());
+        let mut machines = Vec::with_capacity(size);
+        for (index, own) in secrets.into_iter().enumerate() {
+            let seat = Seat { group: group.clone(), me: ReplicaId::at(index), key: own.identity.clone() };
+            let misdeed = setting.misdeeds.get(&seat.me.0).copied();
+            let adversary = misdeed.map(|m| Adversary::new(m, seat.clone(), rng.fork(), START));
+            let replica = Replica::new(genesis.clone(), seat.me, own);
+            machines.push(Machine::new(replica, &genesis, adversary, rng.next()));
+        }
+        let known = KnownKey::default();
+        let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);
+        let mut world = World {
+            network: Network::new(setting.weather.clone(), rng.fork()),
+            now_us: 0,
+            queue: BTreeMap::new(),
+            happened: 0,
+            machines,
+            clients,
+            known,
+            rng,
+            group,
+            genesis,
+            verifier,
+            observer: Observer::default(),
+            refused: 0,
+            violation: None,
+            trace,
+            setting,
+        };
+        for index in 0..size {
+            let start_us = world.rng.within(0, 20_000);
+            world.plan(start_us, Happening::Event { machine: index, event: Event::Start });
+        }
+        for client in 0..world.setting.clients {
+            let start_us = world.rng.within(0, 20_000);
+            world.plan(start_us, Happening::Client { client });
+        }
+        world
+    }
+
+    /// Runs until `until_us` of simulated time, until `steps` happenings are done, or until a property fails.
+    ///
+    /// # Errors
+    /// The property that failed.
+    pub fn run(&mut self, until_us: u64, steps: u64) -> Result<(), Violation> {
+        while self.happened < steps
+            && let Some(((due, _), _)) = self.queue.first_key_value()
+            && *due <= until_us
+        {
+            let ((due, _), happening) = self.queue.pop_first().expect("looked at just now");
+            self.now_us = due;
+            self.happened += 1;
+            self.happen(happening);
+            if let Some(violation) = self.violation.take() {
+                return Err(violation);
+            }
+        }
+        if self.happened < steps {
+            self.now_us = self.now_us.max(until_us);
+        }
+        Ok(())
+    }
+
+    /// Simulated time, in microseconds.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// How many things have happened.
+    #[must_use]
+    pub fn happened(&self) -> u64 {
+        self.happened
+    }
+
+    /// What correct replicas have shown so far.
+    #[must_use]
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Messages that were lost, and messages that were refused.
+    #[must_use]
+    pub fn dropped(&self) -> (u64, u64) {
+        (self.network.lost, self.refused)
+    }
+
+    /// The clients and what they saw.
+    #[must_use]
+    pub fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// The clock of every machine: they run alike here.
+    fn clock(&self) -> Timestamp {
+        START.plus_ms(self.now_us / 1000)
+    }
+
+    fn plan(&mut self, due_us: u64, happening: Happening) {
+        let sequence = self.happened.wrapping_shl(20) + self.queue.len() as u64;
+        let mut key = (due_us, sequence);
+        while self.queue.contains_key(&key) {
+            key.1 += 1;
+        }
+        self.queue.insert(key, happening);
+    }
+
+    fn fail(&mut self, result: Result<(), Violation>) {
+        if let Err(violation) = result {
+            self.violation.get_or_insert(violation);
+        }
+    }
+
+    fn is_correct(&self, machine: usize) -> bool {
+        self.machines[machine].adversary.is_none()
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            group: &self.group,
+            config: &self.genesis.config.consensus,
+            verifier: &self.verifier,
+        }
+    }
+
+    /// The host number of a client, after those of the replicas.
+    fn client_host(&self, client: usize) -> Host {
+        self.machines.len() + client
+    }
+}
+
+fn secrets(rng: &mut Rng, verifier: &Arc<Verifier>) -> Secrets {
+    Secrets {
+        identity: Arc::new(IdentityKey::from_seed(&rng.bytes32()).noted_by(verifier.clone())),
+        decryption: Arc::new(DecryptionKey::from_seed(&rng.bytes32())),
+        dealing_seed: DealingSeed(rng.bytes32()),
+    }
+}
+
+fn genesis(setting: &Setting, secrets: &[Secrets], rng: &mut Rng) -> Genesis {
+    let member = |own: &Secrets, index: usize, rng: &mut Rng| Member {
+        identity: own.identity.public(),
+        channel: IdentityKey::from_seed(&rng.bytes32()).public(),
+        encryption: own.decryption.public(),
+        address: format!("replica-{index}:1"),
+    };
+    let genesis = Genesis {
+        name: "sim".into(),
+        application: "kv".into(),
+        protocol: setting.protocol,
+        faults: setting.faults,
+        members: secrets.iter().enumerate().map(|(index, own)| member(own, index, rng)).collect(),
+        administrator: IdentityKey::from_seed(&rng.bytes32()).public(),
+        config: setting.config.clone(),
+    };
+    genesis.validate().expect("settings of simulations are valid");
+    genesis
+}
+
+/// Settings that make rare things common: small windows, frequent checkpoints, little patience.
+#[must_use]
+pub fn hasty_config() -> Config {
+    Config {
+        consensus: OrderingConfig {
+            window_slots: 4,
+            pipeline_slots: 2,
+            batch_entries_max: 4,
+            log_slots_max: 16,
+            backlog_slots_max: 6,
+            patience_ms: 150,
+            new_view_ms: 300,
+            status_ms: 60,
+            skew_max_ms: 5_000,
+            ..OrderingConfig::default()
+        },
+        checkpoint_slots: 6,
+        chunk_bytes: 1 << 10,
+        chunks_in_flight: 2,
+        transfer_ms: 200,
+        repeat_ms: 100,
+        ceremony_ms: 300,
+        blocks_kept: 24,
+        session_reply_bytes_max: 1 << 10,
+        ..Config::default()
+    }
+}
+
+/// The service that a world runs, as clients name it.
+impl World {
+    /// Its id.
+    #[must_use]
+    pub fn service(&self) -> ServiceId {
+        self.group.service
+    }
+}

@@ -1,0 +1,178 @@
+//! The simulated edge of a replica: what it does with each effect.
+
+use smr_app::{CommandOutcome, HostEvent};
+use smr_consensus::{Entry, EntryBody};
+use smr_replica::effect::{ConnectionId, Observation};
+use smr_replica::{Effect, Event, Message};
+use smr_wire::client::WIRE_VERSION;
+use smr_wire::{FromContact, Hint, ReplicaId, ToContact};
+
+use super::World;
+use super::happenings::Happening;
+use crate::observe::Violation;
+
+impl World {
+    pub(super) fn act(&mut self, machine: usize, effect: Effect) {
+        match effect {
+            Effect::Send { to, message } => self.post(machine, to.index(), message),
+            Effect::Broadcast(message) => {
+                for to in (0..self.machines.len()).filter(|to| *to != machine) {
+                    self.post(machine, to, message.clone());
+                }
+            }
+            Effect::Execute(work) => {
+                if self.is_correct(machine) {
+                    let executes = self.observer.executes(machine, &work);
+                    self.fail(executes);
+                }
+                self.machines[machine].host.execute(work).expect("within the host's limits");
+                self.run_host(machine);
+            }
+            Effect::Snapshot(slot) => {
+                self.machines[machine].host.snapshot(slot).expect("within the host's limits");
+                self.run_host(machine);
+            }
+            Effect::Restore { slot, bytes } => {
+                self.machines[machine].host.restore(slot, bytes);
+                if self.is_correct(machine) {
+                    self.observer.installs(machine, slot);
+                }
+                self.run_host(machine);
+            }
+            Effect::Sign { statement, digest, share } => {
+                let share = self.setting.scheme.sign(ReplicaId::at(machine).0, &digest, &share);
+                self.report_later(machine, 300, Event::Signed { statement, share });
+            }
+            Effect::Combine { statement, digest, shares, key } => {
+                let (signature, culprits) = self.setting.scheme.combine(&key, &digest, &shares);
+                self.report_later(machine, 2_000, Event::Combined { statement, signature, culprits });
+            }
+            Effect::Reply { connection, reply } => {
+                let reply = match &mut self.machines[machine].adversary {
+                    Some(adversary) => adversary.reply(reply),
+                    None => reply,
+                };
+                self.tell_client(machine, connection, FromContact::Reply(reply));
+            }
+            Effect::Hint { connection, about, hint } => {
+                self.tell_client(machine, connection, FromContact::Hint { about, hint });
+            }
+            Effect::Arm { timer, after_ms } => {
+                let due_us = self.now_us + after_ms * 1000;
+                self.machines[machine].timers.insert(timer, due_us);
+                self.plan(due_us, Happening::Timer { machine, timer, due_us });
+            }
+            Effect::Disarm(timer) => {
+                self.machines[machine].timers.remove(&timer);
+            }
+            // Memory durability: a replica that dies stays dead, so nothing has to survive it.
+            Effect::Persist(_) => {}
+            Effect::Report(observation) => self.on_report(machine, &observation),
+        }
+    }
+
+    fn on_report(&mut self, machine: usize, observation: &Observation) {
+        let (now_us, step) = (self.now_us, self.happened);
+        self.trace.note(now_us, step, || format!("  r{machine} reports {observation:?}"));
+        if matches!(observation, Observation::KeyGenerated { .. }) && self.is_correct(machine) {
+            let key = self.machines[machine].replica.group_key().map(|(_, key)| key.service_key);
+            self.known.get_or_init(|| key.expect("a replica that reports its key has one"));
+        }
+        if matches!(observation, Observation::Halted(_)) && self.is_correct(machine) {
+            self.fail(Err(Violation::Halted { replica: machine }));
+        }
+    }
+
+    /// Puts a message on its way, as the sender really sends it and as the network lets it through.
+    fn post(&mut self, from: usize, to: usize, message: Message) {
+        let clock = self.clock();
+        let really = match &mut self.machines[from].adversary {
+            Some(adversary) => adversary.alter(ReplicaId::at(to), message, clock),
+            None => vec![message],
+        };
+        for message in really {
+            for delay_us in self.network.send(from, to) {
+                let message = message.clone();
+                self.plan(self.now_us + delay_us, Happening::Deliver { from, to, message });
+            }
+        }
+    }
+
+    /// Lets the application compute, and reports what came of it a little later, in order.
+    fn run_host(&mut self, machine: usize) {
+        let reported = self.machines[machine].run_host();
+        for event in reported {
+            let event = match event {
+                HostEvent::Executed { slot, outcomes } => {
+                    Event::Executed { slot, outcomes: self.outcomes(machine, outcomes) }
+                }
+                HostEvent::SnapshotTaken { slot, bytes } => Event::SnapshotTaken { slot, bytes },
+                HostEvent::SnapshotFailed { slot } => Event::SnapshotFailed(slot),
+                HostEvent::Restored { slot, result } => {
+                    Event::Restored { slot, result: result.map_err(|error| error.to_string()) }
+                }
+            };
+            let begin_us = self.machines[machine].busy_until_us.max(self.now_us);
+            let due_us = begin_us + self.rng.within(10, 500);
+            self.machines[machine].busy_until_us = due_us;
+            self.plan(due_us, Happening::Event { machine, event });
+        }
+    }
+
+    fn outcomes(&mut self, machine: usize, outcomes: Vec<CommandOutcome>) -> Vec<CommandOutcome> {
+        match &mut self.machines[machine].adversary {
+            Some(adversary) => adversary.outcomes(outcomes),
+            None => outcomes,
+        }
+    }
+
+    fn report_later(&mut self, machine: usize, about_us: u64, event: Event) {
+        let due_us = self.now_us + self.rng.within(about_us / 2, about_us * 2);
+        self.plan(due_us, Happening::Event { machine, event });
+    }
+
+    fn tell_client(&mut self, contact: usize, connection: ConnectionId, frame: FromContact) {
+        let client = usize::try_from(connection.0).expect("a connection is a client's index here");
+        let host = self.client_host(client);
+        for delay_us in self.network.send(contact, host) {
+            let frame = frame.clone();
+            self.plan(self.now_us + delay_us, Happening::ToClient { client, contact, frame });
+        }
+    }
+
+    /// The gateway of a replica: what a client says.
+    pub(super) fn on_contact(&mut self, client: usize, contact: usize, frame: ToContact) {
+        let connection = ConnectionId(client as u64);
+        match frame {
+            ToContact::Hello { .. } => {
+                let certificate = self.machines[contact].replica.endpoint_certificate().cloned();
+                let welcome = FromContact::Welcome { version: WIRE_VERSION, certificate };
+                self.tell_client(contact, connection, welcome);
+            }
+            ToContact::Request(request) => {
+                let entry = Entry::new(EntryBody::Client(request));
+                match entry.check(&self.group, &self.verifier) {
+                    Ok(()) => self.step(contact, Event::Request { connection, entry }),
+                    Err(error) => {
+                        let hint = Hint::Unacceptable(error.to_string());
+                        self.tell_client(contact, connection, FromContact::Hint { about: None, hint });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what a client wants, and wakes it when it next looks at its clock.
+    pub(super) fn serve_client(&mut self, client: usize) {
+        let host = self.client_host(client);
+        for (contact, frame) in self.clients.take_frames(client) {
+            for delay_us in self.network.send(host, contact) {
+                let frame = frame.clone();
+                self.plan(self.now_us + delay_us, Happening::ToContact { client, contact, frame });
+            }
+        }
+        if let Some(due_us) = self.clients.next_wake_us(client) {
+            self.plan(due_us.max(self.now_us), Happening::Client { client });
+        }
+    }
+}

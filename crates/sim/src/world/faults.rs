@@ -1,0 +1,94 @@
+//! What befalls machines and links, drawn from the seed, and the end of it.
+
+use std::collections::BTreeSet;
+
+use super::World;
+use super::happenings::Happening;
+use crate::host::Health;
+use crate::network::{Host, Weather};
+
+/// Something that befalls the world.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// These hosts are cut off from the others.
+    Cut(BTreeSet<Host>),
+    /// The oldest cut is mended.
+    Mend,
+    /// A machine stands still for so long, in microseconds.
+    Pause(usize, u64),
+    /// A machine is gone for good.
+    Kill(usize),
+    /// Links behave like this from now on.
+    Weather(Weather),
+    /// Links are well from now on. Pauses end before.
+    Heal,
+}
+
+impl World {
+    /// Lets `fault` befall the world at `at_us`.
+    pub fn schedule(&mut self, at_us: u64, fault: Fault) {
+        self.plan(at_us, Happening::Fault(fault));
+    }
+
+    /// Draws faults for the first `chaos_us` of the run; then the world heals. At most f replicas are killed or
+    /// taken over, all others only suffer.
+    pub fn schedule_chaos(&mut self, chaos_us: u64) {
+        let size = self.machines.len();
+        let taken_over = self.setting.misdeeds.len();
+        let may_kill = usize::from(self.setting.faults).saturating_sub(taken_over);
+        for _ in 0..self.rng.within(0, may_kill as u64) {
+            let victims: Vec<usize> = (0..size).filter(|m| self.is_correct(*m)).collect();
+            let victim = *self.rng.pick(&victims);
+            let at_us = self.rng.within(0, chaos_us);
+            self.schedule(at_us, Fault::Kill(victim));
+        }
+        for _ in 0..self.rng.within(0, 4) {
+            let at_us = self.rng.within(0, chaos_us);
+            let island = (0..size).filter(|_| self.rng.chance(400)).collect();
+            self.schedule(at_us, Fault::Cut(island));
+            let mend_us = at_us + self.rng.within(10_000, chaos_us / 2);
+            self.schedule(mend_us.min(chaos_us), Fault::Mend);
+        }
+        for _ in 0..self.rng.within(0, 3) {
+            let at_us = self.rng.within(0, chaos_us);
+            let machine = usize::try_from(self.rng.within(0, size as u64 - 1)).expect("an index");
+            let pause_us = self.rng.within(1_000, chaos_us / 2).min(chaos_us - at_us);
+            self.schedule(at_us, Fault::Pause(machine, pause_us));
+        }
+        if self.rng.chance(300) {
+            let at_us = self.rng.within(0, chaos_us);
+            let weather = Weather::drawn(&mut self.rng);
+            self.schedule(at_us, Fault::Weather(weather));
+        }
+        self.schedule(chaos_us, Fault::Heal);
+    }
+
+    pub(super) fn suffer(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut(island) => self.network.cut(island),
+            Fault::Mend => self.network.mend_one(),
+            Fault::Pause(machine, pause_us) => {
+                if self.machines[machine].health == Health::Up {
+                    self.machines[machine].health = Health::PausedUntil(self.now_us + pause_us);
+                }
+            }
+            Fault::Kill(machine) => self.machines[machine].health = Health::Dead,
+            Fault::Weather(weather) => self.network.weather = weather,
+            Fault::Heal => self.network.heal(),
+        }
+    }
+
+    /// Replicas that are correct and alive.
+    #[must_use]
+    pub fn survivors(&self) -> Vec<usize> {
+        (0..self.machines.len())
+            .filter(|m| self.is_correct(*m) && self.machines[*m].health != Health::Dead)
+            .collect()
+    }
+
+    /// Where a replica stands.
+    #[must_use]
+    pub fn status(&self, machine: usize) -> smr_replica::Status {
+        self.machines[machine].replica.status()
+    }
+}

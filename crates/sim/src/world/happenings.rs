@@ -1,0 +1,110 @@
+//! What can happen in a world, and what follows from it.
+
+use smr_replica::{Event, Incoming, Input, Message, Timer};
+use smr_wire::{FromContact, ReplicaId, ToContact};
+
+use super::World;
+use crate::host::Health;
+use crate::words;
+
+/// Something that happens at a point of simulated time.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// A message reaches a replica.
+    Deliver {
+        from: usize,
+        to: usize,
+        message: Message,
+    },
+    /// A timer of a replica may have run out.
+    Timer { machine: usize, timer: Timer, due_us: u64 },
+    /// The edge of a replica has something to report.
+    Event { machine: usize, event: Event },
+    /// A client's words reach a contact.
+    ToContact { client: usize, contact: usize, frame: ToContact },
+    /// A contact's words reach a client.
+    ToClient { client: usize, contact: usize, frame: FromContact },
+    /// A client looks at its clock.
+    Client { client: usize },
+    /// The weather or a machine changes.
+    Fault(super::faults::Fault),
+}
+
+impl World {
+    pub(super) fn happen(&mut self, happening: Happening) {
+        if let Some(machine) = happening.machine() {
+            match self.machines[machine].health {
+                Health::Dead => return,
+                Health::PausedUntil(until_us) if self.now_us < until_us => {
+                    self.plan(until_us, happening);
+                    return;
+                }
+                Health::PausedUntil(_) | Health::Up => self.machines[machine].health = Health::Up,
+            }
+        }
+        let (now_us, step) = (self.now_us, self.happened);
+        self.trace.note(now_us, step, || words::happening(&happening));
+        match happening {
+            Happening::Deliver { from, to, message } => self.deliver(from, to, message),
+            Happening::Timer { machine, timer, due_us } => {
+                // Disarmed or armed anew meanwhile, it means nothing.
+                let current = self.machines[machine].timers.get(&timer) == Some(&due_us);
+                if current {
+                    self.machines[machine].timers.remove(&timer);
+                    self.step(machine, Event::Timer(timer));
+                }
+            }
+            Happening::Event { machine, event } => self.step(machine, event),
+            Happening::ToContact { client, contact, frame } => self.on_contact(client, contact, frame),
+            Happening::ToClient { client, contact, frame } => {
+                self.clients.frame(client, contact, frame, now_us);
+                self.serve_client(client);
+            }
+            Happening::Client { client } => {
+                self.clients.wake(client, now_us);
+                self.serve_client(client);
+            }
+            Happening::Fault(fault) => self.suffer(fault),
+        }
+    }
+
+    fn deliver(&mut self, from: usize, to: usize, message: Message) {
+        let message = if self.setting.encode {
+            let bytes = smr_wire::encode(&message);
+            smr_wire::decode(&bytes, bytes.len()).expect("what was encoded reads back")
+        } else {
+            message
+        };
+        match Incoming::check(ReplicaId::at(from), message, &self.rules()) {
+            Ok(incoming) => self.step(to, Event::Peer(incoming)),
+            Err(_) => self.refused += 1,
+        }
+    }
+
+    /// Gives a replica one event and does what it wants.
+    pub(super) fn step(&mut self, machine: usize, event: Event) {
+        let clock = self.clock();
+        let mut effects = Vec::new();
+        self.machines[machine].replica.step(Input { clock, event }, &mut effects);
+        for effect in effects {
+            self.act(machine, effect);
+        }
+        if self.is_correct(machine) {
+            let status = self.machines[machine].replica.status();
+            let stands = self.observer.stands(machine, status.executed, status.digest);
+            self.fail(stands);
+        }
+    }
+}
+
+impl Happening {
+    fn machine(&self) -> Option<usize> {
+        match self {
+            Happening::Deliver { to: machine, .. }
+            | Happening::Timer { machine, .. }
+            | Happening::Event { machine, .. }
+            | Happening::ToContact { contact: machine, .. } => Some(*machine),
+            Happening::ToClient { .. } | Happening::Client { .. } | Happening::Fault(_) => None,
+        }
+    }
+}
