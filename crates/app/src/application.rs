@@ -58,12 +58,7 @@ impl Context {
     /// author's tests.
     #[must_use]
     pub fn new(caller: ClientId, now: Timestamp, place: Place) -> Context {
-        Context {
-            caller,
-            now,
-            place,
-            rngs: AtomicU64::new(0),
-        }
+        Context { caller, now, place, rngs: AtomicU64::new(0) }
     }
 
     /// Who sent the command, as its signature proves.
@@ -85,25 +80,12 @@ impl Context {
     #[must_use]
     pub fn rng(&self) -> Rng {
         let number = self.rngs.fetch_add(1, Ordering::Relaxed);
-        let Place {
-            history,
-            slot,
-            position,
-        } = self.place;
+        let Place { history, slot, position } = self.place;
         let seed = Digest::of(
             "SMRCLOUD-APP-RNG-V1",
-            &[
-                &history.0,
-                &slot.0.to_le_bytes(),
-                &position.to_le_bytes(),
-                &number.to_le_bytes(),
-            ],
+            &[&history.0, &slot.0.to_le_bytes(), &position.to_le_bytes(), &number.to_le_bytes()],
         );
-        Rng {
-            seed,
-            block: 0,
-            left: Vec::new(),
-        }
+        Rng { seed, block: 0, left: Vec::new() }
     }
 }
 
@@ -154,10 +136,8 @@ impl Rng {
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
             if self.left.is_empty() {
-                let block = Digest::of(
-                    "SMRCLOUD-APP-RNG-BLOCK-V1",
-                    &[&self.seed.0, &self.block.to_le_bytes()],
-                );
+                let block =
+                    Digest::of("SMRCLOUD-APP-RNG-BLOCK-V1", &[&self.seed.0, &self.block.to_le_bytes()]);
                 self.block += 1;
                 self.left.extend(block.0.iter().rev());
             }
@@ -172,21 +152,13 @@ mod tests {
     use smr_crypto::PublicKey;
 
     fn context(seed: &[u8]) -> Context {
-        let place = Place {
-            history: Digest::of("TEST", &[seed]),
-            slot: Slot(1),
-            position: 0,
-        };
+        let place = Place { history: Digest::of("TEST", &[seed]), slot: Slot(1), position: 0 };
         Context::new(ClientId(PublicKey([0; 32])), Timestamp(7), place)
     }
 
     #[test]
     fn the_same_context_draws_the_same_numbers_and_another_one_others() {
-        let draw = |seed: &[u8]| {
-            (0..20)
-                .map(|_| context(seed).rng().next_u64())
-                .collect::<Vec<_>>()
-        };
+        let draw = |seed: &[u8]| (0..20).map(|_| context(seed).rng().next_u64()).collect::<Vec<_>>();
         assert_eq!(draw(b"a"), draw(b"a"));
         assert_ne!(draw(b"a"), draw(b"b"));
     }

@@ -30,13 +30,7 @@ pub fn registry() -> &'static [Builtin] {
     &[Builtin {
         name: "kv",
         about: "an ordered key-value store: get, put, delete, cas, scan, size, help",
-        start: |config, sink| {
-            Ok(Box::new(Host::new(
-                kv::Kv::new(kv::Limits::default()),
-                config,
-                sink,
-            )?))
-        },
+        start: |config, sink| Ok(Box::new(Host::new(kv::Kv::new(kv::Limits::default()), config, sink)?)),
     }]
 }
 

@@ -28,17 +28,8 @@ impl<A: Application> Host<A> {
     /// The setting that is out of range.
     pub fn new(application: A, config: HostConfig, sink: EventSink) -> Result<Host<A>, BadHostConfig> {
         let scheduler = Scheduler::new(config.validate()?)?;
-        let desk = Mutex::new(Desk {
-            line: Line::new(&config),
-            busy: false,
-        });
-        Ok(Host(Arc::new(Inner {
-            application: Arc::new(application),
-            scheduler,
-            config,
-            desk,
-            sink,
-        })))
+        let desk = Mutex::new(Desk { line: Line::new(&config), busy: false });
+        Ok(Host(Arc::new(Inner { application: Arc::new(application), scheduler, config, desk, sink })))
     }
 }
 
@@ -106,9 +97,7 @@ impl<A: Application> AnyHost for Host<A> {
 
 impl<A> std::fmt::Debug for Host<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host")
-            .field("config", &self.0.config)
-            .finish_non_exhaustive()
+        f.debug_struct("Host").field("config", &self.0.config).finish_non_exhaustive()
     }
 }
 
@@ -213,12 +202,7 @@ impl HostConfig {
     /// Settings around a scheduler's.
     #[must_use]
     pub const fn new(scheduler: smr_uds::Config) -> HostConfig {
-        HostConfig {
-            scheduler,
-            commands_max: 1 << 14,
-            queue_slots_max: 1024,
-            reply_bytes_max: 1 << 20,
-        }
+        HostConfig { scheduler, commands_max: 1 << 14, queue_slots_max: 1024, reply_bytes_max: 1 << 20 }
     }
 
     /// The scheduler's settings, if all make sense.
@@ -226,19 +210,13 @@ impl HostConfig {
         self.scheduler.validate()?;
         let least = self.scheduler.primaries;
         if !(least..=1 << 20).contains(&self.commands_max) {
-            return Err(BadHostConfig::Commands {
-                commands_max: self.commands_max,
-                least,
-            });
+            return Err(BadHostConfig::Commands { commands_max: self.commands_max, least });
         }
         if self.queue_slots_max == 0 {
             return Err(BadHostConfig::Queue);
         }
         // Between two fill markers there is a command, so this much is never exceeded.
-        Ok(smr_uds::Config {
-            backlog_max: 2 * self.commands_max + 2,
-            ..self.scheduler
-        })
+        Ok(smr_uds::Config { backlog_max: 2 * self.commands_max + 2, ..self.scheduler })
     }
 }
 
@@ -328,15 +306,8 @@ impl<A: Application> Inner<A> {
 
     fn act(self: &Arc<Self>, act: Act) {
         match act {
-            Act::Admit {
-                ticket,
-                context,
-                command,
-            } => self.admit(ticket, context, command),
-            Act::Fill => self
-                .scheduler
-                .fill()
-                .expect("the line keeps within the scheduler's backlog"),
+            Act::Admit { ticket, context, command } => self.admit(ticket, context, command),
+            Act::Fill => self.scheduler.fill().expect("the line keeps within the scheduler's backlog"),
             Act::Snapshot { slot, restores } => {
                 let event = match catch_unwind(AssertUnwindSafe(|| self.application.snapshot())) {
                     Ok(bytes) => HostEvent::SnapshotTaken { slot, bytes },
@@ -344,11 +315,7 @@ impl<A: Application> Inner<A> {
                 };
                 self.rested(restores, event);
             }
-            Act::Restore {
-                slot,
-                bytes,
-                restores,
-            } => {
+            Act::Restore { slot, bytes, restores } => {
                 let result = catch_unwind(AssertUnwindSafe(|| self.application.restore(&bytes)))
                     .unwrap_or_else(|_| Err(RestoreError::new("the application panicked at it")));
                 self.rested(restores, HostEvent::Restored { slot, result });
@@ -367,19 +334,14 @@ impl<A: Application> Inner<A> {
                 host.ended(ticket, end);
             }
         };
-        self.scheduler
-            .admit(task, sink)
-            .expect("the line keeps within the scheduler's backlog");
+        self.scheduler.admit(task, sink).expect("the line keeps within the scheduler's backlog");
     }
 
     fn ended(self: &Arc<Self>, ticket: Ticket, end: TaskEnd<Vec<u8>>) {
         let bytes_max = self.config.reply_bytes_max;
         let outcome = match end {
             TaskEnd::Done(reply) if reply.len() > bytes_max as usize => {
-                CommandOutcome::Fault(CommandFault::ReplyTooLong {
-                    bytes: reply.len() as u64,
-                    bytes_max,
-                })
+                CommandOutcome::Fault(CommandFault::ReplyTooLong { bytes: reply.len() as u64, bytes_max })
             }
             TaskEnd::Done(reply) => CommandOutcome::Answer(reply),
             TaskEnd::Fault(fault) => CommandOutcome::Fault(fault.into()),
@@ -396,9 +358,7 @@ impl<A: Application> Inner<A> {
 
 impl<A> Inner<A> {
     fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk
-            .lock()
-            .expect("the line keeps its invariants, and nothing foreign runs under its mutex")
+        self.desk.lock().expect("the line keeps its invariants, and nothing foreign runs under its mutex")
     }
 }
 

@@ -33,25 +33,14 @@ impl<'a> Words<'a> {
     /// # Errors
     /// It is not written as a word is.
     pub fn word(&mut self) -> Result<Option<Word>, BadWord> {
-        let start = self
-            .left
-            .iter()
-            .position(|byte| *byte != b' ')
-            .unwrap_or(self.left.len());
+        let start = self.left.iter().position(|byte| *byte != b' ').unwrap_or(self.left.len());
         self.left = &self.left[start..];
         match self.left.first() {
             None => Ok(None),
             Some(b'"') => self.quoted().map(Some),
             Some(_) => {
-                let end = self
-                    .left
-                    .iter()
-                    .position(|byte| *byte == b' ')
-                    .unwrap_or(self.left.len());
-                let word = Word {
-                    bytes: self.left[..end].to_vec(),
-                    quoted: false,
-                };
+                let end = self.left.iter().position(|byte| *byte == b' ').unwrap_or(self.left.len());
+                let word = Word { bytes: self.left[..end].to_vec(), quoted: false };
                 self.pass(end);
                 Ok(Some(word))
             }

@@ -1,1 +1,19 @@
 //! Deploys a blueprint and keeps reality equal to it.
+//!
+//! - [`service`]: what is kept of each service on this machine, and where;
+//! - [`provider`]: who starts, stops and lists replicas: [`provider::process`];
+//! - [`mod@deploy`]: from a blueprint to a running service and its one key;
+//! - [`watch`]: how a service is, in words;
+//! - [`mod@remove`]: the end of a service.
+
+pub mod deploy;
+pub mod provider;
+pub mod remove;
+pub mod service;
+pub mod watch;
+
+pub use deploy::{DeployError, DeployOptions, Deployed, Progress, deploy};
+pub use provider::{Handle, Life, Processes, Provider};
+pub use remove::{RemoveError, Removed, remove};
+pub use service::{Home, Record, ServiceDir};
+pub use watch::{Health, ReplicaHealth, Verdict, health};

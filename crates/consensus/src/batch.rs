@@ -47,11 +47,7 @@ impl SystemEntry {
     #[must_use]
     pub fn sign(seat: &Seat, payload: Vec<u8>) -> SystemEntry {
         let signature = seat.sign(&seat.group.statement("SMRCLOUD-SYSTEM-V1", &payload));
-        SystemEntry {
-            author: seat.me,
-            payload,
-            signature,
-        }
+        SystemEntry { author: seat.me, payload, signature }
     }
 }
 
@@ -61,11 +57,7 @@ impl Entry {
     pub fn new(body: EntryBody) -> Entry {
         let encoded = smr_wire::encode(&body);
         let digest = Digest::of("SMRCLOUD-ENTRY-V1", &[&encoded]);
-        Entry(Arc::new(EntryInner {
-            body,
-            digest,
-            bytes: encoded.len(),
-        }))
+        Entry(Arc::new(EntryInner { body, digest, bytes: encoded.len() }))
     }
 
     /// What it holds.
@@ -93,11 +85,7 @@ impl Entry {
     pub fn check(&self, group: &Group, verifier: &Verifier) -> Result<(), Refused> {
         match self.body() {
             EntryBody::Client(request) => request.check(group.service, verifier).map_err(Refused::Request),
-            EntryBody::System(SystemEntry {
-                author,
-                payload,
-                signature,
-            }) => {
+            EntryBody::System(SystemEntry { author, payload, signature }) => {
                 let statement = group.statement("SMRCLOUD-SYSTEM-V1", payload);
                 if group.signed_by(*author, &statement, signature, verifier) {
                     Ok(())
@@ -146,11 +134,7 @@ impl Batch {
     pub fn new(time: Timestamp, entries: Vec<Entry>) -> Batch {
         let digests: Vec<Digest> = entries.iter().map(Entry::digest).collect();
         let digest = Digest::of_value("SMRCLOUD-BATCH-V1", &(time, digests));
-        Batch(Arc::new(BatchInner {
-            time,
-            entries,
-            digest,
-        }))
+        Batch(Arc::new(BatchInner { time, entries, digest }))
     }
 
     /// The batch that fills a slot in which nothing can have been decided when its view failed.
@@ -191,9 +175,7 @@ impl Batch {
         if self.entries().len() > limits.entries_max || self.bytes() > limits.bytes_max {
             return Err(Refused::BatchLimit);
         }
-        self.entries()
-            .iter()
-            .try_for_each(|entry| entry.check(group, verifier))
+        self.entries().iter().try_for_each(|entry| entry.check(group, verifier))
     }
 }
 
@@ -214,10 +196,7 @@ impl BorshSerialize for Batch {
 
 impl BorshDeserialize for Batch {
     fn deserialize_reader<R: Read>(reader: &mut R) -> io::Result<Batch> {
-        Ok(Batch::new(
-            Timestamp::deserialize_reader(reader)?,
-            Vec::deserialize_reader(reader)?,
-        ))
+        Ok(Batch::new(Timestamp::deserialize_reader(reader)?, Vec::deserialize_reader(reader)?))
     }
 }
 

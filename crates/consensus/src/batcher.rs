@@ -26,10 +26,7 @@ mod tests {
 
     #[test]
     fn a_lone_entry_goes_at_once_and_others_gather_while_the_pipeline_is_full() {
-        let config = Config {
-            pipeline_slots: 2,
-            ..Config::default()
-        };
+        let config = Config { pipeline_slots: 2, ..Config::default() };
         let mut pool = Pool::new(&config);
         assert_eq!(cut(&mut pool, 0, Timestamp(1), &config), None);
         pool.add(entry(1, 1));
@@ -40,9 +37,6 @@ mod tests {
         pool.add(entry(1, 2));
         pool.add(entry(1, 3));
         assert_eq!(cut(&mut pool, 2, Timestamp(2), &config), None);
-        assert_eq!(
-            cut(&mut pool, 1, Timestamp(2), &config).map(|b| b.entries().len()),
-            Some(2)
-        );
+        assert_eq!(cut(&mut pool, 1, Timestamp(2), &config).map(|b| b.entries().len()), Some(2));
     }
 }

@@ -56,15 +56,9 @@ impl CatchUp {
     }
 
     fn next(&mut self, decided: Slot) -> Option<ReplicaId> {
-        let ahead: Vec<ReplicaId> = self
-            .heard
-            .iter()
-            .filter(|(_, theirs)| **theirs > decided)
-            .map(|(peer, _)| *peer)
-            .collect();
-        let after_last = ahead
-            .iter()
-            .find(|peer| self.last_asked.is_none_or(|last| **peer > last));
+        let ahead: Vec<ReplicaId> =
+            self.heard.iter().filter(|(_, theirs)| **theirs > decided).map(|(peer, _)| *peer).collect();
+        let after_last = ahead.iter().find(|peer| self.last_asked.is_none_or(|last| **peer > last));
         let chosen = after_last.or(ahead.first()).copied();
         self.asked = chosen;
         self.last_asked = chosen.or(self.last_asked);
@@ -82,9 +76,7 @@ mod tests {
         for peer in 1..=3 {
             catch_up.heard(ReplicaId(peer), Slot(10));
         }
-        let asked: Vec<_> = (0..4)
-            .map(|_| catch_up.tick(Slot(0)).expect("behind").0)
-            .collect();
+        let asked: Vec<_> = (0..4).map(|_| catch_up.tick(Slot(0)).expect("behind").0).collect();
         assert_eq!(asked, [1, 2, 3, 1]);
     }
 

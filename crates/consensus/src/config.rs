@@ -65,34 +65,15 @@ impl Config {
     /// The first that does not, and what would.
     pub fn validate(&self) -> Result<(), BadConfig> {
         let within = |field, value: u64, low: u64, high: u64| {
-            if (low..=high).contains(&value) {
-                Ok(())
-            } else {
-                Err(BadConfig {
-                    field,
-                    value,
-                    low,
-                    high,
-                })
-            }
+            if (low..=high).contains(&value) { Ok(()) } else { Err(BadConfig { field, value, low, high }) }
         };
         within("window_slots", self.window_slots, 1, 1024)?;
         within("pipeline_slots", self.pipeline_slots, 1, self.window_slots)?;
         within("batch_entries_max", self.batch_entries_max.into(), 1, 65_535)?;
         within("batch_bytes_max", self.batch_bytes_max.into(), 1024, 64 << 20)?;
         within("pool_entries_max", self.pool_entries_max.into(), 1, 1 << 20)?;
-        within(
-            "pool_bytes_max",
-            self.pool_bytes_max.into(),
-            self.batch_bytes_max.into(),
-            1 << 31,
-        )?;
-        within(
-            "log_slots_max",
-            self.log_slots_max,
-            2 * self.window_slots,
-            1 << 20,
-        )?;
+        within("pool_bytes_max", self.pool_bytes_max.into(), self.batch_bytes_max.into(), 1 << 31)?;
+        within("log_slots_max", self.log_slots_max, 2 * self.window_slots, 1 << 20)?;
         within("backlog_slots_max", self.backlog_slots_max, 1, self.log_slots_max)?;
         within("patience_ms", self.patience_ms, 1, 3_600_000)?;
         within("new_view_ms", self.new_view_ms, 1, 3_600_000)?;
@@ -123,10 +104,7 @@ mod tests {
     #[test]
     fn the_default_is_valid_and_a_pipeline_wider_than_the_window_is_not() {
         assert_eq!(Config::default().validate(), Ok(()));
-        let wide = Config {
-            pipeline_slots: 33,
-            ..Config::default()
-        };
+        let wide = Config { pipeline_slots: 33, ..Config::default() };
         assert_eq!(wide.validate().map_err(|bad| bad.field), Err("pipeline_slots"));
     }
 }

@@ -83,9 +83,7 @@ impl Group {
         signature: &Signature,
         verifier: &Verifier,
     ) -> bool {
-        self.keys
-            .get(replica.index())
-            .is_some_and(|key| verifier.verify(key, statement, signature))
+        self.keys.get(replica.index()).is_some_and(|key| verifier.verify(key, statement, signature))
     }
 }
 
@@ -118,9 +116,7 @@ mod tests {
             generation: Generation(0),
             model,
             faults,
-            keys: (0..size)
-                .map(|i| PublicKey([u8::try_from(i).expect("small"); 32]))
-                .collect(),
+            keys: (0..size).map(|i| PublicKey([u8::try_from(i).expect("small"); 32])).collect(),
         }
     }
 

@@ -15,10 +15,7 @@ pub struct DecidedLog<C> {
 
 impl<C> Default for DecidedLog<C> {
     fn default() -> DecidedLog<C> {
-        DecidedLog {
-            base: Slot(0),
-            decisions: BTreeMap::new(),
-        }
+        DecidedLog { base: Slot(0), decisions: BTreeMap::new() }
     }
 }
 
@@ -32,10 +29,7 @@ impl<C> DecidedLog<C> {
     /// Appends the decision of the slot after the last.
     pub fn push(&mut self, slot: Slot, batch: Batch, certificate: C) {
         let last = self.decisions.keys().next_back().copied().unwrap_or(self.base);
-        assert!(
-            slot == last.next(),
-            "slot {slot} appended to a log that ends at {last}"
-        );
+        assert!(slot == last.next(), "slot {slot} appended to a log that ends at {last}");
         self.decisions.insert(slot, (batch, certificate));
     }
 
@@ -47,9 +41,7 @@ impl<C> DecidedLog<C> {
 
     /// Decisions after `slot`, in order.
     pub fn after(&self, slot: Slot) -> impl Iterator<Item = (Slot, &(Batch, C))> {
-        self.decisions
-            .range(slot.next()..)
-            .map(|(slot, decision)| (*slot, decision))
+        self.decisions.range(slot.next()..).map(|(slot, decision)| (*slot, decision))
     }
 
     /// Forgets everything up to and including `slot`.
@@ -71,10 +63,7 @@ mod tests {
         }
         log.prune(Slot(2));
         assert_eq!(log.base(), Slot(2));
-        assert_eq!(
-            log.after(Slot(3)).map(|(_, (_, c))| *c).collect::<Vec<_>>(),
-            [4, 5]
-        );
+        assert_eq!(log.after(Slot(3)).map(|(_, (_, c))| *c).collect::<Vec<_>>(), [4, 5]);
         assert!(log.get(Slot(2)).is_none());
         log.prune(Slot(9));
         log.push(Slot(10), Batch::nil(), 10);

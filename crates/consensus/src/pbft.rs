@@ -144,14 +144,8 @@ impl Pbft {
     /// The last slot in which we may vote. The window keeps view changes bounded: whoever votes in a slot has
     /// decided everything a window below it. The log's limit makes ordering wait for the checkpoint.
     fn vote_limit(&self) -> Slot {
-        let stable = self
-            .stable
-            .as_ref()
-            .map(|c| c.checkpoint.slot)
-            .unwrap_or_default();
-        self.decided()
-            .plus(self.config.window_slots)
-            .min(stable.plus(self.config.log_slots_max))
+        let stable = self.stable.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
+        self.decided().plus(self.config.window_slots).min(stable.plus(self.config.log_slots_max))
     }
 
     fn on_message(
@@ -163,12 +157,7 @@ impl Pbft {
     ) {
         match message {
             Message::Forward(entries) => self.on_forward(entries, effects),
-            Message::Proposal {
-                view,
-                slot,
-                batch,
-                signature,
-            } => {
+            Message::Proposal { view, slot, batch, signature } => {
                 let ballot = ordering::prepare(view, slot, &batch);
                 self.on_proposal(from, ballot, batch, signature, clock, effects);
             }
@@ -176,11 +165,7 @@ impl Pbft {
             Message::Suspects(suspects) => self.on_suspects(suspects, effects),
             Message::ViewChange(change) => self.on_view_change(change, effects),
             Message::NewView(new_view) => self.on_new_view(new_view, effects),
-            Message::Status {
-                view,
-                installed,
-                decided,
-            } => {
+            Message::Status { view, installed, decided } => {
                 self.on_status(from, view, installed, decided, effects);
             }
             Message::Fetch { after } => self.on_fetch(from, after, effects),
@@ -193,11 +178,7 @@ impl Pbft {
 
     fn on_stable(&mut self, certificate: CheckpointCertificate, effects: &mut Effects<Message>) {
         let slot = certificate.checkpoint.slot;
-        let current = self
-            .stable
-            .as_ref()
-            .map(|c| c.checkpoint.slot)
-            .unwrap_or_default();
+        let current = self.stable.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
         if slot > current && slot <= self.decided() {
             self.stable_before = current;
             self.stable = Some(certificate);

@@ -86,14 +86,7 @@ impl Pool {
         self.bytes += entry.bytes();
         self.arrivals += 1;
         self.unproposed.insert((self.arrivals, digest));
-        self.waiting.insert(
-            digest,
-            Waiting {
-                entry,
-                arrival: self.arrivals,
-                strikes: 0,
-            },
-        );
+        self.waiting.insert(digest, Waiting { entry, arrival: self.arrivals, strikes: 0 });
         Added::New
     }
 
@@ -140,11 +133,7 @@ impl Pool {
 
     /// Returns every entry to the state of not being proposed, with no strikes: a new primary begins.
     pub fn restart(&mut self) {
-        self.unproposed = self
-            .waiting
-            .iter()
-            .map(|(digest, w)| (w.arrival, *digest))
-            .collect();
+        self.unproposed = self.waiting.iter().map(|(digest, w)| (w.arrival, *digest)).collect();
         for waiting in self.waiting.values_mut() {
             waiting.strikes = 0;
         }
@@ -193,29 +182,15 @@ pub(crate) mod tests {
 
     /// A request of the client with `seed`, carrying command `number`.
     pub(crate) fn entry(seed: u8, number: u64) -> Entry {
-        let commands = vec![Command {
-            number: RequestNumber(number),
-            bytes: vec![0; 10],
-        }];
-        let call = Call::Commands {
-            session: SessionId(1),
-            access: Access::Ordered,
-            commands,
-        };
+        let commands = vec![Command { number: RequestNumber(number), bytes: vec![0; 10] }];
+        let call = Call::Commands { session: SessionId(1), access: Access::Ordered, commands };
         let key = IdentityKey::from_seed(&[seed; 32]);
-        Entry::new(EntryBody::Client(Request::sign(
-            &key,
-            ServiceId(Digest::default()),
-            call,
-        )))
+        Entry::new(EntryBody::Client(Request::sign(&key, ServiceId(Digest::default()), call)))
     }
     use smr_wire::Request;
 
     fn limits(entries_max: usize) -> BatchLimits {
-        BatchLimits {
-            entries_max,
-            bytes_max: 1 << 20,
-        }
+        BatchLimits { entries_max, bytes_max: 1 << 20 }
     }
 
     #[test]
@@ -236,14 +211,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_full_pool_and_a_greedy_client_are_refused() {
-        let mut pool = Pool::new(&Config {
-            pool_entries_max: 2,
-            ..Config::default()
-        });
-        assert_eq!(
-            [1, 2, 3].map(|n| pool.add(entry(1, n))),
-            [Added::New, Added::New, Added::Full]
-        );
+        let mut pool = Pool::new(&Config { pool_entries_max: 2, ..Config::default() });
+        assert_eq!([1, 2, 3].map(|n| pool.add(entry(1, n))), [Added::New, Added::New, Added::Full]);
         let mut pool = Pool::new(&Config::default());
         let greedy = u64::from(CLIENT_ENTRIES_MAX);
         assert!((1..=greedy).all(|n| pool.add(entry(1, n)) == Added::New));
@@ -258,14 +227,7 @@ pub(crate) mod tests {
         let mut pool = Pool::new(&Config::default());
         pool.add(entry(1, 1));
         pool.add(entry(1, 2));
-        assert_eq!(
-            pool.take(BatchLimits {
-                entries_max: 9,
-                bytes_max: 1
-            })
-            .len(),
-            1
-        );
+        assert_eq!(pool.take(BatchLimits { entries_max: 9, bytes_max: 1 }).len(), 1);
     }
 
     #[test]
@@ -273,20 +235,8 @@ pub(crate) mod tests {
         let mut pool = Pool::new(&Config::default());
         pool.add(entry(1, 1));
         assert_eq!(pool.age(), Aged::default());
-        assert_eq!(
-            pool.age(),
-            Aged {
-                relay: vec![entry(1, 1)],
-                overdue: false
-            }
-        );
-        assert_eq!(
-            pool.age(),
-            Aged {
-                relay: vec![],
-                overdue: true
-            }
-        );
+        assert_eq!(pool.age(), Aged { relay: vec![entry(1, 1)], overdue: false });
+        assert_eq!(pool.age(), Aged { relay: vec![], overdue: true });
         pool.restart();
         assert_eq!(pool.age(), Aged::default());
     }

@@ -240,10 +240,7 @@ impl<M> Effect<M> {
     /// The same effect for a protocol whose messages are one kind among those of a larger family.
     pub fn map<N>(self, wrap: impl Fn(M) -> N) -> Effect<N> {
         match self {
-            Effect::Send { to, message } => Effect::Send {
-                to,
-                message: wrap(message),
-            },
+            Effect::Send { to, message } => Effect::Send { to, message: wrap(message) },
             Effect::Broadcast(message) => Effect::Broadcast(wrap(message)),
             Effect::Decide { slot, batch } => Effect::Decide { slot, batch },
             Effect::Offered { entry, added } => Effect::Offered { entry, added },

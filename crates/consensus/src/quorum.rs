@@ -56,10 +56,7 @@ impl Votes {
     /// How many distinct replicas voted for `digest` in `view`.
     #[must_use]
     pub fn count(&self, view: View, digest: &Digest) -> usize {
-        self.0
-            .values()
-            .filter(|(v, d, _)| *v == view && d == digest)
-            .count()
+        self.0.values().filter(|(v, d, _)| *v == view && d == digest).count()
     }
 
     /// The certificate for `ballot`, once a quorum voted for it.
@@ -84,9 +81,7 @@ impl Votes {
         let mut candidates: Vec<(View, Digest)> = self.0.values().map(|(v, d, _)| (*v, *d)).collect();
         candidates.sort_unstable();
         candidates.dedup();
-        candidates
-            .into_iter()
-            .find(|(view, digest)| self.count(*view, digest) >= group.quorum())
+        candidates.into_iter().find(|(view, digest)| self.count(*view, digest) >= group.quorum())
     }
 
     /// The vote of `author`, if one is kept.
@@ -111,12 +106,7 @@ impl QuorumCertificate {
     /// # Errors
     /// [`Refused::Certificate`].
     pub fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
-        check_signatures(
-            &self.votes,
-            rules.group.quorum(),
-            &self.ballot.statement(rules.group),
-            rules,
-        )
+        check_signatures(&self.votes, rules.group.quorum(), &self.ballot.statement(rules.group), rules)
     }
 }
 
@@ -132,17 +122,11 @@ pub fn check_signatures(
 ) -> Result<(), Refused> {
     let distinct = votes.windows(2).all(|pair| pair[0].0 < pair[1].0);
     let signed = || {
-        votes.iter().all(|(author, signature)| {
-            rules
-                .group
-                .signed_by(*author, statement, signature, rules.verifier)
-        })
+        votes
+            .iter()
+            .all(|(author, signature)| rules.group.signed_by(*author, statement, signature, rules.verifier))
     };
-    if votes.len() == needed && distinct && signed() {
-        Ok(())
-    } else {
-        Err(Refused::Certificate)
-    }
+    if votes.len() == needed && distinct && signed() { Ok(()) } else { Err(Refused::Certificate) }
 }
 
 #[cfg(test)]
@@ -165,34 +149,15 @@ mod tests {
         let (group, keys) = group_of_four();
         let verifier = Verifier::new(64);
         let config = crate::Config::default();
-        let rules = Rules {
-            group: &group,
-            config: &config,
-            verifier: &verifier,
-        };
+        let rules = Rules { group: &group, config: &config, verifier: &verifier };
         let ballot = ballot(0, "x");
         let mut votes = Votes::default();
         for (i, key) in keys.iter().enumerate().take(2) {
-            votes.add(
-                ReplicaId::at(i),
-                ballot.view,
-                ballot.digest,
-                key.sign(&ballot.statement(&group)),
-            );
+            votes.add(ReplicaId::at(i), ballot.view, ballot.digest, key.sign(&ballot.statement(&group)));
         }
-        votes.add(
-            ReplicaId(1),
-            ballot.view,
-            ballot.digest,
-            keys[1].sign(&ballot.statement(&group)),
-        );
+        votes.add(ReplicaId(1), ballot.view, ballot.digest, keys[1].sign(&ballot.statement(&group)));
         assert_eq!(votes.certificate(ballot, &group), None);
-        votes.add(
-            ReplicaId(3),
-            ballot.view,
-            ballot.digest,
-            keys[3].sign(&ballot.statement(&group)),
-        );
+        votes.add(ReplicaId(3), ballot.view, ballot.digest, keys[3].sign(&ballot.statement(&group)));
         let certificate = votes.certificate(ballot, &group).expect("three of four");
         assert_eq!(certificate.check(&rules), Ok(()));
         assert_eq!(votes.winner(&group), Some((ballot.view, ballot.digest)));
@@ -203,13 +168,7 @@ mod tests {
         let mut fewer = certificate.clone();
         fewer.votes.pop();
         assert_eq!(fewer.check(&rules), Err(Refused::Certificate));
-        let moved = QuorumCertificate {
-            ballot: Ballot {
-                slot: Slot(2),
-                ..ballot
-            },
-            ..certificate
-        };
+        let moved = QuorumCertificate { ballot: Ballot { slot: Slot(2), ..ballot }, ..certificate };
         assert_eq!(moved.check(&rules), Err(Refused::Certificate));
     }
 
@@ -219,27 +178,12 @@ mod tests {
         let mut votes = Votes::default();
         for (i, key) in keys.iter().enumerate() {
             let ballot = ballot(if i < 2 { 0 } else { 1 }, "x");
-            votes.add(
-                ReplicaId::at(i),
-                ballot.view,
-                ballot.digest,
-                key.sign(&ballot.statement(&group)),
-            );
+            votes.add(ReplicaId::at(i), ballot.view, ballot.digest, key.sign(&ballot.statement(&group)));
         }
         assert_eq!(votes.winner(&group), None);
         let higher = ballot(1, "x");
-        votes.add(
-            ReplicaId(0),
-            higher.view,
-            higher.digest,
-            keys[0].sign(&higher.statement(&group)),
-        );
-        votes.add(
-            ReplicaId(0),
-            View(0),
-            Digest::default(),
-            keys[0].sign(&Digest::default()),
-        );
+        votes.add(ReplicaId(0), higher.view, higher.digest, keys[0].sign(&higher.statement(&group)));
+        votes.add(ReplicaId(0), View(0), Digest::default(), keys[0].sign(&Digest::default()));
         assert_eq!(votes.winner(&group), Some((higher.view, higher.digest)));
     }
 }

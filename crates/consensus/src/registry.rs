@@ -129,11 +129,7 @@ impl FromStr for ProtocolName {
     type Err = UnknownProtocol;
 
     fn from_str(text: &str) -> Result<ProtocolName, UnknownProtocol> {
-        PROTOCOLS
-            .iter()
-            .copied()
-            .find(|p| p.profile().name == text)
-            .ok_or(UnknownProtocol)
+        PROTOCOLS.iter().copied().find(|p| p.profile().name == text).ok_or(UnknownProtocol)
     }
 }
 

@@ -45,10 +45,7 @@ impl BorshSerialize for Message {
 
 impl BorshDeserialize for Message {
     fn deserialize_reader<R: io::Read>(_reader: &mut R) -> io::Result<Message> {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a lone replica has no messages",
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "a lone replica has no messages"))
     }
 }
 
@@ -63,13 +60,7 @@ impl Solo {
     #[must_use]
     pub fn new(config: Config) -> Solo {
         let pool = Pool::new(&config);
-        Solo {
-            config,
-            pool,
-            decided: Slot(0),
-            executed: Slot(0),
-            log_base: Slot(0),
-        }
+        Solo { config, pool, decided: Slot(0), executed: Slot(0), log_base: Slot(0) }
     }
 
     fn decide(&mut self, clock: Timestamp, effects: &mut Effects<Message>) {
@@ -79,14 +70,8 @@ impl Solo {
         {
             self.decided = self.decided.next();
             batch.entries().iter().for_each(|entry| self.pool.remove(entry));
-            effects.push(Effect::Persist(Record::Decided {
-                slot: self.decided,
-                batch: batch.clone(),
-            }));
-            effects.push(Effect::Decide {
-                slot: self.decided,
-                batch,
-            });
+            effects.push(Effect::Persist(Record::Decided { slot: self.decided, batch: batch.clone() }));
+            effects.push(Effect::Decide { slot: self.decided, batch });
         }
     }
 }
@@ -138,28 +123,13 @@ mod tests {
 
     #[test]
     fn an_offer_is_decided_at_once_and_waits_only_for_execution() {
-        let mut solo = Solo::new(Config {
-            backlog_slots_max: 1,
-            ..Config::default()
-        });
+        let mut solo = Solo::new(Config { backlog_slots_max: 1, ..Config::default() });
         let mut effects = Effects::default();
         let mut decided = |event, solo: &mut Solo| -> Vec<Slot> {
-            solo.step(
-                Input {
-                    clock: Timestamp(5),
-                    event,
-                },
-                &mut effects,
-            );
+            solo.step(Input { clock: Timestamp(5), event }, &mut effects);
             effects
                 .drain()
-                .filter_map(|e| {
-                    if let Effect::Decide { slot, .. } = e {
-                        Some(slot)
-                    } else {
-                        None
-                    }
-                })
+                .filter_map(|e| if let Effect::Decide { slot, .. } = e { Some(slot) } else { None })
                 .collect()
         };
         assert_eq!(decided(Event::Offer(entry(1, 1)), &mut solo), [Slot(1)]);

@@ -26,11 +26,7 @@ impl Suspect {
     #[must_use]
     pub fn sign(seat: &Seat, wants: View) -> Suspect {
         let signature = seat.sign(&Suspect::statement(&seat.group, seat.me, wants));
-        Suspect {
-            author: seat.me,
-            wants,
-            signature,
-        }
+        Suspect { author: seat.me, wants, signature }
     }
 
     /// Whether its author said so.
@@ -39,10 +35,7 @@ impl Suspect {
     /// [`Refused::Signature`].
     pub fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
         let statement = Suspect::statement(rules.group, self.author, self.wants);
-        if rules
-            .group
-            .signed_by(self.author, &statement, &self.signature, rules.verifier)
-        {
+        if rules.group.signed_by(self.author, &statement, &self.signature, rules.verifier) {
             Ok(())
         } else {
             Err(Refused::Signature)
@@ -61,10 +54,7 @@ pub struct Suspicion(BTreeMap<ReplicaId, Suspect>);
 impl Suspicion {
     /// Notes a wish.
     pub fn add(&mut self, suspect: Suspect) {
-        let newer = self
-            .0
-            .get(&suspect.author)
-            .is_none_or(|kept| kept.wants < suspect.wants);
+        let newer = self.0.get(&suspect.author).is_none_or(|kept| kept.wants < suspect.wants);
         if newer {
             self.0.insert(suspect.author, suspect);
         }
@@ -73,10 +63,7 @@ impl Suspicion {
     /// The view that `replica` wants at least.
     #[must_use]
     pub fn wish_of(&self, replica: ReplicaId) -> View {
-        self.0
-            .get(&replica)
-            .map(|suspect| suspect.wants)
-            .unwrap_or_default()
+        self.0.get(&replica).map(|suspect| suspect.wants).unwrap_or_default()
     }
 
     /// The highest view that f+1 replicas want at least, with their f+1 signed wishes; none if it is not above
@@ -87,11 +74,7 @@ impl Suspicion {
         wishes.sort_by_key(|suspect| std::cmp::Reverse(suspect.wants));
         wishes.truncate(group.one_correct());
         let enough = wishes.len() == group.one_correct();
-        wishes
-            .last()
-            .filter(|_| enough)
-            .map(|least| least.wants)
-            .map(|view| (view, wishes))
+        wishes.last().filter(|_| enough).map(|least| least.wants).map(|view| (view, wishes))
     }
 }
 

@@ -17,11 +17,7 @@ impl<T: Default> Window<T> {
     /// An empty window above slot 0 that holds `capacity` slots.
     #[must_use]
     pub fn new(capacity: u64) -> Window<T> {
-        Window {
-            decided: Slot(0),
-            capacity,
-            slots: VecDeque::new(),
-        }
+        Window { decided: Slot(0), capacity, slots: VecDeque::new() }
     }
 
     /// The last slot of the decided prefix.
@@ -59,19 +55,13 @@ impl<T: Default> Window<T> {
 
     /// Slots with state, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
-        self.slots
-            .iter()
-            .zip(1u64..)
-            .map(|(state, after)| (self.decided.plus(after), state))
+        self.slots.iter().zip(1u64..).map(|(state, after)| (self.decided.plus(after), state))
     }
 
     /// Slots with state, in order, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut T)> {
         let decided = self.decided;
-        self.slots
-            .iter_mut()
-            .zip(1u64..)
-            .map(move |(state, after)| (decided.plus(after), state))
+        self.slots.iter_mut().zip(1u64..).map(move |(state, after)| (decided.plus(after), state))
     }
 
     /// Moves the decided prefix by one slot and gives up that slot's state.

@@ -9,9 +9,14 @@
 //! - [`threshold`]: shares of one BLS12-381 key, and the service signature that a client checks;
 //! - [`dkg`]: key generation without a dealer, as commands in an agreed order.
 
+mod curve;
 pub mod digest;
+pub mod dkg;
 mod hex;
 pub mod keys;
+pub mod merkle;
+pub mod threshold;
 
 pub use digest::Digest;
+pub use hex::BadHex;
 pub use keys::{IdentityKey, PublicKey, Signature, Verifier};

@@ -30,18 +30,12 @@ pub struct Checkpoints {
 impl Checkpoints {
     /// Votes for this replica's own image after `slot`.
     pub fn vote(&mut self, slot: Slot, image: Chunked, seat: &Seat) -> PeerMessage {
-        let checkpoint = Checkpoint {
-            slot,
-            digest: image.digest(),
-        };
+        let checkpoint = Checkpoint { slot, digest: image.digest() };
         let signature = seat.sign(&checkpoint.statement(&seat.group));
         self.images.insert(slot, Arc::new(image));
         self.own = Some((checkpoint, signature));
         self.add(seat.me, checkpoint, signature);
-        PeerMessage::CheckpointVote {
-            checkpoint,
-            signature,
-        }
+        PeerMessage::CheckpointVote { checkpoint, signature }
     }
 
     /// Notes a vote that its author signed.
@@ -59,11 +53,8 @@ impl Checkpoints {
     /// The highest checkpoint above the stable one that n-f votes certify, if there is one now.
     #[must_use]
     pub fn certified(&self, group: &Group) -> Option<CheckpointCertificate> {
-        let mut candidates: Vec<Checkpoint> = self
-            .votes
-            .values()
-            .flat_map(|votes| votes.values().map(|(checkpoint, _)| *checkpoint))
-            .collect();
+        let mut candidates: Vec<Checkpoint> =
+            self.votes.values().flat_map(|votes| votes.values().map(|(checkpoint, _)| *checkpoint)).collect();
         candidates.sort_unstable();
         candidates.dedup();
         candidates.into_iter().rev().find_map(|checkpoint| {
@@ -105,10 +96,7 @@ impl Checkpoints {
     /// The last stable slot.
     #[must_use]
     pub fn stable(&self) -> Slot {
-        self.stable
-            .as_ref()
-            .map(|certificate| certificate.checkpoint.slot)
-            .unwrap_or_default()
+        self.stable.as_ref().map(|certificate| certificate.checkpoint.slot).unwrap_or_default()
     }
 
     /// The certificate of the last stable checkpoint if it is at `slot` or above.
@@ -136,9 +124,6 @@ impl Checkpoints {
     #[must_use]
     pub fn unfinished(&self) -> Option<PeerMessage> {
         let (checkpoint, signature) = self.own.filter(|(own, _)| own.slot > self.stable())?;
-        Some(PeerMessage::CheckpointVote {
-            checkpoint,
-            signature,
-        })
+        Some(PeerMessage::CheckpointVote { checkpoint, signature })
     }
 }

@@ -72,24 +72,10 @@ impl Config {
     pub fn validate(&self) -> Result<(), BadConfig> {
         self.consensus.validate()?;
         let within = |field, value: u64, low: u64, high: u64| {
-            if (low..=high).contains(&value) {
-                Ok(())
-            } else {
-                Err(BadConfig {
-                    field,
-                    value,
-                    low,
-                    high,
-                })
-            }
+            if (low..=high).contains(&value) { Ok(()) } else { Err(BadConfig { field, value, low, high }) }
         };
         // Ordering may not wait for a checkpoint that lies beyond where it may order.
-        within(
-            "checkpoint_slots",
-            self.checkpoint_slots,
-            1,
-            self.consensus.log_slots_max / 2,
-        )?;
+        within("checkpoint_slots", self.checkpoint_slots, 1, self.consensus.log_slots_max / 2)?;
         within("chunk_bytes", self.chunk_bytes.into(), 1 << 10, 1 << 20)?;
         within("chunks_in_flight", self.chunks_in_flight.into(), 1, 256)?;
         within("transfer_ms", self.transfer_ms, 1, 3_600_000)?;
@@ -99,38 +85,18 @@ impl Config {
             1024,
             self.consensus.batch_bytes_max.into(),
         )?;
-        within(
-            "command_bytes_max",
-            self.command_bytes_max.into(),
-            1,
-            self.request_bytes_max.into(),
-        )?;
+        within("command_bytes_max", self.command_bytes_max.into(), 1, self.request_bytes_max.into())?;
         within("reply_bytes_max", self.reply_bytes_max.into(), 1, 16 << 20)?;
         within("sessions_max", self.sessions_max.into(), 1, 1 << 20)?;
-        within(
-            "client_sessions_max",
-            self.client_sessions_max.into(),
-            1,
-            self.sessions_max.into(),
-        )?;
-        within(
-            "session_reply_bytes_max",
-            self.session_reply_bytes_max.into(),
-            0,
-            64 << 20,
-        )?;
+        within("client_sessions_max", self.client_sessions_max.into(), 1, self.sessions_max.into())?;
+        within("session_reply_bytes_max", self.session_reply_bytes_max.into(), 0, 64 << 20)?;
         // A repeat that is admitted while the first is executing takes its outcome from the first one's block.
         let backlog = self.consensus.backlog_slots_max;
         within("blocks_kept", self.blocks_kept.into(), 2 * backlog, 1 << 20)?;
         within("waiting_max", self.waiting_max.into(), 1, 1 << 20)?;
         within("repeat_ms", self.repeat_ms, 1, 3_600_000)?;
         within("ceremony_ms", self.ceremony_ms, 1, 3_600_000)?;
-        within(
-            "endpoints_valid_ms",
-            self.endpoints_valid_ms,
-            3_600_000,
-            u64::MAX / 4,
-        )
+        within("endpoints_valid_ms", self.endpoints_valid_ms, 3_600_000, u64::MAX / 4)
     }
 }
 
@@ -141,10 +107,7 @@ mod tests {
     #[test]
     fn the_default_is_valid_and_checkpoints_fit_into_the_log() {
         assert_eq!(Config::default().validate(), Ok(()));
-        let rare = Config {
-            checkpoint_slots: 1 << 20,
-            ..Config::default()
-        };
+        let rare = Config { checkpoint_slots: 1 << 20, ..Config::default() };
         assert_eq!(rare.validate().map_err(|bad| bad.field), Err("checkpoint_slots"));
     }
 }

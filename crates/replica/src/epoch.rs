@@ -18,11 +18,7 @@ pub fn setup(genesis: &Genesis, attempt: u32) -> Setup {
     Setup {
         context: Digest::of_value("SMRCLOUD-CEREMONY-V1", &(group.service, Epoch(1), attempt)),
         threshold: genesis.faults + 1,
-        encryption_keys: genesis
-            .members
-            .iter()
-            .map(|member| member.encryption.clone())
-            .collect(),
+        encryption_keys: genesis.members.iter().map(|member| member.encryption).collect(),
         dealings: enough,
         confirmations: enough,
     }
@@ -31,10 +27,7 @@ pub fn setup(genesis: &Genesis, attempt: u32) -> Setup {
 /// The contacts of an epoch, as issued at an agreed time.
 #[must_use]
 pub fn endpoints(genesis: &Genesis, epoch: Epoch, issued: Timestamp) -> Endpoints {
-    let contact = |member: &crate::Member| Contact {
-        address: member.address.clone(),
-        key: member.channel,
-    };
+    let contact = |member: &crate::Member| Contact { address: member.address.clone(), key: member.channel };
     Endpoints {
         service: genesis.service(),
         epoch,
@@ -68,10 +61,7 @@ impl Voice {
             return None;
         }
         if self.attempt != system.attempt {
-            *self = Voice {
-                attempt: system.attempt,
-                ..Voice::default()
-            };
+            *self = Voice { attempt: system.attempt, ..Voice::default() };
         }
         let ceremony = &system.ceremony;
         let command = match ceremony.phase() {
@@ -89,9 +79,6 @@ impl Voice {
             }
             _ => return None,
         };
-        Some(SystemCommand::Ceremony {
-            attempt: self.attempt,
-            command,
-        })
+        Some(SystemCommand::Ceremony { attempt: self.attempt, command })
     }
 }

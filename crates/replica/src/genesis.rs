@@ -4,7 +4,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use smr_consensus::config::BadConfig;
 use smr_consensus::{Group, ProtocolName};
-use smr_crypto::dkg::EncryptionKey;
+use smr_crypto::dkg::{BadSetup, EncryptionKey};
 use smr_crypto::{Digest, PublicKey};
 use smr_wire::{Generation, ReplicaId, ServiceId};
 
@@ -54,21 +54,14 @@ impl Genesis {
         let profile = self.protocol.profile();
         let needed = usize::from(profile.replicas(self.faults));
         if self.faults > profile.faults_max || self.members.len() != needed || needed > MEMBERS_MAX {
-            return Err(BadGenesis::Members {
-                protocol: self.protocol,
-                faults: self.faults,
-                needed,
-            });
+            return Err(BadGenesis::Members { protocol: self.protocol, faults: self.faults, needed });
         }
-        let mut keys: Vec<PublicKey> = self
-            .members
-            .iter()
-            .flat_map(|m| [m.identity, m.channel])
-            .collect();
+        let mut keys: Vec<PublicKey> = self.members.iter().flat_map(|m| [m.identity, m.channel]).collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(BadGenesis::SameKey);
         }
+        crate::epoch::setup(self, 0).validate()?;
         self.config.validate().map_err(BadGenesis::Config)
     }
 
@@ -93,10 +86,7 @@ impl Genesis {
     /// The replica whose channels have this key, if it is a member's.
     #[must_use]
     pub fn member_with_channel(&self, channel: &PublicKey) -> Option<ReplicaId> {
-        self.members
-            .iter()
-            .position(|member| member.channel == *channel)
-            .map(ReplicaId::at)
+        self.members.iter().position(|member| member.channel == *channel).map(ReplicaId::at)
     }
 }
 
@@ -116,6 +106,9 @@ pub enum BadGenesis {
     /// One key in two places: then one machine would count twice.
     #[error("two of the members' keys are the same")]
     SameKey,
+    /// An encryption key that is none, or too many members.
+    #[error(transparent)]
+    Ceremony(#[from] BadSetup),
     /// A limit outside its range.
     #[error(transparent)]
     Config(BadConfig),

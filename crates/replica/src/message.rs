@@ -75,10 +75,7 @@ pub enum PeerMessage {
 impl Verify for PeerMessage {
     fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
         match self {
-            PeerMessage::CheckpointVote {
-                checkpoint,
-                signature,
-            } => {
+            PeerMessage::CheckpointVote { checkpoint, signature } => {
                 let statement = checkpoint.statement(rules.group);
                 if rules.group.signed_by(from, &statement, signature, rules.verifier) {
                     Ok(())

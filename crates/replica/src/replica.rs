@@ -68,10 +68,7 @@ pub struct Replica {
     /// A snapshot after this slot is being taken.
     draining: Option<Slot>,
     /// A fetched state that the application is taking over.
-    restoring: Option<(
-        smr_consensus::checkpoint::CheckpointCertificate,
-        Box<crate::system::Image>,
-    )>,
+    restoring: Option<(smr_consensus::checkpoint::CheckpointCertificate, Box<crate::system::Image>)>,
     /// Why this replica says nothing more to clients, if it has come to that.
     halted: Option<Halt>,
     blocks: Blocks,
@@ -96,19 +93,9 @@ impl Replica {
     #[must_use]
     pub fn new(genesis: Arc<Genesis>, me: ReplicaId, secrets: Secrets) -> Replica {
         let group = Arc::new(genesis.group());
-        assert!(
-            group.contains(me),
-            "replica {me} is not in a group of {}",
-            group.size()
-        );
-        let seat = Seat {
-            group,
-            me,
-            key: secrets.identity.clone(),
-        };
-        let engine = genesis
-            .protocol
-            .start(seat.clone(), genesis.config.consensus.clone());
+        assert!(group.contains(me), "replica {me} is not in a group of {}", group.size());
+        let seat = Seat { group, me, key: secrets.identity.clone() };
+        let engine = genesis.protocol.start(seat.clone(), genesis.config.consensus.clone());
         Replica {
             service: seat.group.service,
             seat,
@@ -143,10 +130,7 @@ impl Replica {
         match event {
             Event::Start => {
                 self.inbox.push_back(smr_consensus::Event::Start);
-                effects.push(Effect::Arm {
-                    timer: Timer::Repeat,
-                    after_ms: self.genesis.config.repeat_ms,
-                });
+                effects.push(Effect::Arm { timer: Timer::Repeat, after_ms: self.genesis.config.repeat_ms });
                 self.speak(false, effects);
             }
             Event::Peer(Incoming::Consensus(message)) => {
@@ -164,11 +148,7 @@ impl Replica {
             Event::SnapshotFailed(_) => self.halt(Halt::SnapshotFailed, effects),
             Event::Restored { slot, result } => self.on_restored(slot, result, effects),
             Event::Signed { statement, share } => self.on_signed(statement, share, effects),
-            Event::Combined {
-                statement,
-                signature,
-                culprits,
-            } => {
+            Event::Combined { statement, signature, culprits } => {
                 self.on_combined(statement, signature, &culprits, effects);
             }
         }
@@ -234,8 +214,7 @@ impl Replica {
     fn run_consensus(&mut self, clock: Timestamp, effects: &mut Vec<Effect>) {
         let mut ordered = smr_consensus::Effects::default();
         while let Some(event) = self.inbox.pop_front() {
-            self.engine
-                .step(smr_consensus::Input { clock, event }, &mut ordered);
+            self.engine.step(smr_consensus::Input { clock, event }, &mut ordered);
             for effect in ordered.drain() {
                 self.on_consensus(effect, effects);
             }
@@ -250,10 +229,7 @@ impl Replica {
         use smr_consensus::Effect as Ordering;
         match effect {
             Ordering::Send { to, message } => {
-                effects.push(Effect::Send {
-                    to,
-                    message: Message::Consensus(message),
-                });
+                effects.push(Effect::Send { to, message: Message::Consensus(message) });
             }
             Ordering::Broadcast(message) => effects.push(Effect::Broadcast(Message::Consensus(message))),
             Ordering::Decide { slot, batch } => {
@@ -263,10 +239,7 @@ impl Replica {
             Ordering::Offered { entry, added } => self.on_offered(entry, added, effects),
             Ordering::NeedState { decided } => self.want_state(decided, effects),
             Ordering::Arm { timer, after_ms } => {
-                effects.push(Effect::Arm {
-                    timer: Timer::Consensus(timer),
-                    after_ms,
-                });
+                effects.push(Effect::Arm { timer: Timer::Consensus(timer), after_ms });
             }
             Ordering::Disarm(timer) => effects.push(Effect::Disarm(Timer::Consensus(timer))),
             Ordering::Persist(record) => effects.push(Effect::Persist(record)),
@@ -282,27 +255,20 @@ impl Replica {
             self.offer_system(&command);
             let said = self.system.ceremony.progress();
             effects.push(Effect::Report(Observation::Ceremony(said)));
-            effects.push(Effect::Arm {
-                timer: Timer::Ceremony,
-                after_ms: self.genesis.config.ceremony_ms,
-            });
+            effects.push(Effect::Arm { timer: Timer::Ceremony, after_ms: self.genesis.config.ceremony_ms });
         }
     }
 
     fn offer_system(&mut self, command: &SystemCommand) {
         let body = EntryBody::System(SystemEntry::sign(&self.seat, smr_wire::encode(command)));
-        self.inbox
-            .push_back(smr_consensus::Event::Offer(Entry::new(body)));
+        self.inbox.push_back(smr_consensus::Event::Offer(Entry::new(body)));
     }
 
     fn on_timer(&mut self, timer: Timer, effects: &mut Vec<Effect>) {
         match timer {
             Timer::Consensus(timer) => self.inbox.push_back(smr_consensus::Event::Timer(timer)),
             Timer::Repeat => {
-                effects.push(Effect::Arm {
-                    timer: Timer::Repeat,
-                    after_ms: self.genesis.config.repeat_ms,
-                });
+                effects.push(Effect::Arm { timer: Timer::Repeat, after_ms: self.genesis.config.repeat_ms });
                 self.repeat(effects);
             }
             Timer::Ceremony => {
@@ -329,19 +295,13 @@ impl Replica {
     }
 
     fn send(effects: &mut Vec<Effect>, to: ReplicaId, message: PeerMessage) {
-        effects.push(Effect::Send {
-            to,
-            message: Message::Peer(message),
-        });
+        effects.push(Effect::Send { to, message: Message::Peer(message) });
     }
 
     /// What a statement says, if this replica has come so far.
     fn statement_digest(&self, statement: Statement) -> Option<Digest> {
         match statement {
-            Statement::Block(slot) => self
-                .blocks
-                .get(slot)
-                .map(|block| block.statement(&self.service, slot)),
+            Statement::Block(slot) => self.blocks.get(slot).map(|block| block.statement(&self.service, slot)),
             Statement::Endpoints(epoch, issued) => {
                 let current = self.system.endpoints.as_ref()?;
                 (current.epoch == epoch && current.issued == issued).then(|| current.statement())

@@ -60,11 +60,7 @@ impl Block {
             .iter()
             .map(|member| Reply::leaf(&member.client, &member.about, member.outcome()))
             .collect();
-        Block {
-            members,
-            tree: merkle::Tree::new(leaves),
-            signature: None,
-        }
+        Block { members, tree: merkle::Tree::new(leaves), signature: None }
     }
 
     /// Root over the replies.
@@ -93,15 +89,7 @@ impl Block {
         let path = self.tree.path(member);
         let Member { about, .. } = self.members[member];
         let outcome = self.members[member].outcome().clone();
-        Some(Reply {
-            about,
-            outcome,
-            proof: ReplyProof::Certified {
-                slot,
-                path,
-                signature,
-            },
-        })
+        Some(Reply { about, outcome, proof: ReplyProof::Certified { slot, path, signature } })
     }
 }
 
@@ -134,12 +122,7 @@ impl Blocks {
     /// Keeps the blocks of the last `kept` slots.
     #[must_use]
     pub fn new(kept: u32) -> Blocks {
-        Blocks {
-            kept: u64::from(kept),
-            blocks: BTreeMap::new(),
-            places: BTreeMap::new(),
-            last: Slot(0),
-        }
+        Blocks { kept: u64::from(kept), blocks: BTreeMap::new(), places: BTreeMap::new(), last: Slot(0) }
     }
 
     /// Adds the block of `slot`, the latest so far, and gives up those that are too old.
@@ -149,11 +132,7 @@ impl Blocks {
         }
         self.blocks.insert(slot, block);
         self.last = slot;
-        while let Some(oldest) = self
-            .blocks
-            .first_entry()
-            .filter(|e| *e.key() <= slot.minus(self.kept))
-        {
+        while let Some(oldest) = self.blocks.first_entry().filter(|e| *e.key() <= slot.minus(self.kept)) {
             let (slot, block) = oldest.remove_entry();
             for member in &block.members {
                 let place = (member.client, member.about);
@@ -173,11 +152,7 @@ impl Blocks {
     /// The outcome of member `member` of `slot`, if kept.
     #[must_use]
     pub fn outcome(&self, slot: Slot, member: u32) -> Option<&Outcome> {
-        self.blocks
-            .get(&slot)?
-            .members
-            .get(member as usize)
-            .map(Member::outcome)
+        self.blocks.get(&slot)?.members.get(member as usize).map(Member::outcome)
     }
 
     /// Where the latest reply to a command stands.
@@ -208,9 +183,7 @@ impl Blocks {
     /// Whether the block of `slot` is signed.
     #[must_use]
     pub fn is_signed(&self, slot: Slot) -> bool {
-        self.blocks
-            .get(&slot)
-            .is_some_and(|block| block.signature.is_some())
+        self.blocks.get(&slot).is_some_and(|block| block.signature.is_some())
     }
 
     /// Forgets everything: another state takes over after `slot`.
@@ -234,11 +207,7 @@ impl Shares {
     /// Notes a share; the first of an author for a statement stays.
     pub fn add(&mut self, statement: Statement, author: ReplicaId, share: SignatureShare) {
         if !self.liars.contains(&author) {
-            self.shares
-                .entry(statement)
-                .or_default()
-                .entry(author)
-                .or_insert(share);
+            self.shares.entry(statement).or_default().entry(author).or_insert(share);
         }
     }
 
@@ -255,10 +224,7 @@ impl Shares {
         if self.combining.is_some() {
             return None;
         }
-        let shares = self
-            .shares
-            .get(&statement)
-            .filter(|shares| shares.len() >= usize::from(threshold))?;
+        let shares = self.shares.get(&statement).filter(|shares| shares.len() >= usize::from(threshold))?;
         self.combining = Some(statement);
         Some(shares.iter().map(|(author, share)| (author.0, *share)).collect())
     }
@@ -266,11 +232,7 @@ impl Shares {
     /// A combination has ended; the shares of `culprits` were bad. Returns those not known as liars before.
     pub fn combined(&mut self, culprits: &[ReplicaId]) -> Vec<ReplicaId> {
         self.combining = None;
-        let fresh: Vec<ReplicaId> = culprits
-            .iter()
-            .copied()
-            .filter(|c| !self.liars.contains(c))
-            .collect();
+        let fresh: Vec<ReplicaId> = culprits.iter().copied().filter(|c| !self.liars.contains(c)).collect();
         self.liars.extend(&fresh);
         for shares in self.shares.values_mut() {
             shares.retain(|author, _| !self.liars.contains(author));
@@ -296,10 +258,7 @@ mod tests {
     fn member(number: u64) -> Member {
         Member {
             client: ClientId(PublicKey([1; 32])),
-            about: About {
-                session: SessionId(1),
-                number: RequestNumber(number),
-            },
+            about: About { session: SessionId(1), number: RequestNumber(number) },
             state: MemberState::Ended(Outcome::Answer(vec![1])),
         }
     }
@@ -309,11 +268,7 @@ mod tests {
         let service = ServiceId(Digest::of("TEST", &[]));
         let mut blocks = Blocks::new(16);
         blocks.add(Slot(3), Block::close((1..=5).map(member).collect()));
-        assert_eq!(
-            blocks.get(Slot(3)).and_then(|b| b.reply(Slot(3), 0)),
-            None,
-            "not signed yet"
-        );
+        assert_eq!(blocks.get(Slot(3)).and_then(|b| b.reply(Slot(3), 0)), None, "not signed yet");
         let signature = ServiceSignature([7; 96]);
         blocks.signed(Slot(3), signature);
         let block = blocks.get(Slot(3)).expect("kept");
@@ -330,10 +285,7 @@ mod tests {
         blocks.add(Slot(1), Block::close(vec![member(1), member(2)]));
         blocks.add(Slot(17), Block::close(vec![member(1)]));
         assert!(blocks.get(Slot(1)).is_none());
-        assert_eq!(
-            blocks.find(member(1).client, member(1).about),
-            Some((Slot(17), 0))
-        );
+        assert_eq!(blocks.find(member(1).client, member(1).about), Some((Slot(17), 0)));
         assert_eq!(blocks.find(member(2).client, member(2).about), None);
     }
 

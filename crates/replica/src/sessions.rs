@@ -64,10 +64,7 @@ impl Sessions {
         fresh: SessionId,
         config: &Config,
     ) -> SessionId {
-        let known = self
-            .by_client
-            .get(&client)
-            .and_then(|all| all.iter().find(|(n, _)| *n == nonce));
+        let known = self.by_client.get(&client).and_then(|all| all.iter().find(|(n, _)| *n == nonce));
         if let Some((_, session)) = known.copied() {
             self.touch(session);
             return session;
@@ -160,10 +157,8 @@ impl Sessions {
     fn make_room(&mut self, client: ClientId, config: &Config) {
         let own = self.by_client.get(&client).map_or(0, Vec::len);
         if own >= config.client_sessions_max as usize {
-            let oldest = self.by_client[&client]
-                .iter()
-                .map(|(_, id)| (self.sessions[id].last_use, *id))
-                .min();
+            let oldest =
+                self.by_client[&client].iter().map(|(_, id)| (self.sessions[id].last_use, *id)).min();
             if let Some((_, id)) = oldest {
                 self.give_up(id);
             }
@@ -269,11 +264,7 @@ mod tests {
         assert_eq!(admit(&mut sessions, id, 3), Verdict::Run);
         assert_eq!(admit(&mut sessions, id, 1), STALE);
         assert_eq!(admit(&mut sessions, id, 9), Verdict::Run);
-        assert_eq!(
-            admit(&mut sessions, id, 5),
-            STALE,
-            "fell out of the window, though it was executed"
-        );
+        assert_eq!(admit(&mut sessions, id, 5), STALE, "fell out of the window, though it was executed");
     }
 
     #[test]
@@ -289,20 +280,13 @@ mod tests {
         let (mut sessions, id) = with_session(4);
         let config = Config::default();
         assert_eq!(sessions.open(CLIENT, 7, 4, SessionId(200), &config), id);
-        assert_eq!(
-            sessions.open(CLIENT, 8, 4, SessionId(200), &config),
-            SessionId(200)
-        );
+        assert_eq!(sessions.open(CLIENT, 8, 4, SessionId(200), &config), SessionId(200));
         assert_eq!(sessions.len(), 2);
     }
 
     #[test]
     fn beyond_the_limits_the_session_unused_for_longest_goes() {
-        let config = Config {
-            sessions_max: 3,
-            client_sessions_max: 2,
-            ..Config::default()
-        };
+        let config = Config { sessions_max: 3, client_sessions_max: 2, ..Config::default() };
         let (mut sessions, first) = with_session(4);
         let second = sessions.open(CLIENT, 8, 4, SessionId(101), &config);
         assert_eq!(admit(&mut sessions, first, 1), Verdict::Run);
@@ -320,10 +304,7 @@ mod tests {
 
     #[test]
     fn large_replies_are_forgotten_oldest_first_and_never_executed_again() {
-        let config = Config {
-            session_reply_bytes_max: 10,
-            ..Config::default()
-        };
+        let config = Config { session_reply_bytes_max: 10, ..Config::default() };
         let (mut sessions, id) = with_session(8);
         for number in 1..=3 {
             assert_eq!(admit(&mut sessions, id, number), Verdict::Run);

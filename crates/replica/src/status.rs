@@ -28,7 +28,9 @@ pub enum Halt {
     #[error("the application panicked when asked for its state; mend the application")]
     SnapshotFailed,
     /// The application did not take over a certified state.
-    #[error("the application cannot read the state that the others certified; run the same version everywhere")]
+    #[error(
+        "the application cannot read the state that the others certified; run the same version everywhere"
+    )]
     RestoreFailed,
 }
 

@@ -78,17 +78,10 @@ impl SystemState {
 
     /// Takes up the next slot: its place in history and its proposer's time.
     pub fn begin_slot(&mut self, slot: Slot, batch: &Digest, proposed: Timestamp) {
-        assert!(
-            slot == self.slot.next(),
-            "slot {slot} admitted after {}",
-            self.slot
-        );
+        assert!(slot == self.slot.next(), "slot {slot} admitted after {}", self.slot);
         self.slot = slot;
         self.time = self.time.max(proposed);
-        self.history = Digest::of(
-            "SMRCLOUD-HISTORY-V1",
-            &[&self.history.0, &slot.0.to_le_bytes(), &batch.0],
-        );
+        self.history = Digest::of("SMRCLOUD-HISTORY-V1", &[&self.history.0, &slot.0.to_le_bytes(), &batch.0]);
     }
 
     /// Takes up what a slot's execution gave.
@@ -105,11 +98,7 @@ impl SystemState {
             return None;
         }
         match self.ceremony.apply(author.0, command).ok()? {
-            Progress::Closed(Outcome {
-                group,
-                qualified,
-                excluded,
-            }) => {
+            Progress::Closed(Outcome { group, qualified, excluded }) => {
                 self.key = Some(group);
                 self.endpoints = Some(epoch::endpoints(genesis, self.epoch(), self.time));
                 Some(Applied::KeyGenerated { qualified, excluded })
@@ -126,10 +115,7 @@ impl SystemState {
     /// At a checkpoint: renews the contacts' certificate when half of its time has passed.
     pub fn renew_endpoints(&mut self, genesis: &Genesis) {
         let half = genesis.config.endpoints_valid_ms / 2;
-        let due = self
-            .endpoints
-            .as_ref()
-            .is_some_and(|e| self.time.since(e.issued) > half);
+        let due = self.endpoints.as_ref().is_some_and(|e| self.time.since(e.issued) > half);
         if due {
             self.endpoints = Some(epoch::endpoints(genesis, self.epoch(), self.time));
         }

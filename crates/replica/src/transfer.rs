@@ -52,9 +52,7 @@ impl Transfer {
     /// fetched so far is kept.
     pub fn next_source(&mut self, me: ReplicaId, size: usize) -> ReplicaId {
         let after = self.source.unwrap_or(me).index();
-        let next = (1..=size)
-            .map(|step| ReplicaId::at((after + step) % size))
-            .find(|peer| *peer != me);
+        let next = (1..=size).map(|step| ReplicaId::at((after + step) % size)).find(|peer| *peer != me);
         self.source = Some(next.unwrap_or(me));
         if let Some(fetching) = &mut self.fetching {
             fetching.next = 0;
@@ -74,12 +72,7 @@ impl Transfer {
         };
         if !self.fetching.as_ref().is_some_and(same) {
             let empty = vec![None; chunks as usize];
-            self.fetching = Some(Fetching {
-                certificate,
-                chunks: empty,
-                next: 0,
-                missing: chunks,
-            });
+            self.fetching = Some(Fetching { certificate, chunks: empty, next: 0, missing: chunks });
         }
         true
     }
@@ -107,10 +100,8 @@ impl Transfer {
         let fits = slot == checkpoint.slot
             && path.count as usize == fetching.chunks.len()
             && path.root_from(merkle::leaf(&bytes)) == Some(checkpoint.digest);
-        let Some(place) = fetching
-            .chunks
-            .get_mut(path.index as usize)
-            .filter(|place| fits && place.is_none())
+        let Some(place) =
+            fetching.chunks.get_mut(path.index as usize).filter(|place| fits && place.is_none())
         else {
             return false;
         };
@@ -127,16 +118,10 @@ impl Transfer {
         if self.fetching.as_ref()?.missing > 0 {
             return None;
         }
-        let Fetching {
-            certificate, chunks, ..
-        } = self.fetching.take()?;
+        let Fetching { certificate, chunks, .. } = self.fetching.take()?;
         let bytes: Vec<u8> = chunks.into_iter().flatten().flatten().collect();
         let decoded = smr_wire::decode(&bytes, bytes.len());
-        Some(
-            decoded
-                .map(|image| (certificate, image))
-                .map_err(|error| error.to_string()),
-        )
+        Some(decoded.map(|image| (certificate, image)).map_err(|error| error.to_string()))
     }
 
     /// Nothing is wanted any more.
@@ -152,17 +137,8 @@ mod tests {
 
     fn offer(chunks: &[&[u8]]) -> (CheckpointCertificate, merkle::Tree) {
         let tree = merkle::Tree::new(chunks.iter().map(|chunk| merkle::leaf(chunk)).collect());
-        let checkpoint = Checkpoint {
-            slot: Slot(8),
-            digest: tree.root(),
-        };
-        (
-            CheckpointCertificate {
-                checkpoint,
-                votes: Vec::new(),
-            },
-            tree,
-        )
+        let checkpoint = Checkpoint { slot: Slot(8), digest: tree.root() };
+        (CheckpointCertificate { checkpoint, votes: Vec::new() }, tree)
     }
 
     #[test]
@@ -172,42 +148,26 @@ mod tests {
         let (certificate, tree) = offer(&[b"a", b"b", b"c"]);
         let source = transfer.next_source(ReplicaId(0), 4);
         assert_eq!(source, ReplicaId(1));
-        assert!(
-            !transfer.offered(ReplicaId(2), certificate.clone(), 3),
-            "was not asked"
-        );
+        assert!(!transfer.offered(ReplicaId(2), certificate.clone(), 3), "was not asked");
         assert!(transfer.offered(source, certificate.clone(), 3));
         assert_eq!(transfer.ask(2), Some((source, Slot(8), vec![0, 1])));
         assert!(transfer.received(Slot(8), b"b".to_vec(), &tree.path(1)));
-        assert!(
-            !transfer.received(Slot(8), b"b".to_vec(), &tree.path(1)),
-            "repeated"
-        );
+        assert!(!transfer.received(Slot(8), b"b".to_vec(), &tree.path(1)), "repeated");
         assert!(!transfer.received(Slot(8), b"x".to_vec(), &tree.path(0)), "a lie");
         let next = transfer.next_source(ReplicaId(0), 4);
         assert_eq!(next, ReplicaId(2));
         assert!(transfer.offered(next, certificate, 3));
-        assert_eq!(
-            transfer.ask(9),
-            Some((next, Slot(8), vec![0, 2])),
-            "what was fetched is kept"
-        );
+        assert_eq!(transfer.ask(9), Some((next, Slot(8), vec![0, 2])), "what was fetched is kept");
     }
 
     #[test]
     fn an_offer_of_no_use_is_not_taken_up() {
         let mut transfer = Transfer::default();
         let (certificate, _) = offer(&[b"a"]);
-        assert!(
-            !transfer.offered(ReplicaId(1), certificate.clone(), 1),
-            "nothing wanted"
-        );
+        assert!(!transfer.offered(ReplicaId(1), certificate.clone(), 1), "nothing wanted");
         transfer.want(Slot(8));
         let source = transfer.next_source(ReplicaId(0), 4);
-        assert!(
-            !transfer.offered(source, certificate.clone(), 1),
-            "not above what we have"
-        );
+        assert!(!transfer.offered(source, certificate.clone(), 1), "not above what we have");
         transfer.want(Slot(7));
         assert!(!transfer.offered(source, certificate, 0), "no chunks");
     }

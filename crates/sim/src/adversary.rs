@@ -143,7 +143,8 @@ impl Adversary {
                 Message::Consensus(Ordering::Pbft(pbft::Message::Vote { ballot, signature }))
             }
             Message::Peer(PeerMessage::CheckpointVote { checkpoint, .. }) => {
-                let checkpoint = Checkpoint { digest: Digest::of("SIM", &[&self.rng.bytes32()]), ..checkpoint };
+                let checkpoint =
+                    Checkpoint { digest: Digest::of("SIM", &[&self.rng.bytes32()]), ..checkpoint };
                 let signature = self.seat.sign(&checkpoint.statement(&self.seat.group));
                 Message::Peer(PeerMessage::CheckpointVote { checkpoint, signature })
             }
@@ -198,7 +199,8 @@ impl Adversary {
     fn spoil_entry(&self, entry: Entry) -> Entry {
         let EntryBody::System(SystemEntry { author, payload, .. }) = entry.body() else { return entry };
         let decoded = smr_wire::decode(payload, payload.len());
-        let Ok(SystemCommand::Ceremony { attempt, command: dkg::Command::Deal(mut dealing) }) = decoded else {
+        let Ok(SystemCommand::Ceremony { attempt, command: dkg::Command::Deal(mut dealing) }) = decoded
+        else {
             return entry;
         };
         if *author != self.seat.me {

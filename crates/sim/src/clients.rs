@@ -115,7 +115,9 @@ impl Clients {
     /// What has not, in words.
     #[must_use]
     pub fn unanswered(&self) -> Vec<String> {
-        let told = |client: &Client| format!("c{}: {} in flight, {} to ask", client.index, client.in_flight.len(), client.left);
+        let told = |client: &Client| {
+            format!("c{}: {} in flight, {} to ask", client.index, client.in_flight.len(), client.left)
+        };
         let waits = |client: &&Client| client.left > 0 || !client.in_flight.is_empty();
         self.clients.iter().filter(waits).map(told).collect()
     }

@@ -43,7 +43,12 @@ pub(crate) enum Health {
 
 impl Machine {
     /// A machine for `replica` whose application is polled in the orders that `seed` stands for.
-    pub(crate) fn new(replica: Replica, genesis: &Genesis, adversary: Option<Adversary>, seed: u64) -> Machine {
+    pub(crate) fn new(
+        replica: Replica,
+        genesis: &Genesis,
+        adversary: Option<Adversary>,
+        seed: u64,
+    ) -> Machine {
         let reported = Arc::new(Mutex::new(Vec::new()));
         let sink = reported.clone();
         let sink = Arc::new(move |event| lock(&sink).push(event));

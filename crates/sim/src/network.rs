@@ -27,7 +27,13 @@ impl Weather {
     /// A quiet building.
     #[must_use]
     pub fn calm() -> Weather {
-        Weather { delay_us_min: 100, delay_us_max: 600, straggle_per_mille: 0, loss_per_mille: 0, repeat_per_mille: 0 }
+        Weather {
+            delay_us_min: 100,
+            delay_us_max: 600,
+            straggle_per_mille: 0,
+            loss_per_mille: 0,
+            repeat_per_mille: 0,
+        }
     }
 
     /// Something between calm and hostile.

@@ -85,7 +85,8 @@ impl Observer {
             None => {
                 self.works.insert(slot, digest);
                 // Simulated clients never write the same value under two numbers.
-                let writes = |c: &&HostCommand| c.command.starts_with(b"put ") || c.command.starts_with(b"cas ");
+                let writes =
+                    |c: &&HostCommand| c.command.starts_with(b"put ") || c.command.starts_with(b"cas ");
                 work.commands.iter().filter(writes).try_for_each(|c| {
                     let fresh = self.commands.insert((c.caller, c.command.clone()));
                     let command = String::from_utf8_lossy(&c.command).into_owned();

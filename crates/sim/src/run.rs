@@ -78,7 +78,8 @@ impl Campaign {
         let mut rng = Rng::new(seed ^ 0x5e77_1e55);
         let size = u64::from(self.protocol.profile().replicas(self.faults));
         let mut misdeeds = BTreeMap::new();
-        let taken_over = if self.misdeed.is_some() { u64::from(self.faults) } else { rng.within(0, self.faults.into()) };
+        let taken_over =
+            if self.misdeed.is_some() { u64::from(self.faults) } else { rng.within(0, self.faults.into()) };
         for _ in 0..taken_over {
             let who = u16::try_from(rng.within(0, size - 1)).expect("a group is small");
             misdeeds.insert(who, self.misdeed.unwrap_or_else(|| *rng.pick(MISDEEDS)));

@@ -59,7 +59,10 @@ fn pbft(message: &Pbft) -> String {
         }
         Pbft::ViewChange(change) => {
             let claims: Vec<String> = change.claims.iter().map(|c| format!("s{}", c.ballot.slot)).collect();
-            format!("ViewChange of r{} to v{}: decided {}, claims {claims:?}", change.author, change.to, change.decided)
+            format!(
+                "ViewChange of r{} to v{}: decided {}, claims {claims:?}",
+                change.author, change.to, change.decided
+            )
         }
         Pbft::NewView(new_view) => {
             let authors: Vec<String> = new_view.changes.iter().map(|c| format!("r{}", c.author)).collect();
@@ -70,7 +73,8 @@ fn pbft(message: &Pbft) -> String {
         }
         Pbft::Fetch { after } => format!("Fetch after s{after}"),
         Pbft::Decided(decisions) => {
-            let slots: Vec<String> = decisions.iter().map(|d| format!("s{}", d.certificate.ballot.slot)).collect();
+            let slots: Vec<String> =
+                decisions.iter().map(|d| format!("s{}", d.certificate.ballot.slot)).collect();
             format!("Decided {}", slots.join(" "))
         }
         Pbft::Pruned { base } => format!("Pruned up to s{base}"),

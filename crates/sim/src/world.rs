@@ -203,11 +203,7 @@ impl World {
     }
 
     fn rules(&self) -> Rules<'_> {
-        Rules {
-            group: &self.group,
-            config: &self.genesis.config.consensus,
-            verifier: &self.verifier,
-        }
+        Rules { group: &self.group, config: &self.genesis.config.consensus, verifier: &self.verifier }
     }
 
     /// The host number of a client, after those of the replicas.

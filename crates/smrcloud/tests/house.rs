@@ -68,7 +68,8 @@ fn every_crate_stands_on_a_floor_and_imports_point_down() {
         let floor = *floors.get(name.as_str()).unwrap_or_else(|| panic!("crate {name} has no floor"));
         let manifest = read(&path.join("Cargo.toml"));
         for dependency in own_dependencies(&manifest, |section| section.ends_with("dependencies")) {
-            let below = *floors.get(dependency.as_str()).unwrap_or_else(|| panic!("smr-{dependency} is unknown"));
+            let below =
+                *floors.get(dependency.as_str()).unwrap_or_else(|| panic!("smr-{dependency} is unknown"));
             assert!(below < floor, "{name} (floor {floor}) imports {dependency} (floor {below})");
         }
         seen += 1;

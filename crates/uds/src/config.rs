@@ -23,16 +23,7 @@ impl Config {
     /// The first that does not, and what would.
     pub fn validate(&self) -> Result<(), BadConfig> {
         let within = |field, value, low, high| {
-            if (low..=high).contains(&value) {
-                Ok(())
-            } else {
-                Err(BadConfig {
-                    field,
-                    value,
-                    low,
-                    high,
-                })
-            }
+            if (low..=high).contains(&value) { Ok(()) } else { Err(BadConfig { field, value, low, high }) }
         };
         within("primaries", self.primaries, 1, 4096)?;
         within("steps", self.steps, 1, u32::MAX)?;
@@ -58,10 +49,7 @@ mod tests {
 
     #[test]
     fn a_round_that_could_never_fill_is_refused_with_its_reason() {
-        let config = Config {
-            tasks_max: 3,
-            ..preset::rounds(4, 1)
-        };
+        let config = Config { tasks_max: 3, ..preset::rounds(4, 1) };
         let error = config.validate().unwrap_err().to_string();
         assert_eq!(error, "tasks_max is 3, but must be between 4 and 1048576");
     }
@@ -70,13 +58,6 @@ mod tests {
     fn zero_is_no_setting() {
         assert!(preset::rounds(0, 1).validate().is_err());
         assert!(preset::rounds(1, 0).validate().is_err());
-        assert!(
-            Config {
-                backlog_max: 0,
-                ..preset::sequential()
-            }
-            .validate()
-            .is_err()
-        );
+        assert!(Config { backlog_max: 0, ..preset::sequential() }.validate().is_err());
     }
 }

@@ -89,13 +89,7 @@ impl Core {
 
     /// The next task of the list. It runs from now on; whoever asks [`Core::has_room`] before keeps the limit.
     pub fn admit(&mut self, effects: &mut Vec<Effect>) -> TaskId {
-        let task = Task {
-            number: self.admitted,
-            phase: Phase::Running,
-            primary: false,
-            held: 0,
-            walk: 0,
-        };
+        let task = Task { number: self.admitted, phase: Phase::Running, primary: false, held: 0, walk: 0 };
         self.admitted += 1;
         self.live += 1;
         let index = put(&mut self.tasks, &mut self.tasks_free, task);
@@ -185,11 +179,7 @@ impl Core {
 
     /// Nobody will ask for `lock` any more; its record goes when it is free.
     pub fn retire_lock(&mut self, lock: LockId) {
-        if let Some(record) = self
-            .locks
-            .get_mut(lock.0)
-            .filter(|record| record.stage == Stage::Used)
-        {
+        if let Some(record) = self.locks.get_mut(lock.0).filter(|record| record.stage == Stage::Used) {
             record.stage = Stage::Retired;
             self.free_if_idle(lock);
         }
@@ -315,16 +305,8 @@ impl Core {
     fn begin_round(&mut self, memory: Vec<usize>, progress: bool) {
         // After a shrink of N, what an old task waits for may be held by one too young for the round. Growing
         // until something moves reaches every owner, at the latest with all tasks in the round.
-        self.growth = if progress {
-            1
-        } else {
-            self.growth.saturating_mul(2)
-        };
-        let size = self
-            .config
-            .primaries
-            .saturating_mul(self.growth)
-            .min(self.size_max);
+        self.growth = if progress { 1 } else { self.growth.saturating_mul(2) };
+        let size = self.config.primaries.saturating_mul(self.growth).min(self.size_max);
         self.round.begin(memory, size, self.config.steps);
     }
 
@@ -421,10 +403,7 @@ impl Core {
     }
 
     fn id(&self, index: usize) -> TaskId {
-        TaskId {
-            index,
-            number: self.tasks[index].number,
-        }
+        TaskId { index, number: self.tasks[index].number }
     }
 
     /// The record of a task that runs.

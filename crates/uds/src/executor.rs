@@ -51,9 +51,7 @@ impl Scheduler {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.0
-            .admit(Admission::Task(Box::new(Job::new(task, sink))))
-            .map_err(|_| Full)
+        self.0.admit(Admission::Task(Box::new(Job::new(task, sink)))).map_err(|_| Full)
     }
 
     /// A fill marker: until the tasks admitted before it have left, they wait for no newcomer to fill their
@@ -71,9 +69,7 @@ impl Scheduler {
     /// The setting that is out of range, or [`Full`].
     pub fn reconfigure(&self, config: Config) -> Result<(), Refused> {
         config.validate()?;
-        self.0
-            .admit(Admission::Config(config))
-            .map_err(|_| Refused::Full(Full))
+        self.0.admit(Admission::Config(config)).map_err(|_| Refused::Full(Full))
     }
 
     /// Whether tasks have started, none of them can go on, and only a newcomer or [`Scheduler::fill`] changes

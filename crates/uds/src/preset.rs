@@ -7,29 +7,15 @@ use crate::config::Config;
 /// their first lock.)
 #[must_use]
 pub const fn sequential() -> Config {
-    Config {
-        primaries: 1,
-        steps: u32::MAX,
-        tasks_max: 1,
-        backlog_max: 1 << 16,
-    }
+    Config { primaries: 1, steps: u32::MAX, tasks_max: 1, backlog_max: 1 << 16 }
 }
 
 /// `primaries` tasks take turns in round robin, `steps` turns each per round.
 /// Source: UDS (SRDS 2016), the order that its authors' prototypes use.
 #[must_use]
 pub const fn rounds(primaries: u32, steps: u32) -> Config {
-    let tasks_max = if primaries > 64 {
-        primaries.saturating_mul(4)
-    } else {
-        256
-    };
-    Config {
-        primaries,
-        steps,
-        tasks_max,
-        backlog_max: 1 << 16,
-    }
+    let tasks_max = if primaries > 64 { primaries.saturating_mul(4) } else { 256 };
+    Config { primaries, steps, tasks_max, backlog_max: 1 << 16 }
 }
 
 #[cfg(test)]

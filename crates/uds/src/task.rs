@@ -58,11 +58,7 @@ pub(crate) struct Body {
 impl Body {
     /// The task `id`, which runs `work`.
     pub(crate) fn new(task: TaskId, work: Box<dyn Work>) -> Body {
-        Body {
-            task,
-            stand: Stand::default(),
-            work,
-        }
+        Body { task, stand: Stand::default(), work }
     }
 
     /// Polls once, as the thread's current task. When it is over, the future is dropped and its guards with it.
@@ -134,11 +130,7 @@ pub(crate) struct Job<F: Future, S> {
 
 impl<F: Future, S> Job<F, S> {
     pub(crate) fn new(future: F, sink: S) -> Job<F, S> {
-        Job {
-            future: Some(Box::pin(future)),
-            output: None,
-            sink,
-        }
+        Job { future: Some(Box::pin(future)), output: None, sink }
     }
 }
 

@@ -36,24 +36,20 @@ fn admit(scheduler: &Scheduler, programs: &[Program], locks: usize, ends: &Sende
             }
             number
         };
-        scheduler
-            .admit(task, move |end| ends.send((number, end)).unwrap())
-            .unwrap();
+        scheduler.admit(task, move |end| ends.send((number, end)).unwrap()).unwrap();
     }
     scheduler.fill().unwrap();
     log
 }
 
 fn compute(rounds: u32) {
-    std::hint::black_box((0..rounds).fold(1u32, |product, n| {
-        std::hint::black_box(product.wrapping_mul(31) ^ n)
-    }));
+    std::hint::black_box(
+        (0..rounds).fold(1u32, |product, n| std::hint::black_box(product.wrapping_mul(31) ^ n)),
+    );
 }
 
 fn orders(log: &Log) -> Vec<Vec<usize>> {
-    log.iter()
-        .map(|lock| lock.at_rest(|order| order.clone()).unwrap())
-        .collect()
+    log.iter().map(|lock| lock.at_rest(|order| order.clone()).unwrap()).collect()
 }
 
 /// The next end; a run that hangs fails.
@@ -66,10 +62,7 @@ fn all_done(ends: &Receiver<End>, count: usize) {
     for _ in 0..count {
         let (number, end) = next(ends);
         assert_eq!(end, TaskEnd::Done(number));
-        assert!(
-            !std::mem::replace(&mut seen[number], true),
-            "task {number} ended twice"
-        );
+        assert!(!std::mem::replace(&mut seen[number], true), "task {number} ended twice");
     }
 }
 
@@ -79,14 +72,7 @@ fn settings(chance: &mut Chance) -> (Config, usize, usize) {
     }
     let (n, s) = (1 + chance.below(3), 1 + chance.below(3));
     let config = preset::rounds(u32::try_from(n).unwrap(), u32::try_from(s).unwrap());
-    (
-        Config {
-            tasks_max: u32::try_from(n + chance.below(6)).unwrap(),
-            ..config
-        },
-        n,
-        s,
-    )
+    (Config { tasks_max: u32::try_from(n + chance.below(6)).unwrap(), ..config }, n, s)
 }
 
 #[test]
@@ -131,10 +117,7 @@ fn worker_threads_keep_the_orders_of_the_plain_rules() {
 #[test]
 fn the_number_of_workers_may_change_while_tasks_run() {
     let mut chance = Chance(5);
-    let programs: Vec<Program> = (0..20)
-        .flat_map(|_| programs(&mut chance, 30, 3))
-        .take(200)
-        .collect();
+    let programs: Vec<Program> = (0..20).flat_map(|_| programs(&mut chance, 30, 3)).take(200).collect();
     let expected = reference(&programs, 3, 3, 2);
     let scheduler = Scheduler::new(preset::rounds(3, 2)).unwrap();
     let mut workers = Workers::start(&scheduler, NonZeroUsize::new(1).unwrap()).unwrap();
@@ -142,9 +125,7 @@ fn the_number_of_workers_may_change_while_tasks_run() {
     let log = admit(&scheduler, &programs, 3, &sender);
     for (number, _) in programs.iter().enumerate() {
         next(&ends);
-        workers
-            .set_count(NonZeroUsize::new(1 + number % 4).unwrap())
-            .unwrap();
+        workers.set_count(NonZeroUsize::new(1 + number % 4).unwrap()).unwrap();
         assert_eq!(workers.count(), 1 + number % 4);
     }
     workers.stop();
@@ -153,9 +134,8 @@ fn the_number_of_workers_may_change_while_tasks_run() {
 
 #[test]
 fn workers_that_stop_leave_their_tasks_to_others() {
-    let programs: Vec<Program> = (0..50)
-        .map(|_| vec![Op::Lock(0), Op::Compute(100), Op::Unlock(0)])
-        .collect();
+    let programs: Vec<Program> =
+        (0..50).map(|_| vec![Op::Lock(0), Op::Compute(100), Op::Unlock(0)]).collect();
     let scheduler = Scheduler::new(preset::rounds(2, 1)).unwrap();
     let (sender, ends) = channel();
     let log = admit(&scheduler, &programs, 1, &sender);
@@ -178,9 +158,7 @@ fn a_shutdown_drops_waiting_tasks_and_calls_no_sink() {
             drop(first);
             let _second = lock.lock().await;
         };
-        scheduler
-            .admit(task, move |end| sender.send(end).unwrap())
-            .unwrap();
+        scheduler.admit(task, move |end| sender.send(end).unwrap()).unwrap();
     }
     drop(sender);
     let workers = Workers::start(&scheduler, NonZeroUsize::new(2).unwrap()).unwrap();
@@ -201,10 +179,7 @@ fn a_shutdown_drops_waiting_tasks_and_calls_no_sink() {
 
 #[test]
 fn a_full_backlog_refuses_and_takes_again_when_a_task_has_left() {
-    let config = Config {
-        backlog_max: 2,
-        ..preset::sequential()
-    };
+    let config = Config { backlog_max: 2, ..preset::sequential() };
     let scheduler = Scheduler::new(config).unwrap();
     let admit = || scheduler.admit(async {}, |end| assert_eq!(end, TaskEnd::Done(())));
     assert_eq!([admit(), admit(), admit()], [Ok(()); 3]);
@@ -264,12 +239,7 @@ fn locks_taken_in_a_circle_end_the_same_tasks_on_any_number_of_workers() {
     };
     let expected = run(None, 0);
     assert_eq!(expected.len(), 9);
-    assert!(
-        expected
-            .values()
-            .any(|end| *end == TaskEnd::Fault(Fault::Deadlock)),
-        "{expected:?}"
-    );
+    assert!(expected.values().any(|end| *end == TaskEnd::Fault(Fault::Deadlock)), "{expected:?}");
     for seed in 1..50 {
         assert_eq!(run(None, seed), expected);
     }

@@ -35,9 +35,7 @@ fn run(
         if world.left == programs.len() {
             return (world.orders, world.deadlocked);
         }
-        let runnable: Vec<usize> = (0..world.tasks.len())
-            .filter(|task| world.done[*task].runs)
-            .collect();
+        let runnable: Vec<usize> = (0..world.tasks.len()).filter(|task| world.done[*task].runs).collect();
         let listed = world.tasks.len();
         let can_list = listed < programs.len() || !markers.is_empty();
         if can_list && core.has_room() && (runnable.is_empty() || chance.below(4) == 0) {
@@ -49,19 +47,10 @@ fn run(
             } else {
                 let id = core.admit(&mut effects);
                 world.tasks.push(id);
-                world.done.push(Done {
-                    runs: true,
-                    ops: 0,
-                    held: Vec::new(),
-                    ends: false,
-                });
+                world.done.push(Done { runs: true, ops: 0, held: Vec::new(), ends: false });
             }
         } else {
-            assert!(
-                !runnable.is_empty(),
-                "nothing can happen, but {} tasks have left",
-                world.left
-            );
+            assert!(!runnable.is_empty(), "nothing can happen, but {} tasks have left", world.left);
             let task = runnable[chance.below(runnable.len())];
             world.step(&mut core, task, &programs[task], &mut effects);
         }
@@ -153,17 +142,12 @@ fn every_interleaving_gives_the_orders_of_the_plain_rules() {
         let programs = programs(&mut chance, 6, locks);
         let (n, s) = (1 + chance.below(3), 1 + chance.below(3));
         let tasks_max = u32::try_from(n + chance.below(4)).unwrap();
-        let config = Config {
-            tasks_max,
-            ..preset::rounds(u32::try_from(n).unwrap(), u32::try_from(s).unwrap())
-        };
+        let config =
+            Config { tasks_max, ..preset::rounds(u32::try_from(n).unwrap(), u32::try_from(s).unwrap()) };
         let expected = reference(&programs, locks, n, s);
         for _ in 0..4 {
             let (orders, deadlocked) = run(config, &programs, locks, &[], &mut chance);
-            assert_eq!(
-                orders, expected,
-                "seed {seed}, {n} primaries, {s} steps, {programs:?}"
-            );
+            assert_eq!(orders, expected, "seed {seed}, {n} primaries, {s} steps, {programs:?}");
             assert!(deadlocked.is_empty(), "seed {seed}");
         }
     }
@@ -182,11 +166,7 @@ fn the_sequential_preset_runs_tasks_one_by_one() {
                 }
             }
         }
-        assert_eq!(
-            run(preset::sequential(), &programs, 3, &[], &mut chance).0,
-            expected,
-            "seed {seed}"
-        );
+        assert_eq!(run(preset::sequential(), &programs, 3, &[], &mut chance).0, expected, "seed {seed}");
     }
 }
 
@@ -201,31 +181,19 @@ fn markers_and_changes_of_settings_among_the_tasks_keep_the_orders_equal() {
             match chance.below(4) {
                 0 => markers.push((place, Marker::Fill)),
                 1 => {
-                    let config = Config {
-                        tasks_max: 8,
-                        ..preset::rounds(size(&mut chance), size(&mut chance))
-                    };
+                    let config =
+                        Config { tasks_max: 8, ..preset::rounds(size(&mut chance), size(&mut chance)) };
                     markers.push((place, Marker::Config(config)));
                 }
                 _ => {}
             }
         }
-        let config = Config {
-            tasks_max: 8,
-            ..preset::rounds(size(&mut chance), size(&mut chance))
-        };
+        let config = Config { tasks_max: 8, ..preset::rounds(size(&mut chance), size(&mut chance)) };
         let expected = run(config, &programs, 3, &markers, &mut chance);
         for _ in 0..4 {
-            assert_eq!(
-                run(config, &programs, 3, &markers, &mut chance),
-                expected,
-                "seed {seed}"
-            );
+            assert_eq!(run(config, &programs, 3, &markers, &mut chance), expected, "seed {seed}");
         }
-        assert!(
-            expected.1.is_empty(),
-            "seed {seed}: locks taken in order cannot deadlock"
-        );
+        assert!(expected.1.is_empty(), "seed {seed}: locks taken in order cannot deadlock");
     }
 }
 
@@ -239,11 +207,7 @@ fn cycles_of_waits_end_the_same_tasks_in_every_interleaving() {
         for program in &mut programs {
             let (shift, turn) = (chance.below(3), chance.below(2));
             let rename = |lock: usize| {
-                if turn == 0 {
-                    (lock + shift) % 3
-                } else {
-                    (3 + shift - lock) % 3
-                }
+                if turn == 0 { (lock + shift) % 3 } else { (3 + shift - lock) % 3 }
             };
             for op in program.iter_mut() {
                 *op = match *op {
@@ -253,40 +217,23 @@ fn cycles_of_waits_end_the_same_tasks_in_every_interleaving() {
                 };
             }
         }
-        let (n, s) = (
-            u32::try_from(1 + chance.below(4)).unwrap(),
-            u32::try_from(1 + chance.below(3)).unwrap(),
-        );
+        let (n, s) =
+            (u32::try_from(1 + chance.below(4)).unwrap(), u32::try_from(1 + chance.below(3)).unwrap());
         let mut markers = Vec::new();
         if chance.below(2) == 0 {
             markers.push((
                 chance.below(programs.len()),
-                Marker::Config(Config {
-                    tasks_max: 8,
-                    ..preset::rounds(1, 1)
-                }),
+                Marker::Config(Config { tasks_max: 8, ..preset::rounds(1, 1) }),
             ));
         }
-        let config = Config {
-            tasks_max: 8,
-            ..preset::rounds(n, s)
-        };
+        let config = Config { tasks_max: 8, ..preset::rounds(n, s) };
         let expected = run(config, &programs, 3, &markers, &mut chance);
         with_deadlock += usize::from(!expected.1.is_empty());
         for _ in 0..4 {
             let found = run(config, &programs, 3, &markers, &mut chance);
-            assert_eq!(
-                found.0, expected.0,
-                "seed {seed}, {n} primaries, {s} steps, {programs:?}"
-            );
-            assert_eq!(
-                found.1, expected.1,
-                "seed {seed}, {n} primaries, {s} steps, {programs:?}"
-            );
+            assert_eq!(found.0, expected.0, "seed {seed}, {n} primaries, {s} steps, {programs:?}");
+            assert_eq!(found.1, expected.1, "seed {seed}, {n} primaries, {s} steps, {programs:?}");
         }
     }
-    assert!(
-        with_deadlock > 30,
-        "the programs made only {with_deadlock} deadlocks"
-    );
+    assert!(with_deadlock > 30, "the programs made only {with_deadlock} deadlocks");
 }

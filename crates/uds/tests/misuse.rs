@@ -50,9 +50,7 @@ where
         if workers.is_none() {
             Seeded::new(seed).run(&scheduler);
         }
-        let mut all: Vec<_> = (0..3)
-            .map(|_| ends.recv_timeout(Duration::from_secs(20)).unwrap())
-            .collect();
+        let mut all: Vec<_> = (0..3).map(|_| ends.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
         all.sort_by_key(|(number, _)| *number);
         drop(workers);
         <[TaskEnd<()>; 3]>::try_from(all.into_iter().map(|(_, end)| end).collect::<Vec<_>>()).unwrap()
@@ -74,11 +72,7 @@ async fn both<A: Future, B: Future>(a: A, b: B) {
     poll_fn(move |cx| {
         a_done = a_done || a.as_mut().poll(cx).is_ready();
         b_done = b_done || b.as_mut().poll(cx).is_ready();
-        if a_done && b_done {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if a_done && b_done { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }
@@ -184,14 +178,7 @@ fn a_leaked_guard_costs_the_value_but_no_task_waits_for_it_for_ever() {
         std::mem::forget(locks[1].lock().await);
     });
     // The first task comes to this lock only after the one that leaks.
-    assert_eq!(
-        ends,
-        [
-            fault(Fault::ValueLost),
-            TaskEnd::Done(()),
-            fault(Fault::ValueLost)
-        ]
-    );
+    assert_eq!(ends, [fault(Fault::ValueLost), TaskEnd::Done(()), fault(Fault::ValueLost)]);
 }
 
 #[test]
@@ -230,9 +217,7 @@ fn a_lock_of_another_scheduler_ends_the_task() {
 fn locking_outside_of_a_task_is_a_mistake_of_the_program() {
     let lock = Mutex::new(0);
     let mut request = pin!(lock.lock());
-    let _ = request
-        .as_mut()
-        .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    let _ = request.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
 }
 
 #[test]

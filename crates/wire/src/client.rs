@@ -85,12 +85,7 @@ impl Request {
     pub fn sign(key: &IdentityKey, service: ServiceId, call: Call) -> Request {
         let client = ClientId(key.public());
         let signature = key.sign(&Request::statement(&service, &client, &call));
-        Request {
-            service,
-            client,
-            call,
-            signature,
-        }
+        Request { service, client, call, signature }
     }
 
     /// Whether the request is for `service`, keeps the limits of this module and is signed by its client.
@@ -111,9 +106,7 @@ impl Request {
                 if !(1..=REQUEST_COMMANDS_MAX).contains(&commands.len()) {
                     return Err(BadRequest::CommandCount);
                 }
-                let first_is_valid = commands
-                    .first()
-                    .is_some_and(|first| first.number > RequestNumber(0));
+                let first_is_valid = commands.first().is_some_and(|first| first.number > RequestNumber(0));
                 if !first_is_valid || !commands.windows(2).all(|pair| pair[0].number < pair[1].number) {
                     return Err(BadRequest::Numbers);
                 }
@@ -193,10 +186,7 @@ impl About {
     /// The opening of a session with `nonce`.
     #[must_use]
     pub const fn opening(nonce: u64) -> About {
-        About {
-            session: SessionId(0),
-            number: RequestNumber(nonce),
-        }
+        About { session: SessionId(0), number: RequestNumber(nonce) }
     }
 }
 
@@ -258,16 +248,9 @@ impl Reply {
     /// `service`; none if the path has an impossible shape.
     #[must_use]
     pub fn statement(&self, service: &ServiceId, client: &ClientId) -> Option<(Digest, ServiceSignature)> {
-        let ReplyProof::Certified {
-            slot,
-            path,
-            signature,
-        } = &self.proof;
+        let ReplyProof::Certified { slot, path, signature } = &self.proof;
         let root = path.root_from(Reply::leaf(client, &self.about, &self.outcome))?;
-        Some((
-            Reply::block_statement(service, *slot, &root, path.count),
-            *signature,
-        ))
+        Some((Reply::block_statement(service, *slot, &root, path.count), *signature))
     }
 }
 
@@ -412,12 +395,7 @@ impl EndpointCertificate {
         if now > self.endpoints.expires {
             return Err(BadCertificate::Expired);
         }
-        if !self
-            .endpoints
-            .contacts
-            .iter()
-            .any(|contact| contact.key == *channel)
-        {
+        if !self.endpoints.contacts.iter().any(|contact| contact.key == *channel) {
             return Err(BadCertificate::OtherChannel);
         }
         if key.verify(&self.endpoints.statement(), &self.signature) {
@@ -479,18 +457,9 @@ mod tests {
     }
 
     fn commands(numbers: &[u64]) -> Call {
-        let commands = numbers
-            .iter()
-            .map(|n| Command {
-                number: RequestNumber(*n),
-                bytes: vec![7],
-            })
-            .collect();
-        Call::Commands {
-            session: SessionId(3),
-            access: Access::Ordered,
-            commands,
-        }
+        let commands =
+            numbers.iter().map(|n| Command { number: RequestNumber(*n), bytes: vec![7] }).collect();
+        Call::Commands { session: SessionId(3), access: Access::Ordered, commands }
     }
 
     #[test]
@@ -501,10 +470,7 @@ mod tests {
         assert_eq!(request.check(service(), &verifier), Ok(()));
         let elsewhere = ServiceId(Digest::of("TEST", &[b"other"]));
         assert_eq!(request.check(elsewhere, &verifier), Err(BadRequest::OtherService));
-        let altered = Request {
-            call: commands(&[1, 3]),
-            ..request
-        };
+        let altered = Request { call: commands(&[1, 3]), ..request };
         assert_eq!(altered.check(service(), &verifier), Err(BadRequest::Signature));
     }
 
@@ -516,10 +482,7 @@ mod tests {
         assert_eq!(refused(commands(&[0])), Err(BadRequest::Numbers));
         assert_eq!(refused(commands(&[2, 2])), Err(BadRequest::Numbers));
         assert_eq!(refused(commands(&[])), Err(BadRequest::CommandCount));
-        assert_eq!(
-            refused(Call::Open { nonce: 1, window: 0 }),
-            Err(BadRequest::Window)
-        );
+        assert_eq!(refused(Call::Open { nonce: 1, window: 0 }), Err(BadRequest::Window));
     }
 
     #[test]

@@ -22,10 +22,7 @@ pub fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
 /// [`CodecError::TooLong`] above `bytes_max`, [`CodecError::Malformed`] for anything that is not exactly one value.
 pub fn decode<T: BorshDeserialize>(bytes: &[u8], bytes_max: usize) -> Result<T, CodecError> {
     if bytes.len() > bytes_max {
-        return Err(CodecError::TooLong {
-            bytes: bytes.len(),
-            bytes_max,
-        });
+        return Err(CodecError::TooLong { bytes: bytes.len(), bytes_max });
     }
     T::try_from_slice(bytes).map_err(|error| CodecError::Malformed(error.to_string()))
 }
@@ -56,10 +53,7 @@ mod tests {
         assert_eq!(decode::<(u64, Vec<u8>)>(&bytes, 100), Ok((1, vec![1, 2])));
         assert!(decode::<(u64, Vec<u8>)>(&bytes[1..], 100).is_err());
         assert!(decode::<(u64, Vec<u8>)>(&[&bytes[..], &[0]].concat(), 100).is_err());
-        assert!(matches!(
-            decode::<(u64, Vec<u8>)>(&bytes, 5),
-            Err(CodecError::TooLong { .. })
-        ));
+        assert!(matches!(decode::<(u64, Vec<u8>)>(&bytes, 5), Err(CodecError::TooLong { .. })));
     }
 
     #[test]

@@ -33,10 +33,7 @@ impl Kv {
     /// An empty store.
     #[must_use]
     pub fn new(limits: Limits) -> Kv {
-        Kv {
-            limits,
-            store: Mutex::default(),
-        }
+        Kv { limits, store: Mutex::default() }
     }
 }
 
@@ -85,9 +82,7 @@ impl Application for Kv {
 
     fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
         let store = Store::read(snapshot, &self.limits)?;
-        self.store
-            .at_rest(|old| *old = store)
-            .expect("no command runs meanwhile, and none leaks its guard");
+        self.store.at_rest(|old| *old = store).expect("no command runs meanwhile, and none leaks its guard");
         Ok(())
     }
 }
@@ -143,10 +138,7 @@ impl Store {
         let before = self.entries.get(&key).map_or(0, |old| key.len() + old.len());
         let bytes = self.bytes - before + key.len() + value.len();
         if bytes > limits.store_bytes_max && bytes > self.bytes {
-            return BadCommand::StoreFull {
-                bytes_max: limits.store_bytes_max,
-            }
-            .reply();
+            return BadCommand::StoreFull { bytes_max: limits.store_bytes_max }.reply();
         }
         self.bytes = bytes;
         self.entries.insert(key, value.to_vec());
@@ -155,11 +147,7 @@ impl Store {
 
     fn scan(&self, start: Vec<u8>, count: usize, limits: &Limits) -> Vec<u8> {
         let mut reply = Vec::new();
-        for (key, value) in self
-            .entries
-            .range((Bound::Included(start), Bound::Unbounded))
-            .take(count)
-        {
+        for (key, value) in self.entries.range((Bound::Included(start), Bound::Unbounded)).take(count) {
             if reply.len() > limits.scan_bytes_max {
                 break;
             }
@@ -185,10 +173,7 @@ impl Store {
         if !list.iter().all(fits) || bytes > limits.store_bytes_max {
             return Err(RestoreError::new("it holds more than the store's limits allow"));
         }
-        Ok(Store {
-            entries: list.into_iter().collect(),
-            bytes,
-        })
+        Ok(Store { entries: list.into_iter().collect(), bytes })
     }
 }
 
@@ -203,25 +188,11 @@ fn none() -> Vec<u8> {
 /// A command, understood and within limits.
 #[derive(PartialEq, Eq, Debug)]
 enum Command<'a> {
-    Get {
-        key: Vec<u8>,
-    },
-    Put {
-        key: Vec<u8>,
-        value: &'a [u8],
-    },
-    Delete {
-        key: Vec<u8>,
-    },
-    Cas {
-        key: Vec<u8>,
-        expected: Option<Vec<u8>>,
-        new: &'a [u8],
-    },
-    Scan {
-        start: Vec<u8>,
-        count: usize,
-    },
+    Get { key: Vec<u8> },
+    Put { key: Vec<u8>, value: &'a [u8] },
+    Delete { key: Vec<u8> },
+    Cas { key: Vec<u8>, expected: Option<Vec<u8>>, new: &'a [u8] },
+    Scan { start: Vec<u8>, count: usize },
     Size,
     Help,
 }
@@ -233,32 +204,16 @@ impl<'a> Command<'a> {
         let (usage, command) = match verb.as_slice() {
             b"get" => {
                 let usage = "get KEY";
-                (
-                    usage,
-                    Command::Get {
-                        key: key(&mut words, usage, limits)?,
-                    },
-                )
+                (usage, Command::Get { key: key(&mut words, usage, limits)? })
             }
             b"delete" => {
                 let usage = "delete KEY";
-                (
-                    usage,
-                    Command::Delete {
-                        key: key(&mut words, usage, limits)?,
-                    },
-                )
+                (usage, Command::Delete { key: key(&mut words, usage, limits)? })
             }
             b"scan" => {
                 let usage = "scan START COUNT";
                 let start = key(&mut words, usage, limits)?;
-                (
-                    usage,
-                    Command::Scan {
-                        start,
-                        count: count(&word(&mut words, usage)?, limits)?,
-                    },
-                )
+                (usage, Command::Scan { start, count: count(&word(&mut words, usage)?, limits)? })
             }
             b"size" => ("size", Command::Size),
             b"help" => ("help", Command::Help),
@@ -281,11 +236,7 @@ impl<'a> Command<'a> {
                 ));
             }
         };
-        if words.is_empty() {
-            Ok(command)
-        } else {
-            Err(BadCommand::Usage(usage))
-        }
+        if words.is_empty() { Ok(command) } else { Err(BadCommand::Usage(usage)) }
     }
 }
 
@@ -297,11 +248,7 @@ fn key(words: &mut Words<'_>, usage: &'static str, limits: &Limits) -> Result<Ve
     let key = word(words, usage)?.bytes;
     let bytes_max = limits.key_bytes_max;
     if key.len() > bytes_max {
-        return Err(BadCommand::TooLong {
-            what: "key",
-            bytes: key.len(),
-            bytes_max,
-        });
+        return Err(BadCommand::TooLong { what: "key", bytes: key.len(), bytes_max });
     }
     Ok(key)
 }
@@ -309,23 +256,15 @@ fn key(words: &mut Words<'_>, usage: &'static str, limits: &Limits) -> Result<Ve
 fn value<'a>(value: &'a [u8], limits: &Limits) -> Result<&'a [u8], BadCommand> {
     let bytes_max = limits.value_bytes_max;
     if value.len() > bytes_max {
-        return Err(BadCommand::TooLong {
-            what: "value",
-            bytes: value.len(),
-            bytes_max,
-        });
+        return Err(BadCommand::TooLong { what: "value", bytes: value.len(), bytes_max });
     }
     Ok(value)
 }
 
 fn count(word: &Word, limits: &Limits) -> Result<usize, BadCommand> {
     let text = std::str::from_utf8(&word.bytes).ok();
-    let count = text
-        .and_then(|text| text.parse().ok())
-        .filter(|count| *count <= limits.scan_lines_max);
-    count.ok_or(BadCommand::Count {
-        lines_max: limits.scan_lines_max,
-    })
+    let count = text.and_then(|text| text.parse().ok()).filter(|count| *count <= limits.scan_lines_max);
+    count.ok_or(BadCommand::Count { lines_max: limits.scan_lines_max })
 }
 
 /// A command that is answered with an error.
@@ -340,11 +279,7 @@ enum BadCommand {
     #[error(transparent)]
     Word(#[from] BadWord),
     #[error("the {what} has {bytes} bytes; at most {bytes_max} are allowed")]
-    TooLong {
-        what: &'static str,
-        bytes: usize,
-        bytes_max: usize,
-    },
+    TooLong { what: &'static str, bytes: usize, bytes_max: usize },
     #[error("COUNT is a number from 0 to {lines_max}")]
     Count { lines_max: usize },
     #[error("the store holds {bytes_max} bytes at most; delete something first")]
@@ -383,25 +318,14 @@ mod tests {
 
     #[test]
     fn values_are_put_read_replaced_and_deleted() {
-        let commands = [
-            "get k", "put k v", "get k", "put k w", "get k", "size", "delete k", "delete k", "size",
-        ];
-        assert_eq!(
-            replies(&commands),
-            ["(none)", "ok", "v", "ok", "w", "1", "ok", "(none)", "0"]
-        );
+        let commands =
+            ["get k", "put k v", "get k", "put k w", "get k", "size", "delete k", "delete k", "size"];
+        assert_eq!(replies(&commands), ["(none)", "ok", "v", "ok", "w", "1", "ok", "(none)", "0"]);
     }
 
     #[test]
     fn a_value_is_the_rest_of_the_line_as_it_is() {
-        let commands = [
-            "put k  a \"b\"  ",
-            "get k",
-            "put k",
-            "get k",
-            "put \"a b\" c",
-            "get \"a b\"",
-        ];
+        let commands = ["put k  a \"b\"  ", "get k", "put k", "get k", "put \"a b\" c", "get \"a b\""];
         assert_eq!(replies(&commands), ["ok", " a \"b\"  ", "ok", "", "ok", "c"]);
     }
 
@@ -500,26 +424,16 @@ mod tests {
     fn only_a_stores_own_encoding_is_restored() {
         let limits = Limits::default();
         let list = |keys: &[&str]| {
-            let list: Vec<_> = keys
-                .iter()
-                .map(|key| (key.as_bytes().to_vec(), vec![1u8]))
-                .collect();
+            let list: Vec<_> = keys.iter().map(|key| (key.as_bytes().to_vec(), vec![1u8])).collect();
             borsh::to_vec(&list).unwrap()
         };
         assert_eq!(Store::read(&list(&["a", "b"]), &limits).unwrap().bytes, 4);
-        for bad in [
-            list(&["b", "a"]),
-            list(&["a", "a"]),
-            vec![1],
-            [list(&["a"]), vec![0]].concat(),
-            vec![255; 40],
-        ] {
+        for bad in
+            [list(&["b", "a"]), list(&["a", "a"]), vec![1], [list(&["a"]), vec![0]].concat(), vec![255; 40]]
+        {
             assert!(Store::read(&bad, &limits).is_err(), "{bad:?}");
         }
-        let small = Limits {
-            store_bytes_max: 3,
-            ..limits
-        };
+        let small = Limits { store_bytes_max: 3, ..limits };
         assert!(Store::read(&list(&["a", "b"]), &small).is_err());
     }
 }

@@ -59,10 +59,7 @@ impl Line {
     pub(super) fn execute(&mut self, work: SlotWork) -> Result<(), HostError> {
         let expected = self.next_slot.ok_or(HostError::NoState)?;
         if work.slot != expected {
-            return Err(HostError::NotNext {
-                slot: work.slot,
-                expected,
-            });
+            return Err(HostError::NotNext { slot: work.slot, expected });
         }
         self.give(Operation::Execute(work))?;
         self.next_slot = Some(expected.next());
@@ -99,20 +96,11 @@ impl Line {
         if ticket.restores != self.restores {
             return;
         }
-        let first = self
-            .open
-            .front()
-            .expect("a slot is open until all its commands have ended")
-            .slot;
+        let first = self.open.front().expect("a slot is open until all its commands have ended").slot;
         let place = usize::try_from(ticket.slot.since(first)).expect("there are as many slots in memory");
         let slot = &mut self.open[place];
         let before = slot.outcomes[ticket.position].replace(outcome);
-        assert!(
-            before.is_none(),
-            "command {} of {:?} ended twice",
-            ticket.position,
-            ticket.slot
-        );
+        assert!(before.is_none(), "command {} of {:?} ended twice", ticket.position, ticket.slot);
         slot.missing -= 1;
     }
 
@@ -122,10 +110,7 @@ impl Line {
         if restores != self.restores {
             return None;
         }
-        if matches!(
-            event,
-            HostEvent::Restored { result: Err(_), .. } | HostEvent::SnapshotFailed { .. }
-        ) {
+        if matches!(event, HostEvent::Restored { result: Err(_), .. } | HostEvent::SnapshotFailed { .. }) {
             self.next_slot = None;
             self.waiting.clear();
         }
@@ -169,18 +154,11 @@ impl Line {
                 }
                 Operation::Snapshot(slot) => {
                     self.resting = true;
-                    return Some(Act::Snapshot {
-                        slot,
-                        restores: self.restores,
-                    });
+                    return Some(Act::Snapshot { slot, restores: self.restores });
                 }
                 Operation::Restore(slot, bytes) => {
                     self.resting = true;
-                    return Some(Act::Restore {
-                        slot,
-                        bytes,
-                        restores: self.restores,
-                    });
+                    return Some(Act::Restore { slot, bytes, restores: self.restores });
                 }
             }
         }
@@ -188,9 +166,7 @@ impl Line {
 
     fn give(&mut self, operation: Operation) -> Result<(), HostError> {
         if self.waiting.len() + self.open.len() >= self.queue_slots_max as usize {
-            return Err(HostError::QueueFull {
-                queue_slots_max: self.queue_slots_max,
-            });
+            return Err(HostError::QueueFull { queue_slots_max: self.queue_slots_max });
         }
         self.waiting.push_back(operation);
         Ok(())
@@ -203,17 +179,9 @@ impl Line {
 
     fn begin(&mut self, work: SlotWork) {
         let missing = work.commands.len();
-        self.open.push_back(OpenSlot {
-            slot: work.slot,
-            outcomes: vec![None; missing],
-            missing,
-        });
+        self.open.push_back(OpenSlot { slot: work.slot, outcomes: vec![None; missing], missing });
         self.entering = Some(Entering {
-            place: Place {
-                history: work.seed,
-                slot: work.slot,
-                position: 0,
-            },
+            place: Place { history: work.seed, slot: work.slot, position: 0 },
             now: work.time,
             commands: work.commands.into_iter().enumerate(),
         });
@@ -223,22 +191,11 @@ impl Line {
     fn enter(&mut self) -> Option<Act> {
         let Entering { place, now, commands } = self.entering.as_mut()?;
         let (position, HostCommand { caller, command }) = commands.next()?;
-        let place = Place {
-            position: position as u64,
-            ..*place
-        };
+        let place = Place { position: position as u64, ..*place };
         self.running += 1;
         self.filled = false;
-        let ticket = Ticket {
-            restores: self.restores,
-            slot: place.slot,
-            position,
-        };
-        Some(Act::Admit {
-            ticket,
-            context: Context::new(caller, *now, place),
-            command,
-        })
+        let ticket = Ticket { restores: self.restores, slot: place.slot, position };
+        Some(Act::Admit { ticket, context: Context::new(caller, *now, place), command })
     }
 }
 
@@ -246,21 +203,13 @@ impl Line {
 #[derive(Debug)]
 pub(super) enum Act {
     /// Admit a command to the scheduler, and say [`Line::ended`] when it has.
-    Admit {
-        ticket: Ticket,
-        context: Context,
-        command: Vec<u8>,
-    },
+    Admit { ticket: Ticket, context: Context, command: Vec<u8> },
     /// Admit a fill marker.
     Fill,
     /// Take a snapshot, and say [`Line::rested`].
     Snapshot { slot: Slot, restores: u64 },
     /// Restore a snapshot, and say [`Line::rested`].
-    Restore {
-        slot: Slot,
-        bytes: Vec<u8>,
-        restores: u64,
-    },
+    Restore { slot: Slot, bytes: Vec<u8>, restores: u64 },
     /// Tell the sink.
     Report(HostEvent),
 }
@@ -297,14 +246,7 @@ struct OpenSlot {
 
 impl OpenSlot {
     fn report(self) -> HostEvent {
-        let outcomes = self
-            .outcomes
-            .into_iter()
-            .map(|outcome| outcome.expect("none is missing"))
-            .collect();
-        HostEvent::Executed {
-            slot: self.slot,
-            outcomes,
-        }
+        let outcomes = self.outcomes.into_iter().map(|outcome| outcome.expect("none is missing")).collect();
+        HostEvent::Executed { slot: self.slot, outcomes }
     }
 }

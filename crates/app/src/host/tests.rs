@@ -30,11 +30,7 @@ impl Application for Ledger {
                 for account in &self.0 {
                     all.push(account.lock().await);
                 }
-                all.iter()
-                    .map(|account| **account)
-                    .sum::<i64>()
-                    .to_string()
-                    .into_bytes()
+                all.iter().map(|account| **account).sum::<i64>().to_string().into_bytes()
             }
             ["chance"] => ctx.rng().next_u64().to_string().into_bytes(),
             ["time"] => ctx.now().to_string().into_bytes(),
@@ -55,9 +51,7 @@ impl Application for Ledger {
             return Err(RestoreError::new("four accounts are 32 bytes"));
         }
         for (account, bytes) in self.0.iter().zip(snapshot.chunks(8)) {
-            account
-                .at_rest(|value| *value = i64::from_le_bytes(bytes.try_into().unwrap()))
-                .unwrap();
+            account.at_rest(|value| *value = i64::from_le_bytes(bytes.try_into().unwrap())).unwrap();
         }
         Ok(())
     }
@@ -103,9 +97,7 @@ impl Bench {
     fn replies(&mut self, slot: u64, commands: &[&str]) -> Vec<String> {
         self.host.execute(work(slot, commands)).unwrap();
         let mut events = self.run();
-        let Some(HostEvent::Executed { outcomes, .. }) = events.pop() else {
-            panic!("not executed")
-        };
+        let Some(HostEvent::Executed { outcomes, .. }) = events.pop() else { panic!("not executed") };
         outcomes.into_iter().map(text).collect()
     }
 }
@@ -113,27 +105,14 @@ impl Bench {
 fn collect() -> (EventSink, Receiver<HostEvent>) {
     let (sender, events) = channel();
     let sender = Mutex::new(sender);
-    (
-        Arc::new(move |event| sender.lock().unwrap().send(event).unwrap()),
-        events,
-    )
+    (Arc::new(move |event| sender.lock().unwrap().send(event).unwrap()), events)
 }
 
 fn work(slot: u64, commands: &[&str]) -> SlotWork {
     let caller = ClientId(PublicKey([7; 32]));
-    let commands = commands
-        .iter()
-        .map(|text| HostCommand {
-            caller,
-            command: text.as_bytes().to_vec(),
-        })
-        .collect();
-    SlotWork {
-        slot: Slot(slot),
-        time: Timestamp(1000 + slot),
-        seed: Digest::of("TEST", &[]),
-        commands,
-    }
+    let commands =
+        commands.iter().map(|text| HostCommand { caller, command: text.as_bytes().to_vec() }).collect();
+    SlotWork { slot: Slot(slot), time: Timestamp(1000 + slot), seed: Digest::of("TEST", &[]), commands }
 }
 
 fn text(outcome: CommandOutcome) -> String {
@@ -144,9 +123,7 @@ fn text(outcome: CommandOutcome) -> String {
 }
 
 fn slot_of(event: &HostEvent) -> u64 {
-    let HostEvent::Executed { slot, .. } = event else {
-        panic!("{event:?} is no execution")
-    };
+    let HostEvent::Executed { slot, .. } = event else { panic!("{event:?} is no execution") };
     slot.0
 }
 
@@ -154,10 +131,7 @@ fn slot_of(event: &HostEvent) -> u64 {
 fn the_key_value_store_answers_through_the_host() {
     let mut bench = Bench::kv();
     assert_eq!(bench.replies(1, &["put k v w", "get k"]), ["ok", "v w"]);
-    assert_eq!(
-        bench.replies(2, &["cas k \"v w\" x", "scan \"\" 10", "size"]),
-        ["ok", "k x\n", "1"]
-    );
+    assert_eq!(bench.replies(2, &["cas k \"v w\" x", "scan \"\" 10", "size"]), ["ok", "k x\n", "1"]);
     assert!(bench.replies(3, &["help"])[0].starts_with("get KEY"));
 }
 
@@ -165,22 +139,12 @@ fn the_key_value_store_answers_through_the_host() {
 fn slots_are_reported_in_order_and_empty_ones_too() {
     let mut bench = Bench::sequential();
     for slot in 1..=6 {
-        let commands: &[&str] = if slot % 2 == 0 {
-            &[]
-        } else {
-            &["move 0 1 5", "audit"]
-        };
+        let commands: &[&str] = if slot % 2 == 0 { &[] } else { &["move 0 1 5", "audit"] };
         bench.host.execute(work(slot, commands)).unwrap();
     }
     let events = bench.run();
     assert_eq!(events.iter().map(slot_of).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(
-        events[1],
-        HostEvent::Executed {
-            slot: Slot(2),
-            outcomes: vec![]
-        }
-    );
+    assert_eq!(events[1], HostEvent::Executed { slot: Slot(2), outcomes: vec![] });
 }
 
 #[test]
@@ -193,37 +157,19 @@ fn an_empty_slot_is_reported_although_nobody_polls() {
 #[test]
 fn gaps_and_repetitions_of_slots_are_refused() {
     let bench = Bench::sequential();
-    let refused = Err(HostError::NotNext {
-        slot: Slot(2),
-        expected: Slot(1),
-    });
+    let refused = Err(HostError::NotNext { slot: Slot(2), expected: Slot(1) });
     assert_eq!(bench.host.execute(work(2, &[])), refused);
     bench.host.execute(work(1, &[])).unwrap();
     assert!(bench.host.execute(work(1, &[])).is_err());
-    assert_eq!(
-        bench.host.snapshot(Slot(2)),
-        Err(HostError::NotLast {
-            slot: Slot(2),
-            last: Slot(1)
-        })
-    );
+    assert_eq!(bench.host.snapshot(Slot(2)), Err(HostError::NotLast { slot: Slot(2), last: Slot(1) }));
 }
 
 #[test]
 fn failures_of_the_application_become_outcomes_and_later_commands_go_on() {
-    let config = HostConfig {
-        reply_bytes_max: 10,
-        ..HostConfig::new(preset::sequential())
-    };
+    let config = HostConfig { reply_bytes_max: 10, ..HostConfig::new(preset::sequential()) };
     let mut bench = Bench::new(config);
-    bench
-        .host
-        .execute(work(1, &["nonsense", "wait", "long 10", "long 11", "audit"]))
-        .unwrap();
-    let too_long = CommandFault::ReplyTooLong {
-        bytes: 11,
-        bytes_max: 10,
-    };
+    bench.host.execute(work(1, &["nonsense", "wait", "long 10", "long 11", "audit"])).unwrap();
+    let too_long = CommandFault::ReplyTooLong { bytes: 11, bytes_max: 10 };
     let outcomes = vec![
         CommandOutcome::Fault(Fault::Panicked.into()),
         CommandOutcome::Fault(Fault::ForeignAwait.into()),
@@ -231,13 +177,7 @@ fn failures_of_the_application_become_outcomes_and_later_commands_go_on() {
         CommandOutcome::Fault(too_long),
         CommandOutcome::Answer(b"0".to_vec()),
     ];
-    assert_eq!(
-        bench.run(),
-        [HostEvent::Executed {
-            slot: Slot(1),
-            outcomes
-        }]
-    );
+    assert_eq!(bench.run(), [HostEvent::Executed { slot: Slot(1), outcomes }]);
 }
 
 #[test]
@@ -247,28 +187,19 @@ fn the_context_tells_time_caller_and_a_chance_of_its_own() {
     assert_eq!(replies[0], "1001");
     assert_eq!(replies[1], "07".repeat(32));
     assert_ne!(replies[2], replies[3]);
-    assert_eq!(
-        Bench::sequential().replies(1, &["time", "caller", "chance", "chance"]),
-        replies
-    );
+    assert_eq!(Bench::sequential().replies(1, &["time", "caller", "chance", "chance"]), replies);
 }
 
 #[test]
 fn a_snapshot_holds_all_earlier_slots_and_no_later_one() {
     let mut bench = Bench::new(HostConfig::new(preset::rounds(3, 1)));
-    bench
-        .host
-        .execute(work(1, &["move 0 1 5", "move 0 2 5"]))
-        .unwrap();
+    bench.host.execute(work(1, &["move 0 1 5", "move 0 2 5"])).unwrap();
     bench.host.snapshot(Slot(1)).unwrap();
     bench.host.execute(work(2, &["move 0 3 5"])).unwrap();
     bench.host.fill().unwrap();
     let events = bench.run();
     assert_eq!(slot_of(&events[0]), 1);
-    let bytes: Vec<u8> = [-10i64, 5, 5, 0]
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let bytes: Vec<u8> = [-10i64, 5, 5, 0].iter().flat_map(|value| value.to_le_bytes()).collect();
     assert_eq!(events[1], HostEvent::SnapshotTaken { slot: Slot(1), bytes });
     assert_eq!(slot_of(&events[2]), 2);
 }
@@ -278,18 +209,10 @@ fn a_restored_host_goes_on_like_the_one_that_gave_the_snapshot() {
     let mut first = Bench::kv();
     first.replies(1, &["put a 1", "put \"b c\" 2"]);
     first.host.snapshot(Slot(1)).unwrap();
-    let [HostEvent::SnapshotTaken { bytes, .. }] = &first.run()[..] else {
-        panic!("no snapshot")
-    };
+    let [HostEvent::SnapshotTaken { bytes, .. }] = &first.run()[..] else { panic!("no snapshot") };
     let mut second = Bench::kv();
     second.host.restore(Slot(1), bytes.clone());
-    assert_eq!(
-        second.run(),
-        [HostEvent::Restored {
-            slot: Slot(1),
-            result: Ok(())
-        }]
-    );
+    assert_eq!(second.run(), [HostEvent::Restored { slot: Slot(1), result: Ok(()) }]);
     let more = ["scan \"\" 9", "delete a", "put d"];
     assert_eq!(second.replies(2, &more), first.replies(2, &more));
     first.host.snapshot(Slot(2)).unwrap();
@@ -301,20 +224,11 @@ fn a_restored_host_goes_on_like_the_one_that_gave_the_snapshot() {
 fn after_a_failed_restore_nothing_is_executed_until_one_succeeds() {
     let mut bench = Bench::sequential();
     bench.host.restore(Slot(9), vec![1, 2, 3]);
-    assert!(matches!(
-        &bench.run()[..],
-        [HostEvent::Restored { result: Err(_), .. }]
-    ));
+    assert!(matches!(&bench.run()[..], [HostEvent::Restored { result: Err(_), .. }]));
     assert_eq!(bench.host.execute(work(10, &[])), Err(HostError::NoState));
     assert_eq!(bench.host.snapshot(Slot(9)), Err(HostError::NoState));
     bench.host.restore(Slot(20), vec![0; 32]);
-    assert_eq!(
-        bench.run(),
-        [HostEvent::Restored {
-            slot: Slot(20),
-            result: Ok(())
-        }]
-    );
+    assert_eq!(bench.run(), [HostEvent::Restored { slot: Slot(20), result: Ok(()) }]);
     assert_eq!(bench.replies(21, &["audit"]), ["0"]);
 }
 
@@ -327,28 +241,16 @@ fn a_restore_drops_what_came_before_it() {
     bench.host.execute(work(6, &["audit", "move 2 3 1"])).unwrap();
     bench.host.snapshot(Slot(6)).unwrap();
     let events = bench.run();
-    assert_eq!(
-        events[0],
-        HostEvent::Restored {
-            slot: Slot(5),
-            result: Ok(())
-        }
-    );
+    assert_eq!(events[0], HostEvent::Restored { slot: Slot(5), result: Ok(()) });
     assert_eq!(slot_of(&events[1]), 6);
-    let bytes: Vec<u8> = [0i64, 0, -1, 1]
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let bytes: Vec<u8> = [0i64, 0, -1, 1].iter().flat_map(|value| value.to_le_bytes()).collect();
     assert_eq!(events[2], HostEvent::SnapshotTaken { slot: Slot(6), bytes });
     assert_eq!(events.len(), 3);
 }
 
 #[test]
 fn a_full_line_refuses_and_takes_again_later() {
-    let mut bench = Bench::new(HostConfig {
-        queue_slots_max: 2,
-        ..HostConfig::new(preset::sequential())
-    });
+    let mut bench = Bench::new(HostConfig { queue_slots_max: 2, ..HostConfig::new(preset::sequential()) });
     bench.host.execute(work(1, &["audit"])).unwrap();
     bench.host.execute(work(2, &["audit"])).unwrap();
     let refused = Err(HostError::QueueFull { queue_slots_max: 2 });
@@ -359,20 +261,14 @@ fn a_full_line_refuses_and_takes_again_later() {
 
 #[test]
 fn more_commands_than_may_run_wait_in_line() {
-    let config = HostConfig {
-        commands_max: 4,
-        ..HostConfig::new(preset::rounds(4, 2))
-    };
+    let config = HostConfig { commands_max: 4, ..HostConfig::new(preset::rounds(4, 2)) };
     let mut bench = Bench::new(config);
     for slot in 1..=10 {
         bench.host.execute(work(slot, &["move 0 1 1"; 7])).unwrap();
     }
     bench.host.snapshot(Slot(10)).unwrap();
     let events = bench.run();
-    assert_eq!(
-        events[..10].iter().map(slot_of).collect::<Vec<_>>(),
-        (1..=10).collect::<Vec<_>>()
-    );
+    assert_eq!(events[..10].iter().map(slot_of).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     assert!(
         matches!(&events[10], HostEvent::SnapshotTaken { bytes, .. } if bytes[8..16] == 70i64.to_le_bytes())
     );
@@ -380,51 +276,25 @@ fn more_commands_than_may_run_wait_in_line() {
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
-    let refused = |config| {
-        Host::new(Ledger::default(), config, collect().0)
-            .err()
-            .map(|error| error.to_string())
-    };
+    let refused =
+        |config| Host::new(Ledger::default(), config, collect().0).err().map(|error| error.to_string());
     let config = HostConfig::new(preset::rounds(4, 1));
-    let few = refused(HostConfig {
-        commands_max: 3,
-        ..config
-    });
-    assert_eq!(
-        few.unwrap(),
-        "commands_max is 3, but must be between 4 and 1048576"
-    );
-    assert!(
-        refused(HostConfig {
-            queue_slots_max: 0,
-            ..config
-        })
-        .is_some()
-    );
+    let few = refused(HostConfig { commands_max: 3, ..config });
+    assert_eq!(few.unwrap(), "commands_max is 3, but must be between 4 and 1048576");
+    assert!(refused(HostConfig { queue_slots_max: 0, ..config }).is_some());
     assert!(refused(HostConfig::new(preset::rounds(0, 1))).is_some());
 }
 
 /// Work that takes locks in many orders, some of it none, and fails here and there.
 fn busy(slot: u64) -> SlotWork {
-    let moved = [
-        format!("move {} {} {slot}", slot % 4, (slot + 1) % 4),
-        format!("move {} 0 1", slot % 3),
-    ];
-    let commands = [
-        &moved[0], "chance", &moved[1], "nonsense", "audit", &moved[0], &moved[1],
-    ];
+    let moved = [format!("move {} {} {slot}", slot % 4, (slot + 1) % 4), format!("move {} 0 1", slot % 3)];
+    let commands = [&moved[0], "chance", &moved[1], "nonsense", "audit", &moved[0], &moved[1]];
     if slot.is_multiple_of(10) {
         // These may end before all others have left the scheduler.
-        return work(
-            slot,
-            &["time", "chance"][..usize::try_from(slot / 10 % 2).unwrap() + 1],
-        );
+        return work(slot, &["time", "chance"][..usize::try_from(slot / 10 % 2).unwrap() + 1]);
     }
     let first = usize::try_from(slot % 3).unwrap();
-    work(
-        slot,
-        &commands[first..first + usize::try_from(slot % 6).unwrap().min(5)],
-    )
+    work(slot, &commands[first..first + usize::try_from(slot % 6).unwrap().min(5)])
 }
 
 /// The events of slots `first` to 40, with a snapshot after every tenth, from `state` on. Under workers, or polled
@@ -443,11 +313,7 @@ fn events_of(
     let mut chance = Context::new(
         ClientId(PublicKey([0; 32])),
         Timestamp(0),
-        crate::Place {
-            history: Digest::default(),
-            slot: Slot(seed),
-            position: 0,
-        },
+        crate::Place { history: Digest::default(), slot: Slot(seed), position: 0 },
     )
     .rng();
     let mut next = 1;
@@ -472,13 +338,8 @@ fn events_of(
     if workers.is_none() {
         executor.run(host.scheduler());
     }
-    let all: Vec<HostEvent> = (0..count)
-        .map(|_| {
-            events
-                .recv_timeout(Duration::from_secs(20))
-                .expect("the run hangs")
-        })
-        .collect();
+    let all: Vec<HostEvent> =
+        (0..count).map(|_| events.recv_timeout(Duration::from_secs(20)).expect("the run hangs")).collect();
     drop(workers);
     assert_eq!(events.try_iter().count(), 0);
     all
@@ -486,26 +347,14 @@ fn events_of(
 
 #[test]
 fn outcomes_and_snapshots_are_equal_on_any_number_of_threads_and_in_any_order_of_polls() {
-    for scheduler in [
-        preset::sequential(),
-        preset::rounds(1, 1),
-        preset::rounds(3, 2),
-        preset::rounds(4, 1),
-    ] {
+    for scheduler in [preset::sequential(), preset::rounds(1, 1), preset::rounds(3, 2), preset::rounds(4, 1)]
+    {
         let expected = events_of(scheduler, None, 0, None);
         for seed in 1..40 {
-            assert_eq!(
-                events_of(scheduler, None, seed, None),
-                expected,
-                "{scheduler:?}, seed {seed}"
-            );
+            assert_eq!(events_of(scheduler, None, seed, None), expected, "{scheduler:?}, seed {seed}");
         }
         for workers in [1, 4] {
-            assert_eq!(
-                events_of(scheduler, Some(workers), 0, None),
-                expected,
-                "{scheduler:?}"
-            );
+            assert_eq!(events_of(scheduler, Some(workers), 0, None), expected, "{scheduler:?}");
         }
     }
 }
@@ -520,18 +369,8 @@ fn a_replica_that_begins_at_a_snapshot_goes_on_like_the_others() {
             };
             for seed in 0..10 {
                 let own = events_of(scheduler, None, seed, Some((slot.0, bytes.clone())));
-                assert_eq!(
-                    own[0],
-                    HostEvent::Restored {
-                        slot: *slot,
-                        result: Ok(())
-                    }
-                );
-                assert_eq!(
-                    own[1..],
-                    others[at + 1..],
-                    "{scheduler:?}, after slot {slot}, seed {seed}"
-                );
+                assert_eq!(own[0], HostEvent::Restored { slot: *slot, result: Ok(()) });
+                assert_eq!(own[1..], others[at + 1..], "{scheduler:?}, after slot {slot}, seed {seed}");
             }
         }
     }

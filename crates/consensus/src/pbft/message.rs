@@ -131,14 +131,8 @@ impl ViewChange {
         proof: PrefixProof,
         claims: Vec<QuorumCertificate>,
     ) -> ViewChange {
-        let mut change = ViewChange {
-            author: seat.me,
-            to,
-            decided,
-            proof,
-            claims,
-            signature: Signature([0; 64]),
-        };
+        let mut change =
+            ViewChange { author: seat.me, to, decided, proof, claims, signature: Signature([0; 64]) };
         change.signature = seat.sign(&change.statement(&seat.group));
         change
     }
@@ -152,10 +146,7 @@ impl ViewChange {
 
     fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
         let alpha = rules.config.window_slots;
-        let ascending = self
-            .claims
-            .windows(2)
-            .all(|pair| pair[0].ballot.slot < pair[1].ballot.slot);
+        let ascending = self.claims.windows(2).all(|pair| pair[0].ballot.slot < pair[1].ballot.slot);
         let within = self.claims.iter().all(|claim| {
             claim.ballot.slot > self.decided
                 && claim.ballot.slot <= self.decided.plus(2 * alpha)
@@ -165,10 +156,7 @@ impl ViewChange {
             return Err(Refused::Shape);
         }
         let statement = self.statement(rules.group);
-        if !rules
-            .group
-            .signed_by(self.author, &statement, &self.signature, rules.verifier)
-        {
+        if !rules.group.signed_by(self.author, &statement, &self.signature, rules.verifier) {
             return Err(Refused::Signature);
         }
         self.proof.check(self.decided, rules)?;
@@ -179,11 +167,7 @@ impl ViewChange {
 impl PrefixProof {
     /// Whether this shows that everything up to `decided` is.
     fn check(&self, decided: Slot, rules: &Rules<'_>) -> Result<(), Refused> {
-        let checkpoint = self
-            .checkpoint
-            .as_ref()
-            .map(|c| c.checkpoint.slot)
-            .unwrap_or_default();
+        let checkpoint = self.checkpoint.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
         let from = checkpoint.max(decided.minus(rules.config.window_slots));
         let needed = from.up_to(decided);
         let covered = self.commits.len() as u64 == decided.since(from)
@@ -193,9 +177,7 @@ impl PrefixProof {
         if !covered {
             return Err(Refused::Shape);
         }
-        self.checkpoint
-            .iter()
-            .try_for_each(|certificate| certificate.check(rules))?;
+        self.checkpoint.iter().try_for_each(|certificate| certificate.check(rules))?;
         self.commits.iter().try_for_each(|commit| commit.check(rules))
     }
 }
@@ -212,10 +194,7 @@ pub struct NewView {
 
 impl NewView {
     fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
-        let distinct = self
-            .changes
-            .windows(2)
-            .all(|pair| pair[0].author < pair[1].author);
+        let distinct = self.changes.windows(2).all(|pair| pair[0].author < pair[1].author);
         let for_it = self.changes.iter().all(|change| change.to == self.view);
         if self.changes.len() != rules.group.quorum() || !distinct || !for_it {
             return Err(Refused::Certificate);
@@ -240,18 +219,10 @@ impl Beginning {
     /// can be for another.
     #[must_use]
     pub fn of(new_view: &NewView) -> Beginning {
-        let decided = new_view
-            .changes
-            .iter()
-            .map(|change| change.decided)
-            .max()
-            .unwrap_or_default();
+        let decided = new_view.changes.iter().map(|change| change.decided).max().unwrap_or_default();
         let mut best: BTreeMap<Slot, (View, Digest)> = BTreeMap::new();
         let claims = new_view.changes.iter().flat_map(|change| &change.claims);
-        for ballot in claims
-            .map(|claim| claim.ballot)
-            .filter(|ballot| ballot.slot > decided)
-        {
+        for ballot in claims.map(|claim| claim.ballot).filter(|ballot| ballot.slot > decided) {
             let kept = best.entry(ballot.slot).or_insert((ballot.view, ballot.digest));
             if ballot.view > kept.0 {
                 *kept = (ballot.view, ballot.digest);
@@ -259,10 +230,8 @@ impl Beginning {
         }
         let last = best.keys().next_back().copied().unwrap_or(decided);
         let nil = Batch::nil().digest();
-        let digests = decided
-            .up_to(last)
-            .map(|slot| (slot, best.get(&slot).map_or(nil, |(_, d)| *d)))
-            .collect();
+        let digests =
+            decided.up_to(last).map(|slot| (slot, best.get(&slot).map_or(nil, |(_, d)| *d))).collect();
         Beginning { decided, digests }
     }
 
@@ -280,25 +249,14 @@ impl Verify for Message {
                 if entries.len() > FORWARD_ENTRIES_MAX {
                     return Err(Refused::Shape);
                 }
-                entries
-                    .iter()
-                    .try_for_each(|entry| entry.check(rules.group, rules.verifier))
+                entries.iter().try_for_each(|entry| entry.check(rules.group, rules.verifier))
             }
-            Message::Proposal {
-                view,
-                slot,
-                batch,
-                signature,
-            } => {
+            Message::Proposal { view, slot, batch, signature } => {
                 if rules.group.primary_of(*view) != from {
                     return Err(Refused::NoRight);
                 }
-                let ballot = Ballot {
-                    phase: Phase::Prepare,
-                    view: *view,
-                    slot: *slot,
-                    digest: batch.digest(),
-                };
+                let ballot =
+                    Ballot { phase: Phase::Prepare, view: *view, slot: *slot, digest: batch.digest() };
                 check_vote(from, ballot, signature, rules)?;
                 batch.check(rules.group, rules.batch_limits(), rules.verifier)
             }
@@ -342,10 +300,7 @@ fn check_vote(
     signature: &Signature,
     rules: &Rules<'_>,
 ) -> Result<(), Refused> {
-    if rules
-        .group
-        .signed_by(from, &ballot.statement(rules.group), signature, rules.verifier)
-    {
+    if rules.group.signed_by(from, &ballot.statement(rules.group), signature, rules.verifier) {
         Ok(())
     } else {
         Err(Refused::Signature)

@@ -14,22 +14,14 @@ use crate::verified::Refused;
 
 /// The ballot on which the primary's proposal is the first vote.
 pub(super) fn prepare(view: View, slot: Slot, batch: &Batch) -> Ballot {
-    Ballot {
-        phase: Phase::Prepare,
-        view,
-        slot,
-        digest: batch.digest(),
-    }
+    Ballot { phase: Phase::Prepare, view, slot, digest: batch.digest() }
 }
 
 impl Pbft {
     /// An entry from a client of ours, or our own: it waits here, and the primary hears of it at once.
     pub(super) fn on_offer(&mut self, entry: Entry, effects: &mut Effects<Message>) {
         let added = self.pool.add(entry.clone());
-        effects.push(Effect::Offered {
-            entry: entry.digest(),
-            added,
-        });
+        effects.push(Effect::Offered { entry: entry.digest(), added });
         if added == Added::New && self.installed && !self.is_primary() {
             effects.send(self.primary(), Message::Forward(vec![entry]));
         }
@@ -37,10 +29,8 @@ impl Pbft {
 
     /// Entries that others wait for. What finds no room is dropped: whoever forwarded it still has it.
     pub(super) fn on_forward(&mut self, entries: Vec<Entry>, effects: &mut Effects<Message>) {
-        let fresh: Vec<Entry> = entries
-            .into_iter()
-            .filter(|entry| self.pool.add(entry.clone()) == Added::New)
-            .collect();
+        let fresh: Vec<Entry> =
+            entries.into_iter().filter(|entry| self.pool.add(entry.clone()) == Added::New).collect();
         // A relayed entry that the primary does not have yet may be new to it through us.
         if !fresh.is_empty() && self.installed && !self.is_primary() {
             effects.send(self.primary(), Message::Forward(fresh));
@@ -80,20 +70,9 @@ impl Pbft {
         let ballot = prepare(self.view, slot, &batch);
         let signature = self.seat.sign(&ballot.statement(&self.seat.group));
         let (view, me) = (self.view, self.seat.me);
-        effects.push(Effect::Persist(Record::Voted {
-            ballot,
-            batch: batch.clone(),
-        }));
-        effects.broadcast(Message::Proposal {
-            view,
-            slot,
-            batch: batch.clone(),
-            signature,
-        });
-        let place = self
-            .window
-            .entry(slot)
-            .expect("below the vote limit, which lies in the window");
+        effects.push(Effect::Persist(Record::Voted { ballot, batch: batch.clone() }));
+        effects.broadcast(Message::Proposal { view, slot, batch: batch.clone(), signature });
+        let place = self.window.entry(slot).expect("below the vote limit, which lies in the window");
         place.proposal = Some((view, batch));
         place.prepare_sent = Some(view);
         place.prepares.add(me, view, ballot.digest, signature);
@@ -121,11 +100,7 @@ impl Pbft {
             && *view == ballot.view
         {
             if *standing != batch {
-                effects.report(Observation::Equivocation {
-                    by: from,
-                    view: *view,
-                    slot: ballot.slot,
-                });
+                effects.report(Observation::Equivocation { by: from, view: *view, slot: ballot.slot });
                 self.suspect("the primary proposed two batches for one slot", effects);
             }
             return;
@@ -149,10 +124,7 @@ impl Pbft {
             // At or below the beginning's decided prefix there is nothing to propose.
             let allowed = self.beginning.digests.get(&ballot.slot) == Some(&ballot.digest);
             if !allowed {
-                effects.report(Observation::Dropped {
-                    from,
-                    why: Refused::NoRight,
-                });
+                effects.report(Observation::Dropped { from, why: Refused::NoRight });
             }
             return allowed;
         }
@@ -231,12 +203,7 @@ impl Pbft {
             place.prepared = Some((certificate.clone(), batch.clone()));
             place.commit_sent = Some(view);
             effects.push(Effect::Persist(Record::Prepared(certificate)));
-            let ballot = Ballot {
-                phase: Phase::Commit,
-                view,
-                slot,
-                digest: batch.digest(),
-            };
+            let ballot = Ballot { phase: Phase::Commit, view, slot, digest: batch.digest() };
             self.vote(ballot, effects);
         }
         self.decide(slot, effects);
@@ -254,16 +221,8 @@ impl Pbft {
             return;
         };
         let Some(batch) = place.body(&digest) else { return };
-        let ballot = Ballot {
-            phase: Phase::Commit,
-            view,
-            slot,
-            digest,
-        };
-        let certificate = place
-            .commits
-            .certificate(ballot, &group)
-            .expect("a quorum, as counted above");
+        let ballot = Ballot { phase: Phase::Commit, view, slot, digest };
+        let certificate = place.commits.certificate(ballot, &group).expect("a quorum, as counted above");
         place.decision = Some((certificate, batch.clone()));
         effects.push(Effect::Persist(Record::Decided { slot, batch }));
     }
@@ -308,11 +267,7 @@ impl Pbft {
             effects.broadcast(Message::Forward(entries.to_vec()));
         }
         let stuck = self.head_is_open() && self.decided() == self.decided_at_patience;
-        let strikes = if stuck {
-            self.head_strikes.saturating_add(1)
-        } else {
-            0
-        };
+        let strikes = if stuck { self.head_strikes.saturating_add(1) } else { 0 };
         self.mind_patience(effects);
         self.head_strikes = strikes;
         if self.installed && aged.overdue {
@@ -323,9 +278,7 @@ impl Pbft {
     }
 
     fn head_is_open(&self) -> bool {
-        self.window
-            .iter()
-            .any(|(_, place)| place.proposal.is_some() || place.decision.is_some())
+        self.window.iter().any(|(_, place)| place.proposal.is_some() || place.decision.is_some())
     }
 
     /// The batch with this digest, if we have it for this slot.

@@ -19,11 +19,7 @@ impl Pbft {
     pub(super) fn on_status_timer(&mut self, effects: &mut Effects<Message>) {
         effects.arm(Timer::Status, self.config.status_ms);
         let (view, installed, decided) = (self.view, self.installed, self.decided());
-        effects.broadcast(Message::Status {
-            view,
-            installed,
-            decided,
-        });
+        effects.broadcast(Message::Status { view, installed, decided });
         if !installed || self.suspicion.wish_of(self.seat.me) > view {
             let wants = self.suspicion.wish_of(self.seat.me);
             effects.broadcast(Message::Suspects(vec![Suspect::sign(&self.seat, wants)]));
@@ -49,37 +45,19 @@ impl Pbft {
         for (slot, place) in self.window.iter().take(REPEAT_SLOTS_MAX) {
             if let Some((view, digest, signature)) = place.prepares.of(me).filter(|(v, _, _)| *v == self.view)
             {
-                let proposal = place
-                    .proposal
-                    .as_ref()
-                    .filter(|(v, _)| *v == view && self.is_primary());
+                let proposal = place.proposal.as_ref().filter(|(v, _)| *v == view && self.is_primary());
                 match proposal {
                     Some((_, batch)) => {
-                        effects.broadcast(Message::Proposal {
-                            view,
-                            slot,
-                            batch: batch.clone(),
-                            signature,
-                        });
+                        effects.broadcast(Message::Proposal { view, slot, batch: batch.clone(), signature });
                     }
                     None => {
-                        let ballot = Ballot {
-                            phase: Phase::Prepare,
-                            view,
-                            slot,
-                            digest,
-                        };
+                        let ballot = Ballot { phase: Phase::Prepare, view, slot, digest };
                         effects.broadcast(Message::Vote { ballot, signature });
                     }
                 }
             }
             if let Some((view, digest, signature)) = place.commits.of(me) {
-                let ballot = Ballot {
-                    phase: Phase::Commit,
-                    view,
-                    slot,
-                    digest,
-                };
+                let ballot = Ballot { phase: Phase::Commit, view, slot, digest };
                 effects.broadcast(Message::Vote { ballot, signature });
             }
         }
@@ -104,12 +82,7 @@ impl Pbft {
     /// `from` lacks decisions after `after`.
     pub(super) fn on_fetch(&self, from: ReplicaId, after: Slot, effects: &mut Effects<Message>) {
         if after < self.log.base() {
-            effects.send(
-                from,
-                Message::Pruned {
-                    base: self.log.base(),
-                },
-            );
+            effects.send(from, Message::Pruned { base: self.log.base() });
             return;
         }
         let (mut decisions, mut bytes) = (Vec::new(), 0);
@@ -118,10 +91,7 @@ impl Pbft {
             if !decisions.is_empty() && bytes > self.config.fetch_bytes_max as usize {
                 break;
             }
-            decisions.push(Decision {
-                batch: batch.clone(),
-                certificate: certificate.clone(),
-            });
+            decisions.push(Decision { batch: batch.clone(), certificate: certificate.clone() });
         }
         if !decisions.is_empty() {
             effects.send(from, Message::Decided(decisions));
@@ -142,12 +112,7 @@ impl Pbft {
             }
         }
         if let Some(peer) = self.catch_up.answered(from, self.decided()) {
-            effects.send(
-                peer,
-                Message::Fetch {
-                    after: self.decided(),
-                },
-            );
+            effects.send(peer, Message::Fetch { after: self.decided() });
         }
     }
 
@@ -155,9 +120,7 @@ impl Pbft {
     pub(super) fn on_pruned(&mut self, from: ReplicaId, base: Slot, effects: &mut Effects<Message>) {
         self.catch_up.heard(from, base);
         if base > self.decided() {
-            effects.push(Effect::NeedState {
-                decided: self.decided(),
-            });
+            effects.push(Effect::NeedState { decided: self.decided() });
         }
     }
 
@@ -167,10 +130,7 @@ impl Pbft {
             **slot > self.decided() && self.window.contains(**slot) && self.body(**slot, digest).is_none()
         });
         for (slot, digest) in lacking {
-            effects.broadcast(Message::FetchBody {
-                slot: *slot,
-                digest: *digest,
-            });
+            effects.broadcast(Message::FetchBody { slot: *slot, digest: *digest });
         }
     }
 
@@ -183,9 +143,7 @@ impl Pbft {
         effects: &mut Effects<Message>,
     ) {
         let logged = self.log.get(slot).map(|(batch, _)| batch.clone());
-        let found = logged
-            .filter(|batch| batch.digest() == digest)
-            .or_else(|| self.body(slot, &digest));
+        let found = logged.filter(|batch| batch.digest() == digest).or_else(|| self.body(slot, &digest));
         if let Some(batch) = found {
             effects.send(from, Message::Body { slot, batch });
         }

@@ -14,9 +14,7 @@ use crate::verified::{Rules, Verified};
 
 /// Four replicas and their keys.
 pub(crate) fn group_of_four() -> (Arc<Group>, Vec<Arc<IdentityKey>>) {
-    let keys: Vec<_> = (1..=4)
-        .map(|seed| Arc::new(IdentityKey::from_seed(&[seed; 32])))
-        .collect();
+    let keys: Vec<_> = (1..=4).map(|seed| Arc::new(IdentityKey::from_seed(&[seed; 32]))).collect();
     let group = Group {
         service: ServiceId(Digest::default()),
         generation: Generation(0),
@@ -30,11 +28,7 @@ pub(crate) fn group_of_four() -> (Arc<Group>, Vec<Arc<IdentityKey>>) {
 /// The seat of one of the four.
 pub(crate) fn seat(me: u16) -> Seat {
     let (group, keys) = group_of_four();
-    Seat {
-        group,
-        me: ReplicaId(me),
-        key: keys[usize::from(me)].clone(),
-    }
+    Seat { group, me: ReplicaId(me), key: keys[usize::from(me)].clone() }
 }
 
 /// Four replicas and a network that delivers in order until it is told to cut somebody off.
@@ -70,13 +64,7 @@ impl Net {
 
     fn step(&mut self, me: ReplicaId, event: Event<Message>) {
         let mut effects = Effects::default();
-        self.replicas[me.index()].step(
-            Input {
-                clock: self.clock,
-                event,
-            },
-            &mut effects,
-        );
+        self.replicas[me.index()].step(Input { clock: self.clock, event }, &mut effects);
         let mut executed = None;
         for effect in effects.drain() {
             match effect {
@@ -116,11 +104,7 @@ impl Net {
         let (group, _) = group_of_four();
         let bytes = smr_wire::encode(&message);
         let message = smr_wire::decode(&bytes, 1 << 24).expect("reads back");
-        let rules = Rules {
-            group: &group,
-            config: &self.config,
-            verifier: &self.verifier,
-        };
+        let rules = Rules { group: &group, config: &self.config, verifier: &self.verifier };
         let checked = Verified::check(from, message, &rules).expect("what correct replicas send is accepted");
         self.step(to, Event::Message(checked));
     }
@@ -128,12 +112,8 @@ impl Net {
     /// Lets `ms` of time pass, firing timers and delivering what follows.
     fn pass(&mut self, ms: u64) {
         let until = self.clock.0 + ms;
-        while let Some((due, key)) = self
-            .timers
-            .iter()
-            .map(|(key, due)| (*due, *key))
-            .min()
-            .filter(|(d, _)| *d <= until)
+        while let Some((due, key)) =
+            self.timers.iter().map(|(key, due)| (*due, *key)).min().filter(|(d, _)| *d <= until)
         {
             self.clock = Timestamp(due.max(self.clock.0));
             self.timers.remove(&key);
@@ -149,10 +129,7 @@ impl Net {
     }
 
     fn entries(&self, me: usize) -> Vec<Digest> {
-        self.decided[me]
-            .iter()
-            .flat_map(|(_, batch)| batch.entries().iter().map(Entry::digest))
-            .collect()
+        self.decided[me].iter().flat_map(|(_, batch)| batch.entries().iter().map(Entry::digest)).collect()
     }
 
     fn assert_agreement(&self) {
@@ -246,12 +223,7 @@ fn a_primary_that_proposes_two_batches_is_seen_and_replaced() {
         let batch = Batch::new(net.clock, vec![entry(1, number)]);
         let ballot = ordering::prepare(View(0), Slot(1), &batch);
         let signature = primary.sign(&ballot.statement(&primary.group));
-        let proposal = Message::Proposal {
-            view: View(0),
-            slot: Slot(1),
-            batch,
-            signature,
-        };
+        let proposal = Message::Proposal { view: View(0), slot: Slot(1), batch, signature };
         net.deliver(ReplicaId(0), ReplicaId(to), proposal.clone());
         if to == 3 {
             net.deliver(ReplicaId(0), ReplicaId(1), proposal);
@@ -282,27 +254,15 @@ fn a_proposal_from_another_time_gets_no_vote() {
     net.deliver(
         ReplicaId(0),
         ReplicaId(1),
-        Message::Proposal {
-            view: View(0),
-            slot: Slot(1),
-            batch: late,
-            signature,
-        },
+        Message::Proposal { view: View(0), slot: Slot(1), batch: late, signature },
     );
     assert!(net.queue.is_empty());
-    assert!(
-        net.reports
-            .iter()
-            .any(|(_, seen)| matches!(seen, Observation::Skewed { .. }))
-    );
+    assert!(net.reports.iter().any(|(_, seen)| matches!(seen, Observation::Skewed { .. })));
 }
 
 #[test]
 fn a_replica_cut_off_for_long_catches_up_by_decisions_alone() {
-    let mut net = Net::new(Config {
-        window_slots: 4,
-        ..Config::default()
-    });
+    let mut net = Net::new(Config { window_slots: 4, ..Config::default() });
     net.cut.push(ReplicaId(3));
     for number in 1..=60 {
         net.offer(0, entry(1, number));
@@ -317,32 +277,14 @@ fn a_replica_cut_off_for_long_catches_up_by_decisions_alone() {
 fn what_an_impostor_says_is_refused() {
     let (group, _) = group_of_four();
     let (verifier, config) = (Verifier::new(10), Config::default());
-    let rules = Rules {
-        group: &group,
-        config: &config,
-        verifier: &verifier,
-    };
+    let rules = Rules { group: &group, config: &config, verifier: &verifier };
     let batch = Batch::new(Timestamp(1), vec![entry(1, 1)]);
     let ballot = ordering::prepare(View(0), Slot(1), &batch);
     let forged = seat(2).sign(&ballot.statement(&group));
-    let proposal = Message::Proposal {
-        view: View(0),
-        slot: Slot(1),
-        batch,
-        signature: forged,
-    };
-    assert!(
-        Verified::check(ReplicaId(2), proposal.clone(), &rules).is_err(),
-        "a backup cannot propose"
-    );
-    assert!(
-        Verified::check(ReplicaId(0), proposal, &rules).is_err(),
-        "nor under the primary's name"
-    );
-    let vote = Message::Vote {
-        ballot,
-        signature: forged,
-    };
+    let proposal = Message::Proposal { view: View(0), slot: Slot(1), batch, signature: forged };
+    assert!(Verified::check(ReplicaId(2), proposal.clone(), &rules).is_err(), "a backup cannot propose");
+    assert!(Verified::check(ReplicaId(0), proposal, &rules).is_err(), "nor under the primary's name");
+    let vote = Message::Vote { ballot, signature: forged };
     assert!(Verified::check(ReplicaId(1), vote.clone(), &rules).is_err());
     assert!(Verified::check(ReplicaId(9), vote.clone(), &rules).is_err());
     assert!(Verified::check(ReplicaId(2), vote, &rules).is_ok());

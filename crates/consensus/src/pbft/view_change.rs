@@ -30,9 +30,7 @@ impl Pbft {
 
     /// Wishes of replicas, each signed by its author.
     pub(super) fn on_suspects(&mut self, suspects: Vec<Suspect>, effects: &mut Effects<Message>) {
-        suspects
-            .into_iter()
-            .for_each(|suspect| self.suspicion.add(suspect));
+        suspects.into_iter().for_each(|suspect| self.suspicion.add(suspect));
         self.follow_suspicion(effects);
     }
 
@@ -43,11 +41,7 @@ impl Pbft {
     }
 
     fn leave(&mut self, to: View, wishes: Vec<Suspect>, effects: &mut Effects<Message>) {
-        assert!(
-            to > self.view,
-            "leaving view {} for {to}, which is not later",
-            self.view
-        );
+        assert!(to > self.view, "leaving view {} for {to}, which is not later", self.view);
         self.view = to;
         self.installed = false;
         self.beginning = Beginning::default();
@@ -67,11 +61,7 @@ impl Pbft {
     }
 
     fn view_change(&self) -> ViewChange {
-        let claims = self
-            .window
-            .iter()
-            .filter_map(|(_, place)| place.claim())
-            .collect();
+        let claims = self.window.iter().filter_map(|(_, place)| place.claim()).collect();
         ViewChange::sign(&self.seat, self.view, self.decided(), self.prefix_proof(), claims)
     }
 
@@ -79,20 +69,14 @@ impl Pbft {
         let checkpoint = self.stable.clone();
         let stable = checkpoint.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
         let from: Slot = stable.max(self.decided().minus(self.config.window_slots));
-        let commits: Vec<QuorumCertificate> = self
-            .log
-            .after(from)
-            .map(|(_, (_, certificate))| certificate.clone())
-            .collect();
+        let commits: Vec<QuorumCertificate> =
+            self.log.after(from).map(|(_, (_, certificate))| certificate.clone()).collect();
         PrefixProof { checkpoint, commits }
     }
 
     /// What a replica that left its view knows, checked.
     pub(super) fn on_view_change(&mut self, change: ViewChange, effects: &mut Effects<Message>) {
-        let newer = self
-            .changes
-            .get(&change.author)
-            .is_none_or(|kept| kept.to <= change.to);
+        let newer = self.changes.get(&change.author).is_none_or(|kept| kept.to <= change.to);
         if newer && change.to >= self.view {
             self.changes.insert(change.author, change);
             self.begin_if_able(effects);
@@ -112,10 +96,7 @@ impl Pbft {
             .cloned()
             .collect();
         if changes.len() == self.seat.group.quorum() {
-            let new_view = NewView {
-                view: self.view,
-                changes,
-            };
+            let new_view = NewView { view: self.view, changes };
             effects.broadcast(Message::NewView(new_view.clone()));
             self.install(new_view, effects);
         }
@@ -142,10 +123,7 @@ impl Pbft {
         self.patience_armed = false;
         effects.push(Effect::Disarm(Timer::NewView));
         effects.push(Effect::Disarm(Timer::Patience));
-        effects.report(Observation::Installed {
-            view: self.view,
-            primary: self.primary(),
-        });
+        effects.report(Observation::Installed { view: self.view, primary: self.primary() });
         if self.is_primary() {
             self.fetch_bodies(effects);
         } else {
@@ -168,8 +146,6 @@ impl super::Place {
     /// The certificate that says most of what may have been decided here: a decision, or the highest prepared.
     fn claim(&self) -> Option<QuorumCertificate> {
         let decided = self.decision.as_ref().map(|(certificate, _)| certificate);
-        decided
-            .or(self.prepared.as_ref().map(|(certificate, _)| certificate))
-            .cloned()
+        decided.or(self.prepared.as_ref().map(|(certificate, _)| certificate)).cloned()
     }
 }

@@ -24,11 +24,7 @@ impl Replica {
         };
         let abouts = abouts(request);
         let hint = |hint, effects: &mut Vec<Effect>| {
-            effects.push(Effect::Hint {
-                connection,
-                about: abouts.first().copied(),
-                hint,
-            });
+            effects.push(Effect::Hint { connection, about: abouts.first().copied(), hint });
         };
         if self.endpoints.is_none() || self.halted.is_some() || self.transfer.is_wanted() {
             return hint(Hint::NotReady, effects);
@@ -60,12 +56,7 @@ impl Replica {
         if self.blocks.is_signed(slot) {
             self.reply(slot, effects);
         } else if !self.try_combine(Statement::Block(slot), effects) {
-            Replica::broadcast(
-                effects,
-                PeerMessage::ShareQuery {
-                    statement: Statement::Block(slot),
-                },
-            );
+            Replica::broadcast(effects, PeerMessage::ShareQuery { statement: Statement::Block(slot) });
         }
     }
 
@@ -85,11 +76,7 @@ impl Replica {
             return;
         };
         if added == Added::Full {
-            effects.push(Effect::Hint {
-                connection,
-                about: None,
-                hint: Hint::Busy,
-            });
+            effects.push(Effect::Hint { connection, about: None, hint: Hint::Busy });
         }
     }
 
@@ -119,10 +106,9 @@ impl Replica {
     pub(super) fn try_combine(&mut self, statement: Statement, effects: &mut Vec<Effect>) -> bool {
         let needed = match statement {
             Statement::Block(slot) => !self.blocks.is_signed(slot) && self.is_awaited(slot),
-            Statement::Endpoints(_, issued) => self
-                .endpoints
-                .as_ref()
-                .is_none_or(|certificate| certificate.endpoints.issued < issued),
+            Statement::Endpoints(_, issued) => {
+                self.endpoints.as_ref().is_none_or(|certificate| certificate.endpoints.issued < issued)
+            }
         };
         let (Some(key), Some(digest)) = (self.key.clone(), self.statement_digest(statement)) else {
             return false;
@@ -133,21 +119,13 @@ impl Replica {
         let Some(shares) = self.shares.begin(statement, key.threshold) else {
             return false;
         };
-        effects.push(Effect::Combine {
-            statement,
-            digest,
-            shares,
-            key,
-        });
+        effects.push(Effect::Combine { statement, digest, shares, key });
         true
     }
 
     fn is_awaited(&self, slot: Slot) -> bool {
         self.blocks.get(slot).is_some_and(|block| {
-            block
-                .members()
-                .iter()
-                .any(|member| self.waiting.contains_key(&(member.client, member.about)))
+            block.members().iter().any(|member| self.waiting.contains_key(&(member.client, member.about)))
         })
     }
 
@@ -168,11 +146,7 @@ impl Replica {
                 self.reply(slot, effects);
             }
             (Statement::Endpoints(_, issued), Some(signature)) => {
-                let current = self
-                    .system
-                    .endpoints
-                    .clone()
-                    .filter(|endpoints| endpoints.issued == issued);
+                let current = self.system.endpoints.clone().filter(|endpoints| endpoints.issued == issued);
                 self.endpoints = current
                     .map(|endpoints| EndpointCertificate { endpoints, signature })
                     .or(self.endpoints.take());
@@ -243,12 +217,7 @@ impl Replica {
             }
         }
         for slot in self.awaited_slots().into_iter().take(QUERIES_MAX) {
-            Replica::broadcast(
-                effects,
-                PeerMessage::ShareQuery {
-                    statement: Statement::Block(slot),
-                },
-            );
+            Replica::broadcast(effects, PeerMessage::ShareQuery { statement: Statement::Block(slot) });
         }
         self.combine_next(effects);
     }
@@ -257,14 +226,8 @@ impl Replica {
 fn abouts(request: &Request) -> Vec<About> {
     match &request.call {
         Call::Open { nonce, .. } => vec![About::opening(*nonce)],
-        Call::Commands {
-            session, commands, ..
-        } => commands
-            .iter()
-            .map(|command| About {
-                session: *session,
-                number: command.number,
-            })
-            .collect(),
+        Call::Commands { session, commands, .. } => {
+            commands.iter().map(|command| About { session: *session, number: command.number }).collect()
+        }
     }
 }

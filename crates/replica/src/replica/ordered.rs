@@ -2,8 +2,8 @@
 
 use smr_app::{CommandOutcome, HostCommand, SlotWork};
 use smr_consensus::Batch;
-use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_consensus::batch::{EntryBody, SystemEntry};
+use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_wire::client::About;
 use smr_wire::{Call, ClientId, Outcome, Refusal, Request, SessionId, Slot};
 
@@ -39,19 +39,8 @@ impl Replica {
                 }
             }
         }
-        let work = SlotWork {
-            slot,
-            time: self.system.time,
-            seed: self.system.history,
-            commands,
-        };
-        self.executing.insert(
-            slot,
-            Executing {
-                batch: batch.digest(),
-                members,
-            },
-        );
+        let work = SlotWork { slot, time: self.system.time, seed: self.system.history, commands };
+        self.executing.insert(slot, Executing { batch: batch.digest(), members });
         effects.push(Effect::Execute(work));
         if slot.0.is_multiple_of(self.genesis.config.checkpoint_slots) {
             self.draining = Some(slot);
@@ -79,22 +68,11 @@ impl Replica {
                 let config = &self.genesis.config;
                 let session = self.system.sessions.open(client, *nonce, *window, fresh, config);
                 let state = MemberState::Ended(Outcome::Opened(session));
-                members.push(Member {
-                    client,
-                    about: About::opening(*nonce),
-                    state,
-                });
+                members.push(Member { client, about: About::opening(*nonce), state });
             }
-            Call::Commands {
-                session,
-                commands: asked,
-                ..
-            } => {
+            Call::Commands { session, commands: asked, .. } => {
                 for command in asked {
-                    let about = About {
-                        session: *session,
-                        number: command.number,
-                    };
+                    let about = About { session: *session, number: command.number };
                     let state = self.judge(slot, client, about, &command.bytes, members.len(), commands);
                     members.push(Member { client, about, state });
                 }
@@ -112,25 +90,16 @@ impl Replica {
         commands: &mut Vec<HostCommand>,
     ) -> MemberState {
         let member = u32::try_from(member).expect("a batch is bounded in bytes");
-        match self
-            .system
-            .sessions
-            .admit(client, about.session, about.number, slot, member)
-        {
+        match self.system.sessions.admit(client, about.session, about.number, slot, member) {
             Verdict::Known(outcome) => MemberState::Ended(outcome),
             Verdict::SameAs(slot, member) => MemberState::SameAs(slot, member),
             Verdict::Run if bytes.len() > self.genesis.config.command_bytes_max as usize => {
                 let outcome = Outcome::Refused(Refusal::TooLarge);
-                self.system
-                    .sessions
-                    .ended(about.session, about.number, &outcome, &self.genesis.config);
+                self.system.sessions.ended(about.session, about.number, &outcome, &self.genesis.config);
                 MemberState::Ended(outcome)
             }
             Verdict::Run => {
-                commands.push(HostCommand {
-                    caller: client,
-                    command: bytes.to_vec(),
-                });
+                commands.push(HostCommand { caller: client, command: bytes.to_vec() });
                 MemberState::Running(commands.len() - 1)
             }
         }
@@ -146,11 +115,7 @@ impl Replica {
             Some(Applied::KeyGenerated { qualified, excluded }) => {
                 self.take_key(effects);
                 let share = self.share.is_some();
-                effects.push(Effect::Report(Observation::KeyGenerated {
-                    qualified,
-                    excluded,
-                    share,
-                }));
+                effects.push(Effect::Report(Observation::KeyGenerated { qualified, excluded, share }));
             }
         }
         self.speak(false, effects);
@@ -159,10 +124,7 @@ impl Replica {
     /// Takes up the service's key and this replica's share of it from the ceremony's transcript.
     pub(super) fn take_key(&mut self, effects: &mut Vec<Effect>) {
         self.key = self.system.key.clone().map(std::sync::Arc::new);
-        let share = self
-            .system
-            .ceremony
-            .key_share(self.seat.me.0, &self.secrets.decryption);
+        let share = self.system.ceremony.key_share(self.seat.me.0, &self.secrets.decryption);
         self.share = share.ok().map(std::sync::Arc::new);
         self.certify_endpoints(effects);
     }
@@ -183,11 +145,7 @@ impl Replica {
             return;
         }
         if let (Some(share), Some(digest)) = (self.share.clone(), self.statement_digest(statement)) {
-            effects.push(Effect::Sign {
-                statement,
-                digest,
-                share,
-            });
+            effects.push(Effect::Sign { statement, digest, share });
         }
     }
 
@@ -202,11 +160,7 @@ impl Replica {
         let Some(Executing { batch, mut members }) = self.executing.remove(&slot) else {
             return;
         };
-        assert!(
-            slot == self.executed.next(),
-            "slot {slot} executed after {}",
-            self.executed
-        );
+        assert!(slot == self.executed.next(), "slot {slot} executed after {}", self.executed);
         self.executed = slot;
         let mut outcomes: Vec<Option<Outcome>> = outcomes.into_iter().map(|o| Some(outcome_of(o))).collect();
         for index in 0..members.len() {
@@ -215,9 +169,7 @@ impl Replica {
                 MemberState::Running(command) => {
                     let outcome = outcomes[*command].take().expect("each command is one member's");
                     let About { session, number } = members[index].about;
-                    self.system
-                        .sessions
-                        .ended(session, number, &outcome, &self.genesis.config);
+                    self.system.sessions.ended(session, number, &outcome, &self.genesis.config);
                     outcome
                 }
                 MemberState::SameAs(origin, member) if *origin == slot => {
@@ -240,11 +192,7 @@ impl Replica {
     fn close_block(&mut self, slot: Slot, block: Block, effects: &mut Vec<Effect>) {
         let empty = block.members().is_empty();
         self.blocks.add(slot, block);
-        let endpoints = self
-            .system
-            .endpoints
-            .as_ref()
-            .map(|e| Statement::Endpoints(e.epoch, e.issued));
+        let endpoints = self.system.endpoints.as_ref().map(|e| Statement::Endpoints(e.epoch, e.issued));
         self.shares.prune(self.blocks.oldest(), endpoints);
         if !empty {
             self.sign(Statement::Block(slot), effects);
@@ -257,17 +205,10 @@ impl Replica {
         if self.draining != Some(slot) {
             return;
         }
-        assert!(
-            self.executed == slot,
-            "a snapshot after {slot}, but executed is {}",
-            self.executed
-        );
+        assert!(self.executed == slot, "a snapshot after {slot}, but executed is {}", self.executed);
         self.draining = None;
         self.system.renew_endpoints(&self.genesis);
-        let image = Image {
-            system: self.system.clone(),
-            application: bytes,
-        };
+        let image = Image { system: self.system.clone(), application: bytes };
         let chunked = Chunked::new(&image, self.genesis.config.chunk_bytes);
         if self.halted.is_none() {
             let vote = self.checkpoints.vote(slot, chunked, &self.seat);
@@ -281,17 +222,18 @@ impl Replica {
     }
 
     fn certify_endpoints_if_renewed(&mut self, effects: &mut Vec<Effect>) {
-        let certified = self
-            .endpoints
-            .as_ref()
-            .map(|certificate| certificate.endpoints.issued);
+        let certified = self.endpoints.as_ref().map(|certificate| certificate.endpoints.issued);
         if self.system.endpoints.as_ref().map(|e| e.issued) != certified {
             self.certify_endpoints(effects);
         }
     }
 
     /// Takes up a checkpoint that enough votes certify.
-    pub(super) fn settle_checkpoint(&mut self, certificate: CheckpointCertificate, effects: &mut Vec<Effect>) {
+    pub(super) fn settle_checkpoint(
+        &mut self,
+        certificate: CheckpointCertificate,
+        effects: &mut Vec<Effect>,
+    ) {
         let checkpoint = certificate.checkpoint;
         if checkpoint.slot <= self.checkpoints.stable() {
             return;

@@ -25,10 +25,7 @@ impl Replica {
                     Replica::send(effects, from, PeerMessage::Share { statement, share });
                 }
             }
-            PeerMessage::CheckpointVote {
-                checkpoint,
-                signature,
-            } => {
+            PeerMessage::CheckpointVote { checkpoint, signature } => {
                 // Whoever still votes for what is stable has missed the votes of others, who repeat them no more.
                 if let Some(certificate) = self.checkpoints.certificate_from(checkpoint.slot) {
                     Replica::send(effects, from, PeerMessage::Stable(certificate.clone()));
@@ -71,14 +68,7 @@ impl Replica {
 
     fn on_state_query(&self, from: ReplicaId, above: Slot, effects: &mut Vec<Effect>) {
         if let Some((certificate, image)) = self.checkpoints.offer(above) {
-            Replica::send(
-                effects,
-                from,
-                PeerMessage::StateOffer {
-                    certificate,
-                    chunks: image.count(),
-                },
-            );
+            Replica::send(effects, from, PeerMessage::StateOffer { certificate, chunks: image.count() });
         }
     }
 
@@ -92,15 +82,15 @@ impl Replica {
 
     /// Turns to the next peer for the state that is wanted; does nothing if none is.
     pub(super) fn ask_next_source(&mut self, effects: &mut Vec<Effect>) {
-        let Some(above) = self.transfer.wanted() else {
+        let Some(above) = self.transfer.wanted() else { return };
+        // Meanwhile a peer that keeps more may have given the decisions after all.
+        if self.system.slot > above {
+            self.transfer.finish();
             return;
-        };
+        }
         let source = self.transfer.next_source(self.seat.me, self.seat.group.size());
         Replica::send(effects, source, PeerMessage::StateQuery { above });
-        effects.push(Effect::Arm {
-            timer: Timer::Transfer,
-            after_ms: self.genesis.config.transfer_ms,
-        });
+        effects.push(Effect::Arm { timer: Timer::Transfer, after_ms: self.genesis.config.transfer_ms });
     }
 
     fn on_state_offer(
@@ -120,10 +110,7 @@ impl Replica {
             for index in indexes {
                 Replica::send(effects, source, PeerMessage::ChunkQuery { slot, index });
             }
-            effects.push(Effect::Arm {
-                timer: Timer::Transfer,
-                after_ms: self.genesis.config.transfer_ms,
-            });
+            effects.push(Effect::Arm { timer: Timer::Transfer, after_ms: self.genesis.config.transfer_ms });
         }
     }
 
@@ -133,13 +120,15 @@ impl Replica {
             Some(Err(why)) => {
                 effects.push(Effect::Report(Observation::TransferFailed(why)));
             }
+            // Admitted meanwhile: going back would execute slots twice.
+            Some(Ok((certificate, _))) if certificate.checkpoint.slot <= self.system.slot => {
+                self.transfer.finish();
+                effects.push(Effect::Disarm(Timer::Transfer));
+            }
             Some(Ok((certificate, mut image))) => {
                 let slot = certificate.checkpoint.slot;
                 effects.push(Effect::Disarm(Timer::Transfer));
-                effects.push(Effect::Restore {
-                    slot,
-                    bytes: std::mem::take(&mut image.application),
-                });
+                effects.push(Effect::Restore { slot, bytes: std::mem::take(&mut image.application) });
                 self.restoring = Some((certificate, Box::new(image)));
             }
         }

@@ -11,11 +11,7 @@ use crate::words;
 #[derive(Debug)]
 pub(crate) enum Happening {
     /// A message reaches a replica.
-    Deliver {
-        from: usize,
-        to: usize,
-        message: Message,
-    },
+    Deliver { from: usize, to: usize, message: Message },
     /// A timer of a replica may have run out.
     Timer { machine: usize, timer: Timer, due_us: u64 },
     /// The edge of a replica has something to report.

@@ -38,11 +38,7 @@ impl Round {
 
     /// The next round, nobody in it yet; `memory` is emptied and used again.
     pub(super) fn begin(&mut self, mut memory: Vec<usize>, size: u32, steps: u32) {
-        assert!(
-            self.running == 0,
-            "a round ended while {} primaries ran",
-            self.running
-        );
+        assert!(self.running == 0, "a round ended while {} primaries ran", self.running);
         memory.clear();
         self.primaries = memory;
         self.closed = false;

@@ -20,17 +20,13 @@ impl Bench {
 
     fn ask(&mut self, task: usize, lock: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.core
-            .request(self.tasks[task], self.locks[lock], &mut effects)
-            .unwrap();
+        self.core.request(self.tasks[task], self.locks[lock], &mut effects).unwrap();
         effects
     }
 
     fn unlock(&mut self, task: usize, lock: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.core
-            .unlock(self.tasks[task], self.locks[lock], &mut effects)
-            .unwrap();
+        self.core.unlock(self.tasks[task], self.locks[lock], &mut effects).unwrap();
         effects
     }
 
@@ -129,14 +125,8 @@ fn a_task_may_not_ask_for_what_it_holds() {
 #[test]
 fn calls_that_fit_no_state_are_refused() {
     let mut b = Bench::new(rounds(2, 1), 2, 1);
-    assert_eq!(
-        b.core.unlock(b.tasks[0], b.locks[0], &mut Vec::new()),
-        Err(Misuse::NotHeld)
-    );
-    assert_eq!(
-        b.core.unlock(b.tasks[0], LockId(9), &mut Vec::new()),
-        Err(Misuse::UnknownLock)
-    );
+    assert_eq!(b.core.unlock(b.tasks[0], b.locks[0], &mut Vec::new()), Err(Misuse::NotHeld));
+    assert_eq!(b.core.unlock(b.tasks[0], LockId(9), &mut Vec::new()), Err(Misuse::UnknownLock));
     assert_eq!(b.ask(1, 0), []);
     assert_eq!(b.core.end(b.tasks[1], &mut Vec::new()), Err(Misuse::NotRunning));
     let stranger = TaskId { index: 0, number: 77 };

@@ -54,11 +54,7 @@ impl Stand {
         }
         self.requests += 1;
         let waker = (!waker.will_wake(Waker::noop())).then(|| waker.clone());
-        self.asked = Some(Asked {
-            lock,
-            request: self.requests,
-            waker,
-        });
+        self.asked = Some(Asked { lock, request: self.requests, waker });
         Some(self.requests)
     }
 
@@ -82,9 +78,7 @@ pub(crate) fn within<R>(
 ) -> (Arc<Shared>, Stand, R) {
     let outer = CURRENT.replace(Some(Current { shared, task, stand }));
     let result = f();
-    let current = CURRENT
-        .replace(outer)
-        .expect("whoever replaces the current task puts it back");
+    let current = CURRENT.replace(outer).expect("whoever replaces the current task puts it back");
     (current.shared, current.stand, result)
 }
 

@@ -19,9 +19,7 @@ impl Seeded {
     #[must_use]
     pub fn new(seed: u64) -> Seeded {
         // Xorshift never leaves zero, and small seeds take long to mix; both are cured by an odd multiplier.
-        Seeded {
-            state: seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-        }
+        Seeded { state: seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
     }
 
     /// Polls tasks, on this thread, until none can be polled; how many polls that took. Tasks remain if they wait

@@ -58,11 +58,7 @@ impl Shared {
             asleep: 0,
             woken: 0,
         };
-        Ok(Shared {
-            state: Mutex::new(state),
-            ready: AtomicUsize::new(0),
-            idle: Condvar::new(),
-        })
+        Ok(Shared { state: Mutex::new(state), ready: AtomicUsize::new(0), idle: Condvar::new() })
     }
 
     /// Puts an entry at the end of the order.
@@ -132,8 +128,7 @@ impl Shared {
     pub(crate) fn unlock(&self, task: TaskId, lock: LockId) {
         let mut state = self.lock();
         let State { core, effects, .. } = &mut *state;
-        core.unlock(task, lock, effects)
-            .expect("a guard that unlocks is its running task's");
+        core.unlock(task, lock, effects).expect("a guard that unlocks is its running task's");
         state.settle(None);
         self.publish(state);
     }
@@ -266,9 +261,7 @@ impl State {
     }
 
     fn unpark(&mut self, task: TaskId) -> Body {
-        self.parked[task.index()]
-            .take()
-            .expect("a task that stopped at a request is parked")
+        self.parked[task.index()].take().expect("a task that stopped at a request is parked")
     }
 }
 

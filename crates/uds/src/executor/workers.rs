@@ -30,11 +30,7 @@ impl Workers {
     /// # Errors
     /// The system refuses a thread.
     pub fn start(scheduler: &Scheduler, count: NonZeroUsize) -> io::Result<Workers> {
-        let mut workers = Workers {
-            scheduler: scheduler.clone(),
-            threads: Vec::new(),
-            leaving: Vec::new(),
-        };
+        let mut workers = Workers { scheduler: scheduler.clone(), threads: Vec::new(), leaving: Vec::new() };
         workers.set_count(count)?;
         Ok(workers)
     }
@@ -78,10 +74,8 @@ impl Drop for Workers {
     fn drop(&mut self) {
         let all = std::mem::take(&mut self.threads);
         self.dismiss(all);
-        for worker in self
-            .leaving
-            .drain(..)
-            .filter(|worker| worker.thread.thread().id() != thread::current().id())
+        for worker in
+            self.leaving.drain(..).filter(|worker| worker.thread.thread().id() != thread::current().id())
         {
             // An error means that the thread broke off on a broken invariant, which it has printed.
             let _ = worker.thread.join();
@@ -99,9 +93,7 @@ impl Worker {
     fn start(shared: Arc<Shared>) -> io::Result<Worker> {
         let leave = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&leave);
-        let thread = thread::Builder::new()
-            .name("uds-worker".into())
-            .spawn(move || work(shared, &told))?;
+        let thread = thread::Builder::new().name("uds-worker".into()).spawn(move || work(shared, &told))?;
         Ok(Worker { leave, thread })
     }
 }

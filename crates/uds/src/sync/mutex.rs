@@ -25,10 +25,7 @@ pub struct Mutex<T> {
 impl<T> Mutex<T> {
     /// A free lock around `value`.
     pub fn new(value: T) -> Mutex<T> {
-        Mutex {
-            cell: std::sync::Mutex::new(Some(Box::new(value))),
-            binding: OnceLock::new(),
-        }
+        Mutex { cell: std::sync::Mutex::new(Some(Box::new(value))), binding: OnceLock::new() }
     }
 
     /// Asks for the lock; `lock().await` is a guard, and dropping that gives the lock back. The request is made
@@ -37,10 +34,7 @@ impl<T> Mutex<T> {
     /// # Panics
     /// The future, if it is polled outside of a task: there is no order then that it could follow.
     pub fn lock(&self) -> Lock<'_, T> {
-        Lock {
-            mutex: self,
-            request: None,
-        }
+        Lock { mutex: self, request: None }
     }
 
     /// Looks at the value from outside of all tasks, while none holds it: to read it after they have ended, to
@@ -52,21 +46,14 @@ impl<T> Mutex<T> {
         if current::is_inside() {
             return Err(NotAtRest);
         }
-        self.cell
-            .try_lock()
-            .ok()
-            .as_mut()
-            .and_then(|cell| cell.as_deref_mut())
-            .map(look)
-            .ok_or(NotAtRest)
+        self.cell.try_lock().ok().as_mut().and_then(|cell| cell.as_deref_mut()).map(look).ok_or(NotAtRest)
     }
 
     /// The lock's id in `shared`.
     fn lock_in(&self, shared: &Arc<Shared>) -> Result<LockId, Fault> {
-        let binding = self.binding.get_or_init(|| Binding {
-            scheduler: Arc::downgrade(shared),
-            lock: shared.create_lock(),
-        });
+        let binding = self
+            .binding
+            .get_or_init(|| Binding { scheduler: Arc::downgrade(shared), lock: shared.create_lock() });
         if std::ptr::eq(binding.scheduler.as_ptr(), Arc::as_ptr(shared)) {
             Ok(binding.lock)
         } else {
@@ -120,11 +107,7 @@ impl<'a, T> Lock<'a, T> {
                     self.request = None;
                     match self.mutex.cell().take() {
                         Some(value) => {
-                            return Poll::Ready(MutexGuard {
-                                mutex: self.mutex,
-                                task,
-                                value: Some(value),
-                            });
+                            return Poll::Ready(MutexGuard { mutex: self.mutex, task, value: Some(value) });
                         }
                         None => current.stand.fail(Fault::ValueLost),
                     }

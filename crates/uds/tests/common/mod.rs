@@ -30,9 +30,7 @@ impl Chance {
 
 /// Up to `tasks` programs over `locks` locks; nested locks are taken in ascending order and given back in any.
 pub(crate) fn programs(chance: &mut Chance, tasks: usize, locks: usize) -> Vec<Program> {
-    (0..=chance.below(tasks))
-        .map(|_| program(chance, locks))
-        .collect()
+    (0..=chance.below(tasks)).map(|_| program(chance, locks)).collect()
 }
 
 fn program(chance: &mut Chance, locks: usize) -> Program {
@@ -80,23 +78,13 @@ struct Lock {
 pub(crate) fn reference(programs: &[Program], locks: usize, n: usize, s: usize) -> Vec<Vec<usize>> {
     let mut tasks: Vec<Task> = programs
         .iter()
-        .map(|program| Task {
-            program: program.iter().copied().collect(),
-            status: Status::Run,
-        })
+        .map(|program| Task { program: program.iter().copied().collect(), status: Status::Run })
         .collect();
-    let mut locks: Vec<Lock> = (0..locks)
-        .map(|_| Lock {
-            owner: None,
-            queue: Vec::new(),
-            order: Vec::new(),
-        })
-        .collect();
+    let mut locks: Vec<Lock> =
+        (0..locks).map(|_| Lock { owner: None, queue: Vec::new(), order: Vec::new() }).collect();
     loop {
-        let primaries: Vec<usize> = (0..tasks.len())
-            .filter(|task| tasks[*task].status != Status::Ended)
-            .take(n)
-            .collect();
+        let primaries: Vec<usize> =
+            (0..tasks.len()).filter(|task| tasks[*task].status != Status::Ended).take(n).collect();
         if primaries.is_empty() {
             return locks.into_iter().map(|lock| lock.order).collect();
         }

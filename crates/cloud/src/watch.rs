@@ -1,0 +1,351 @@
+//! How a service is, asked of every replica and said in words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use smr_node::NodeStatus;
+use smr_node::operator::{Client, NodePhase};
+use smr_plan::{Blueprint, FaultModel, ServiceName};
+use smr_wire::{ReplicaId, ServiceId, Slot};
+
+use crate::provider::Provider;
+use crate::service::{Record, ReplicaRecord, ServiceDir, ServiceError};
+
+/// Asks every replica of a service how it is; each has `patience` to answer.
+///
+/// # Errors
+/// What is kept of the service cannot be used.
+pub async fn health(
+    service: &ServiceDir,
+    record: &Record,
+    provider: &impl Provider,
+    patience: Duration,
+) -> Result<Health, ServiceError> {
+    let key = service.administrator()?.into();
+    let asked = record.replicas.iter().enumerate().map(|(index, replica)| {
+        let key = std::sync::Arc::clone(&key);
+        let replica = replica.clone();
+        let alive = provider.is_alive(&replica.handle);
+        tokio::spawn(async move { ask(index, &replica, alive, &key, patience).await })
+    });
+    let mut replicas = Vec::new();
+    for asked in asked.collect::<Vec<_>>() {
+        replicas.extend(asked.await);
+    }
+    Ok(Health::judge(&record.blueprint, record.service, replicas))
+}
+
+async fn ask(
+    index: usize,
+    replica: &ReplicaRecord,
+    alive: bool,
+    key: &smr_client::connect::tls::ChannelKey,
+    patience: Duration,
+) -> ReplicaHealth {
+    let public = replica.public.as_ref();
+    let state = match public {
+        _ if !alive => ReplicaState::Down { reason: "its process has ended".to_owned() },
+        None => ReplicaState::Down { reason: "it has not said who it is".to_owned() },
+        Some(public) => {
+            let status = async {
+                Client::connect(&public.address, public.channel, key, patience).await?.status().await
+            };
+            match status.await {
+                Ok(status) => ReplicaState::Up { status: Box::new(status) },
+                Err(error) => ReplicaState::Down { reason: error.to_string() },
+            }
+        }
+    };
+    ReplicaHealth { replica: ReplicaId::at(index), address: public.map(|p| p.address.clone()), state }
+}
+
+/// How a service is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Health {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its id, once it began.
+    pub service: Option<ServiceId>,
+    /// Replicas that answer and have not given up.
+    pub up: usize,
+    /// Replicas that there should be (n).
+    pub of: usize,
+    /// Replicas that it needs to go on (n-f).
+    pub needed: usize,
+    /// Whether it serves.
+    pub verdict: Verdict,
+    /// All of it in a sentence.
+    pub summary: String,
+    /// What would help, if something would; whole sentences.
+    pub advice: Vec<String>,
+    /// Each replica.
+    pub replicas: Vec<ReplicaHealth>,
+}
+
+/// Whether a service serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is still making its key.
+    Forming,
+    /// All replicas are up.
+    Healthy,
+    /// It serves, with fewer replicas than it should have.
+    Degraded,
+    /// Too few replicas are up.
+    Stopped,
+}
+
+/// How a replica is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReplicaHealth {
+    /// Which.
+    pub replica: ReplicaId,
+    /// Where it listens, if it has said so.
+    pub address: Option<String>,
+    /// What it says.
+    #[serde(flatten)]
+    pub state: ReplicaState,
+}
+
+/// What a replica says, if it does.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ReplicaState {
+    /// How it is, in its own words.
+    Up {
+        /// Them.
+        status: Box<NodeStatus>,
+    },
+    /// It does not answer.
+    Down {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ReplicaHealth {
+    /// What it says of itself.
+    #[must_use]
+    pub fn status(&self) -> Option<&NodeStatus> {
+        match &self.state {
+            ReplicaState::Up { status } => Some(status),
+            ReplicaState::Down { .. } => None,
+        }
+    }
+
+    fn counts(&self) -> bool {
+        self.status().is_some_and(|status| status.phase != NodePhase::Halted)
+    }
+}
+
+impl Health {
+    /// The judgement on what the replicas say.
+    #[must_use]
+    pub fn judge(blueprint: &Blueprint, service: Option<ServiceId>, replicas: Vec<ReplicaHealth>) -> Health {
+        let of = usize::from(blueprint.replicas);
+        let needed = of.saturating_sub(blueprint.faults.into());
+        let up = replicas.iter().filter(|replica| replica.counts()).count();
+        let forming = replicas.iter().filter_map(ReplicaHealth::status).any(|status| status.epoch.0 == 0);
+        let verdict = match up {
+            _ if up < needed => Verdict::Stopped,
+            _ if forming => Verdict::Forming,
+            _ if up < of => Verdict::Degraded,
+            _ => Verdict::Healthy,
+        };
+        Health {
+            name: blueprint.name.clone(),
+            service,
+            up,
+            of,
+            needed,
+            verdict,
+            summary: summary(blueprint, verdict, up, of, needed),
+            advice: advice(blueprint, verdict, &replicas),
+            replicas,
+        }
+    }
+}
+
+fn summary(blueprint: &Blueprint, verdict: Verdict, up: usize, of: usize, needed: usize) -> String {
+    let spare = up.saturating_sub(needed);
+    let kind = match blueprint.against {
+        FaultModel::Crash => "crashed",
+        FaultModel::Hybrid | FaultModel::Byzantine => "lying or crashed",
+    };
+    let head = format!("{up} of {of} up");
+    match verdict {
+        Verdict::Forming => format!("{head}, making the service's key"),
+        Verdict::Stopped if needed == 1 => format!("{head}: stopped"),
+        Verdict::Stopped => {
+            format!("{head}: stopped; needs {} to go on", counted(needed - up, "more replica"))
+        }
+        _ if blueprint.faults == 0 => format!("{head}; made to survive no failure"),
+        _ if spare == 0 => format!("{head}: serving, but tolerates no further failure"),
+        _ => format!("{head}, tolerates {}", counted(spare, &format!("more {kind} replica"))),
+    }
+}
+
+fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -> Vec<String> {
+    let name = blueprint.name.as_str();
+    let mut advice = Vec::new();
+    let down = named(replicas.iter().filter(|replica| replica.status().is_none()));
+    match (verdict, down) {
+        (Verdict::Stopped, Some(down)) => advice.push(format!(
+            "{down} must answer again. If a process has ended, what it had in memory is lost; when more than {} \
+             are lost for good, so is the service's state: `smrcloud down {name}`, then `smrcloud up` again.",
+            counted(blueprint.faults.into(), "replica")
+        )),
+        (_, Some(down)) => advice.push(format!(
+            "{down} should be looked at; the logs are in the replicas' directories. The service goes on without."
+        )),
+        (_, None) => {}
+    }
+    for replica in replicas {
+        if let Some(why) = replica.status().and_then(|status| status.halted.as_ref()) {
+            advice.push(format!("Replica {} has given up: {why}.", replica.replica));
+        }
+    }
+    advice.extend(contradiction(replicas));
+    advice
+}
+
+/// Replicas at the same place of the order that do not agree on what happened up to it.
+fn contradiction(replicas: &[ReplicaHealth]) -> Option<String> {
+    let mut digests = BTreeMap::<Slot, Vec<(ReplicaId, smr_crypto::Digest)>>::new();
+    for status in replicas.iter().filter_map(ReplicaHealth::status) {
+        digests.entry(status.executed).or_default().push((status.replica, status.digest));
+    }
+    for (slot, said) in digests {
+        let commonest =
+            said.iter().max_by_key(|(_, digest)| said.iter().filter(|(_, d)| d == digest).count());
+        let common = commonest.map(|(_, digest)| *digest)?;
+        let others: Vec<_> = said.iter().filter(|(_, digest)| *digest != common).collect();
+        if let Some((other, _)) = others.first() {
+            return Some(format!(
+                "Replica {other} tells of another history up to slot {slot} than the others: it, or they, have been \
+                 corrupted. Replace it."
+            ));
+        }
+    }
+    None
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// "Replica 2", "Replicas 0 and 3"; none if there is none.
+fn named<'a>(replicas: impl Iterator<Item = &'a ReplicaHealth>) -> Option<String> {
+    let names: Vec<String> = replicas.map(|replica| replica.replica.to_string()).collect();
+    match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("Replica {one}")),
+        [first @ .., last] => Some(format!("Replicas {} and {last}", first.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::tests::blueprint;
+    use smr_crypto::Digest;
+    use smr_wire::{Epoch, View};
+
+    fn up(replica: u16) -> ReplicaHealth {
+        let status = NodeStatus {
+            service: ServiceId(Digest::default()),
+            name: "kv".to_owned(),
+            replica: ReplicaId(replica),
+            replicas: 4,
+            faults: 1,
+            pid: 1,
+            address: "x:1".to_owned(),
+            uptime_ms: 1,
+            phase: NodePhase::Ready,
+            epoch: Epoch(1),
+            view: View(0),
+            primary: ReplicaId(0),
+            decided: Slot(9),
+            executed: Slot(9),
+            stable: Slot(0),
+            digest: Digest::default(),
+            waiting: 0,
+            sessions: 0,
+            clients: 0,
+            share: true,
+            certified: true,
+            ceremony: String::new(),
+            halted: None,
+            counters: BTreeMap::new(),
+            peers: Vec::new(),
+        };
+        let state = ReplicaState::Up { status: Box::new(status) };
+        ReplicaHealth { replica: ReplicaId(replica), address: Some("x:1".to_owned()), state }
+    }
+
+    fn down(replica: u16) -> ReplicaHealth {
+        let state = ReplicaState::Down { reason: "its process has ended".to_owned() };
+        ReplicaHealth { replica: ReplicaId(replica), address: None, state }
+    }
+
+    fn changed(mut health: ReplicaHealth, change: impl FnOnce(&mut NodeStatus)) -> ReplicaHealth {
+        if let ReplicaState::Up { status } = &mut health.state {
+            change(status);
+        }
+        health
+    }
+
+    fn judged(replicas: Vec<ReplicaHealth>) -> Health {
+        Health::judge(&blueprint("kv", 1), None, replicas)
+    }
+
+    #[test]
+    fn a_whole_service_says_what_it_tolerates() {
+        let health = judged((0..4).map(up).collect());
+        assert_eq!(health.summary, "4 of 4 up, tolerates 1 more lying or crashed replica");
+        assert_eq!((health.verdict, health.advice), (Verdict::Healthy, vec![]));
+        let one = Health::judge(&blueprint("kv", 0), None, vec![up(0)]);
+        assert_eq!(one.summary, "1 of 1 up; made to survive no failure");
+    }
+
+    #[test]
+    fn a_service_without_one_goes_on_and_without_two_it_stops() {
+        let health = judged(vec![up(0), up(1), up(2), down(3)]);
+        assert_eq!(health.summary, "3 of 4 up: serving, but tolerates no further failure");
+        assert_eq!(health.verdict, Verdict::Degraded);
+        assert!(health.advice[0].starts_with("Replica 3 should be looked at"), "{:?}", health.advice);
+        let health = judged(vec![down(0), up(1), up(2), down(3)]);
+        assert_eq!(health.summary, "2 of 4 up: stopped; needs 1 more replica to go on");
+        assert_eq!(health.verdict, Verdict::Stopped);
+        assert!(health.advice[0].starts_with("Replicas 0 and 3 must answer"), "{:?}", health.advice);
+    }
+
+    #[test]
+    fn one_that_has_given_up_does_not_count_and_one_with_another_history_is_named() {
+        let halted = changed(up(3), |status| {
+            status.phase = NodePhase::Halted;
+            status.halted = Some("its state differs".to_owned());
+        });
+        let health = judged(vec![up(0), up(1), up(2), halted]);
+        assert_eq!((health.up, health.verdict), (3, Verdict::Degraded));
+        assert!(health.advice[0].contains("Replica 3 has given up: its state differs."));
+        let other = changed(up(1), |status| status.digest = Digest::of("TEST", &[]));
+        let health = judged(vec![up(0), other, up(2), up(3)]);
+        assert!(health.advice[0].starts_with("Replica 1 tells of another history"), "{:?}", health.advice);
+    }
+
+    #[test]
+    fn a_service_without_a_key_is_forming() {
+        let health = judged((0..4).map(|n| changed(up(n), |status| status.epoch = Epoch(0))).collect());
+        assert_eq!(health.summary, "4 of 4 up, making the service's key");
+    }
+
+    #[test]
+    fn it_reads_back_as_json() {
+        let health = judged(vec![up(0), down(1)]);
+        let json = serde_json::to_string(&health).unwrap();
+        assert_eq!(serde_json::from_str::<Health>(&json).unwrap(), health);
+    }
+}

@@ -1,0 +1,108 @@
+//! What the parts of one replica's edge share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smr_consensus::Group;
+use smr_consensus::verified::Rules;
+use smr_crypto::threshold::ServiceKey;
+use smr_crypto::{IdentityKey, Verifier};
+use smr_replica::{ConnectionId, Event, Genesis};
+use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::gateway::Clients;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::node::Control;
+
+/// Good signatures that are remembered, so that what came before and comes again costs nothing; about 8 MB.
+const SIGNATURES_REMEMBERED: usize = 1 << 16;
+
+/// Shared by the tasks of one replica.
+pub(crate) struct Edge {
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) service: ServiceId,
+    pub(crate) group: Arc<Group>,
+    pub(crate) me: ReplicaId,
+    pub(crate) identity: Arc<IdentityKey>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    pub(crate) verifier: Verifier,
+    /// Checked messages of peers. Apart from requests, so that clients cannot keep the group from talking.
+    pub(crate) messages: mpsc::Sender<Event>,
+    /// Checked requests of clients, and closed connections.
+    pub(crate) requests: mpsc::Sender<Event>,
+    /// Questions and orders of the administrator.
+    pub(crate) control: mpsc::Sender<Control>,
+    pub(crate) clients: Clients,
+    pub(crate) published: watch::Sender<Published>,
+    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) operators: Arc<Semaphore>,
+    pub(crate) started: tokio::time::Instant,
+    connections: AtomicU64,
+}
+
+/// What the core last said to everyone who asks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Published {
+    /// The contacts under the service's signature.
+    pub(crate) certificate: Option<EndpointCertificate>,
+    /// The service's key and the epoch of its shares.
+    pub(crate) key: Option<(Epoch, ServiceKey)>,
+}
+
+/// The core's ends of the queues of an [`Edge`].
+pub(crate) struct Queues {
+    pub(crate) messages: mpsc::Receiver<Event>,
+    pub(crate) requests: mpsc::Receiver<Event>,
+    pub(crate) control: mpsc::Receiver<Control>,
+}
+
+/// Orders that wait for the core at most.
+const CONTROL_MAX: usize = 16;
+
+impl Edge {
+    pub(crate) fn new(
+        genesis: Arc<Genesis>,
+        me: ReplicaId,
+        identity: Arc<IdentityKey>,
+        limits: Limits,
+    ) -> (Arc<Edge>, Queues) {
+        let group = Arc::new(genesis.group());
+        let (messages, messages_end) = mpsc::channel(limits.core_queue_max);
+        let (requests, requests_end) = mpsc::channel(limits.core_queue_max);
+        let (control, control_end) = mpsc::channel(CONTROL_MAX);
+        let edge = Edge {
+            service: group.service,
+            metrics: Metrics::new(me, group.size()),
+            verifier: Verifier::new(SIGNATURES_REMEMBERED),
+            clients: Clients::new(limits.clients_max),
+            published: watch::Sender::new(Published::default()),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
+            operators: Arc::new(Semaphore::new(limits.operators_max)),
+            started: tokio::time::Instant::now(),
+            connections: AtomicU64::new(1),
+            genesis,
+            group,
+            me,
+            identity,
+            limits,
+            messages,
+            requests,
+            control,
+        };
+        let queues = Queues { messages: messages_end, requests: requests_end, control: control_end };
+        (Arc::new(edge), queues)
+    }
+
+    /// What messages of peers are checked against.
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        Rules { group: &self.group, config: &self.genesis.config.consensus, verifier: &self.verifier }
+    }
+
+    /// A name for a new connection.
+    pub(crate) fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,424 @@
+//! One replica at work: a task that owns the [`Replica`] value, feeds it and does what it says, in order.
+//!
+//! ```text
+//!   peers ---checked---\                      /--- links to peers
+//!   clients --checked---> queue -> step -> effects --- connections of clients
+//!   timers, host, jobs -/                     \--- host, jobs, timers
+//! ```
+
+mod jobs;
+mod timers;
+
+use std::collections::VecDeque;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork};
+use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status};
+use smr_uds::{Workers, preset};
+use smr_wire::{FromContact, ReplicaId, Slot, Timestamp};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use crate::applications::Applications;
+use crate::channel::Acceptor;
+use crate::edge::{Edge, Published, Queues};
+use crate::identity::Identity;
+use crate::limits::Limits;
+use crate::operator::{self, NodeStatus};
+use crate::outbox::Put;
+use crate::peers::Peers;
+use crate::store::Memory;
+use jobs::Jobs;
+use timers::Timers;
+
+#[cfg(feature = "misbehave")]
+use crate::misbehave::{Liar, Misbehaviour};
+
+/// A replica at work. Dropping it ends it abruptly; [`Node::stop`] does so in order.
+pub struct Node {
+    edge: Arc<Edge>,
+    /// None once its end was told.
+    core: Option<JoinHandle<()>>,
+    listener: JoinHandle<()>,
+}
+
+/// What a replica is made from.
+pub struct Parts {
+    /// How its service began; validated.
+    pub genesis: Arc<Genesis>,
+    /// Which member it is.
+    pub me: ReplicaId,
+    /// Its secrets.
+    pub identity: Identity,
+    /// Where it takes connections.
+    pub listener: TcpListener,
+    /// Threads that execute commands, and as many again that sign.
+    pub workers: NonZeroUsize,
+    /// Limits of its edge.
+    pub limits: Limits,
+    /// How it lies.
+    #[cfg(feature = "misbehave")]
+    pub misbehaviour: Option<Misbehaviour>,
+}
+
+impl Node {
+    /// Starts a replica, in the runtime that this is called in.
+    ///
+    /// # Errors
+    /// The application is unknown or refuses its settings, or the system gives no threads.
+    pub fn start(parts: Parts, applications: &Applications) -> Result<Node, StartError> {
+        let Parts { genesis, me, identity, listener, workers, limits, .. } = parts;
+        let (results, results_end) = mpsc::unbounded_channel();
+        let sink = host_sink(results.clone());
+        let config = host_config(&genesis);
+        let host = applications.start(&genesis.application, config, sink).ok_or_else(|| {
+            let known = applications.names().collect::<Vec<_>>().join(", ");
+            StartError::UnknownApplication { wanted: genesis.application.clone(), known }
+        })??;
+        let executor = Workers::start(host.scheduler(), workers).map_err(StartError::Threads)?;
+        let jobs = Jobs::start(workers).map_err(StartError::Threads)?;
+        let (edge, queues) = Edge::new(genesis.clone(), me, identity.identity().clone(), limits);
+        let core = Core {
+            #[cfg(feature = "misbehave")]
+            liar: parts.misbehaviour.map(|how| Liar::new(how, &edge)),
+            replica: Replica::new(genesis, me, identity.secrets()),
+            peers: Peers::dial(&edge, identity.channel()),
+            host,
+            held: VecDeque::new(),
+            in_host: 0,
+            jobs,
+            store: Memory,
+            timers: Timers::default(),
+            results,
+            effects: Vec::new(),
+            edge: edge.clone(),
+        };
+        let accepting = crate::listener::listen(edge.clone(), listener, Acceptor::new(identity.channel()));
+        Ok(Node {
+            core: Some(tokio::spawn(core.run(queues, results_end, executor))),
+            listener: tokio::spawn(accepting),
+            edge,
+        })
+    }
+
+    /// How it is; none if it has ended.
+    pub async fn status(&self) -> Option<NodeStatus> {
+        operator::status(&self.edge).await
+    }
+
+    /// Waits until it ends: told so by the administrator, or by a mistake in the program, which is told once.
+    ///
+    /// # Errors
+    /// [`CorePanicked`].
+    pub async fn ended(&mut self) -> Result<(), CorePanicked> {
+        let Some(core) = &mut self.core else { return Ok(()) };
+        let ended = core.await.map_err(|error| CorePanicked(error.to_string()));
+        self.core = None;
+        ended
+    }
+
+    /// Ends it: connections close, threads end.
+    ///
+    /// # Errors
+    /// [`CorePanicked`].
+    pub async fn stop(mut self) -> Result<(), CorePanicked> {
+        // If nobody listens any more it has ended by itself, and how shows below.
+        let _ = self.edge.control.send(Control::Stop).await;
+        self.ended().await
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.listener.abort();
+        self.core.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Orders and questions for the core.
+pub(crate) enum Control {
+    /// Where it stands.
+    Status(oneshot::Sender<Status>),
+    /// End.
+    Stop,
+}
+
+/// Why a replica did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The genesis names an application that is not in this program.
+    #[error("the service runs the application `{wanted}`, but this program has only: {known}")]
+    UnknownApplication {
+        /// What the genesis names.
+        wanted: String,
+        /// What there is.
+        known: String,
+    },
+    /// Settings of the application's host.
+    #[error(transparent)]
+    Host(#[from] smr_app::host::BadHostConfig),
+    /// No threads.
+    #[error("the system gives no threads: {0}")]
+    Threads(#[source] io::Error),
+}
+
+/// The replica's own task panicked: a mistake in this program.
+#[derive(Debug, thiserror::Error)]
+#[error("the replica failed by a mistake in this program: {0}")]
+pub struct CorePanicked(String);
+
+/// How commands run; the same on every replica of the service.
+fn host_config(genesis: &Genesis) -> HostConfig {
+    let config = HostConfig::new(preset::sequential());
+    HostConfig { reply_bytes_max: genesis.config.reply_bytes_max, queue_slots_max: 2 * IN_HOST_MAX, ..config }
+}
+
+/// Operations that the host is given at once. It takes twice as many, because the count of them may be too low by
+/// as many after a restore.
+const IN_HOST_MAX: u32 = 512;
+
+/// Hands what the host reports to the core. This queue needs no limit of its own: the host takes a limited number
+/// of operations and reports each once.
+fn host_sink(results: mpsc::UnboundedSender<Event>) -> EventSink {
+    Arc::new(move |event| {
+        // Nobody listens once the replica has ended.
+        let _ = results.send(match event {
+            HostEvent::Executed { slot, outcomes } => Event::Executed { slot, outcomes },
+            HostEvent::SnapshotTaken { slot, bytes } => Event::SnapshotTaken { slot, bytes },
+            HostEvent::SnapshotFailed { slot } => Event::SnapshotFailed(slot),
+            HostEvent::Restored { slot, result } => {
+                Event::Restored { slot, result: result.map_err(|error| error.to_string()) }
+            }
+        });
+    })
+}
+
+/// An operation for the host.
+enum HostWork {
+    Execute(SlotWork),
+    Snapshot(Slot),
+}
+
+struct Core {
+    edge: Arc<Edge>,
+    replica: Replica,
+    peers: Peers,
+    host: Box<dyn AnyHost>,
+    /// Operations that the host had no room for; in order. As limited as the replica's slots in execution.
+    held: VecDeque<HostWork>,
+    /// Operations that the host has and has not reported.
+    in_host: u32,
+    jobs: Jobs,
+    store: Memory,
+    timers: Timers,
+    results: mpsc::UnboundedSender<Event>,
+    effects: Vec<Effect>,
+    #[cfg(feature = "misbehave")]
+    liar: Option<Liar>,
+}
+
+impl Core {
+    async fn run(
+        mut self,
+        mut queues: Queues,
+        mut results: mpsc::UnboundedReceiver<Event>,
+        executor: Workers,
+    ) {
+        self.step(Event::Start);
+        while self.wake(&mut queues, &mut results).await == Next::GoOn {
+            for _ in 0..self.edge.limits.events_per_wake_max {
+                // What was begun is finished first, then the group has precedence over clients.
+                let event = results
+                    .try_recv()
+                    .or_else(|_| queues.messages.try_recv())
+                    .or_else(|_| queues.requests.try_recv());
+                let Ok(event) = event else { break };
+                self.step(event);
+            }
+            self.publish();
+        }
+        // Commands that run may take their time; the runtime's threads do not wait for them.
+        let _ = tokio::task::spawn_blocking(move || executor.stop()).await;
+    }
+
+    /// Waits for something to happen and takes it.
+    async fn wake(&mut self, queues: &mut Queues, results: &mut mpsc::UnboundedReceiver<Event>) -> Next {
+        while let Some(timer) = self.timers.due(Instant::now()) {
+            self.step(Event::Timer(timer));
+        }
+        let timer = self.timers.next();
+        tokio::select! {
+            biased;
+            Some(control) = queues.control.recv() => match control {
+                Control::Status(reply) => {
+                    let _ = reply.send(self.replica.status());
+                }
+                Control::Stop => return Next::End,
+            },
+            Some(event) = results.recv() => self.step(event),
+            Some(event) = queues.messages.recv() => self.step(event),
+            Some(event) = queues.requests.recv() => self.step(event),
+            () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
+        }
+        Next::GoOn
+    }
+
+    fn step(&mut self, event: Event) {
+        let counters = &self.edge.metrics.counters;
+        counters.events.one();
+        #[cfg(feature = "misbehave")]
+        let event = match &mut self.liar {
+            Some(liar) => liar.bend(event),
+            None => event,
+        };
+        let finished =
+            matches!(event, Event::Executed { .. } | Event::SnapshotTaken { .. } | Event::SnapshotFailed(_));
+        if let Event::Executed { outcomes, .. } = &event {
+            counters.slots_executed.one();
+            counters.commands_executed.add(outcomes.len() as u64);
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        self.replica.step(Input { clock: clock(), event }, &mut effects);
+        for effect in effects.drain(..) {
+            self.act(effect);
+        }
+        self.effects = effects;
+        if finished {
+            // Reports of what a restore has replaced may still come; they make the count too low by as many.
+            self.in_host = self.in_host.saturating_sub(1);
+            self.give_held();
+        }
+    }
+
+    fn act(&mut self, effect: Effect) {
+        #[cfg(feature = "misbehave")]
+        let Some(effect) = (match &mut self.liar {
+            Some(liar) => liar.twist(effect, &self.peers),
+            None => Some(effect),
+        }) else {
+            return;
+        };
+        match effect {
+            Effect::Send { to, message } => self.peers.send(to, &message),
+            Effect::Broadcast(message) => self.peers.broadcast(&message),
+            Effect::Execute(work) => self.give(HostWork::Execute(work)),
+            Effect::Snapshot(slot) => self.give(HostWork::Snapshot(slot)),
+            Effect::Restore { slot, bytes } => {
+                // It replaces whatever was to come before it.
+                self.held.clear();
+                self.in_host = 0;
+                self.host.restore(slot, bytes);
+            }
+            Effect::Sign { statement, digest, share } => {
+                let (results, edge) = (self.results.clone(), self.edge.clone());
+                self.jobs.put(move || {
+                    let share = share.sign(&digest);
+                    edge.metrics.counters.shares_signed.one();
+                    let _ = results.send(Event::Signed { statement, share });
+                });
+            }
+            Effect::Combine { statement, digest, shares, key } => {
+                let (results, edge) = (self.results.clone(), self.edge.clone());
+                self.jobs.put(move || {
+                    let (signature, culprits) = match key.combine_verified(&digest, &shares) {
+                        Ok(combined) => (Some(combined.signature), combined.culprits),
+                        Err(bad) => (None, bad.culprits),
+                    };
+                    edge.metrics.counters.combined.one();
+                    let culprits = culprits.into_iter().map(ReplicaId).collect();
+                    let _ = results.send(Event::Combined { statement, signature, culprits });
+                });
+            }
+            Effect::Reply { connection, reply } => {
+                self.edge.metrics.counters.replies.one();
+                self.tell(connection, FromContact::Reply(reply));
+            }
+            Effect::Hint { connection, about, hint } => {
+                self.edge.metrics.counters.hints.one();
+                self.tell(connection, FromContact::Hint { about, hint });
+            }
+            Effect::Arm { timer, after_ms } => {
+                self.timers.arm(timer, Instant::now(), Duration::from_millis(after_ms));
+            }
+            Effect::Disarm(timer) => self.timers.disarm(timer),
+            Effect::Persist(record) => self.store.keep(record),
+            Effect::Report(observation) => report(&observation),
+        }
+    }
+
+    fn tell(&self, connection: smr_replica::ConnectionId, message: FromContact) {
+        if self.edge.clients.send(connection, message) == Some(Put::Overflowed) {
+            debug!(connection = connection.0, "a client does not read; its connection is closed");
+        }
+    }
+
+    fn give(&mut self, work: HostWork) {
+        self.held.push_back(work);
+        self.give_held();
+    }
+
+    /// Gives the host what waits, as far as it has room.
+    fn give_held(&mut self) {
+        while self.in_host < IN_HOST_MAX
+            && let Some(work) = self.held.pop_front()
+        {
+            self.in_host += 1;
+            let given = match work {
+                HostWork::Execute(slot) => {
+                    self.edge.metrics.counters.slots_given.one();
+                    self.host.execute(slot)
+                }
+                HostWork::Snapshot(slot) => self.host.snapshot(slot),
+            };
+            // The replica has halted and said so, or the program is wrong; in both cases nothing is executed.
+            if let Err(error) = given {
+                error!(%error, "the application's host refuses an operation");
+            }
+        }
+    }
+
+    /// Shows connections what they may be told without asking the core.
+    fn publish(&self) {
+        let certificate = self.replica.endpoint_certificate();
+        let key = self.replica.group_key().map(|(epoch, key)| (epoch, key.service_key));
+        self.edge.published.send_if_modified(|published| {
+            let issued = |c: &smr_wire::EndpointCertificate| (c.endpoints.epoch, c.endpoints.issued);
+            let changed =
+                published.key != key || published.certificate.as_ref().map(issued) != certificate.map(issued);
+            if changed {
+                *published = Published { certificate: certificate.cloned(), key };
+            }
+            changed
+        });
+    }
+}
+
+/// Whether the core goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    GoOn,
+    End,
+}
+
+/// The machine's clock. One before 1970 is shown as 1970, and then this replica takes part in no proposal.
+fn clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn report(observation: &Observation) {
+    match observation {
+        Observation::Halted(why) => error!(%why, "this replica says nothing more to clients"),
+        Observation::Diverged { .. } | Observation::TransferFailed(_) | Observation::BadShare(_) => {
+            warn!(?observation, "something is wrong");
+        }
+        Observation::Stable(_) => debug!(?observation, "checkpoint"),
+        _ => info!(?observation, "progress"),
+    }
+}

@@ -1,0 +1,242 @@
+//! What an administrator may ask a replica, over a channel that proves the key named in the genesis. One question,
+//! one answer, each a frame of JSON; so a newer administrator and an older replica understand each other as far as
+//! they can.
+
+mod client;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use smr_client::connect::frame::{read_frame, write_frame};
+use smr_crypto::Digest;
+use smr_replica::{Phase, Status};
+use smr_wire::{Epoch, ReplicaId, ServiceId, Slot, View};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::edge::Edge;
+use crate::metrics::PeerReport;
+use crate::node::Control;
+use crate::statement::{ServiceStatement, SignedServiceStatement};
+
+pub use client::{Client, OperatorError};
+
+/// What may be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// How the replica is.
+    Status,
+    /// What it says, under its signature, the service's key is.
+    Service,
+    /// That it ends.
+    Stop,
+}
+
+/// What is answered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Ask::Status`].
+    Status(Box<NodeStatus>),
+    /// To [`Ask::Service`]; none while there is no key.
+    Service(Option<SignedServiceStatement>),
+    /// To [`Ask::Stop`]: it ends now.
+    Stopping,
+    /// To whom it does not answer, or to what it does not understand: why, in words.
+    Refused(String),
+}
+
+/// What a replica is doing, in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodePhase {
+    /// The service has no key yet.
+    GeneratingKey,
+    /// It orders, executes and answers.
+    Ready,
+    /// It waits for the next primary.
+    ChangingView,
+    /// It is behind and fetches what it missed.
+    CatchingUp,
+    /// It says nothing more to clients.
+    Halted,
+}
+
+impl From<Phase> for NodePhase {
+    fn from(phase: Phase) -> NodePhase {
+        match phase {
+            Phase::GeneratingKey => NodePhase::GeneratingKey,
+            Phase::Ready => NodePhase::Ready,
+            Phase::ChangingView => NodePhase::ChangingView,
+            Phase::CatchingUp => NodePhase::CatchingUp,
+            Phase::Halted => NodePhase::Halted,
+        }
+    }
+}
+
+impl std::fmt::Display for NodePhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            NodePhase::GeneratingKey => "generating key",
+            NodePhase::Ready => "ready",
+            NodePhase::ChangingView => "changing view",
+            NodePhase::CatchingUp => "catching up",
+            NodePhase::Halted => "halted",
+        })
+    }
+}
+
+/// How a replica is: where it stands, and what its process has counted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Which service.
+    pub service: ServiceId,
+    /// The service's name.
+    pub name: String,
+    /// Which replica of it.
+    pub replica: ReplicaId,
+    /// How many replicas there are (n).
+    pub replicas: usize,
+    /// How many may fail at the same time (f).
+    pub faults: u16,
+    /// Its process.
+    pub pid: u32,
+    /// Where it listens.
+    pub address: String,
+    /// How long its process has run, in ms.
+    pub uptime_ms: u64,
+    /// What it is doing.
+    pub phase: NodePhase,
+    /// The epoch of the service key's shares.
+    pub epoch: Epoch,
+    /// The view it is in or on its way to.
+    pub view: View,
+    /// Who proposes in it.
+    pub primary: ReplicaId,
+    /// The last slot of its decided prefix.
+    pub decided: Slot,
+    /// The last slot it executed.
+    pub executed: Slot,
+    /// The last stable checkpoint.
+    pub stable: Slot,
+    /// Digest over everything ordered and answered up to `executed`: equal on all correct replicas.
+    pub digest: Digest,
+    /// Entries that wait to be ordered.
+    pub waiting: usize,
+    /// Sessions of clients.
+    pub sessions: usize,
+    /// Connections of clients.
+    pub clients: usize,
+    /// Whether it has a share of the service key.
+    pub share: bool,
+    /// Whether clients can verify that this is the service: it holds an endpoint certificate.
+    pub certified: bool,
+    /// How far key generation is, in words.
+    pub ceremony: String,
+    /// Why it says nothing more to clients, in words, if it has come to that.
+    pub halted: Option<String>,
+    /// Counts by name.
+    pub counters: BTreeMap<String, u64>,
+    /// What it knows of the other replicas.
+    pub peers: Vec<PeerReport>,
+}
+
+impl NodeStatus {
+    fn new(edge: &Edge, status: Status) -> NodeStatus {
+        NodeStatus {
+            service: edge.service,
+            name: edge.genesis.name.clone(),
+            replica: edge.me,
+            replicas: edge.group.size(),
+            faults: edge.genesis.faults,
+            pid: std::process::id(),
+            address: edge.genesis.members[edge.me.index()].address.clone(),
+            uptime_ms: u64::try_from(edge.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            phase: status.phase.into(),
+            epoch: status.epoch,
+            view: status.view,
+            primary: status.primary,
+            decided: status.decided,
+            executed: status.executed,
+            stable: status.stable,
+            digest: status.digest,
+            waiting: status.waiting,
+            sessions: status.sessions,
+            clients: edge.clients.count(),
+            share: status.share,
+            certified: edge.published.borrow().certificate.is_some(),
+            ceremony: status.ceremony,
+            halted: status.halted.map(|halt| halt.to_string()),
+            counters: edge.metrics.counters.report(),
+            peers: edge.metrics.peers(),
+        }
+    }
+}
+
+/// Serves one connection of the administrator until it ends.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(edge: Arc<Edge>, stream: S) {
+    let Ok(_permit) = edge.operators.try_acquire() else {
+        edge.metrics.counters.connections_refused.one();
+        return turn_away(stream, "too many administrators are connected; try again later").await;
+    };
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = BufReader::new(reader);
+    loop {
+        let frame = read_frame(&mut reader, edge.limits.operator_frame_bytes_max);
+        let Ok(Ok(Some(bytes))) = timeout(edge.limits.client_idle, frame).await else { return };
+        let Some(answer) = answer(&edge, &bytes).await else { return };
+        let bytes = serde_json::to_vec(&answer).expect("an answer has text keys only");
+        if write_frame(&mut writer, &bytes).await.is_err() || writer.flush().await.is_err() {
+            return;
+        }
+        // Only once the answer is out, because with the replica ends this connection.
+        if answer == Answer::Stopping {
+            let _ = edge.control.send(Control::Stop).await;
+        }
+    }
+}
+
+/// How long somebody who is turned away may take to read why.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Tells why there will be no answer, and closes the connection.
+pub(crate) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, why: &str) {
+    let answer = serde_json::to_vec(&Answer::Refused(why.to_owned())).expect("an answer has text keys only");
+    let goodbye = async {
+        write_frame(&mut stream, &answer).await?;
+        stream.shutdown().await?;
+        // A question that lies unread when the connection closes would make the system drop the answer.
+        tokio::io::copy(&mut (&mut stream).take(LAST_BYTES_MAX), &mut tokio::io::sink()).await
+    };
+    let _ = timeout(LAST_WORDS, goodbye).await;
+}
+
+/// Bytes that are read of somebody who is turned away at most.
+const LAST_BYTES_MAX: u64 = 64 << 10;
+
+/// The answer; none if the replica is ending.
+async fn answer(edge: &Edge, bytes: &[u8]) -> Option<Answer> {
+    Some(match serde_json::from_slice(bytes) {
+        Ok(Ask::Status) => Answer::Status(Box::new(status(edge).await?)),
+        Ok(Ask::Service) => Answer::Service(service(edge)),
+        Ok(Ask::Stop) => Answer::Stopping,
+        Err(error) => Answer::Refused(error.to_string()),
+    })
+}
+
+/// How the replica is; none if it is ending.
+pub(crate) async fn status(edge: &Edge) -> Option<NodeStatus> {
+    let (reply, answer) = oneshot::channel();
+    edge.control.send(Control::Status(reply)).await.ok()?;
+    Some(NodeStatus::new(edge, answer.await.ok()?))
+}
+
+fn service(edge: &Edge) -> Option<SignedServiceStatement> {
+    let (epoch, service_key) = edge.published.borrow().key?;
+    let statement = ServiceStatement { service: edge.service, epoch, service_key };
+    Some(statement.sign(&edge.identity))
+}

@@ -1,0 +1,315 @@
+//! The life of one replica's process.
+//!
+//! ```text
+//!   provision: make or open the identity, bind the listener, write public.json
+//!   wait:      whoever deploys puts genesis.bin into the directory
+//!   check:     it names exactly this replica, here, and an application of this program
+//!   run:       until a signal, the administrator's word, or the end of the parent
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use smr_replica::genesis::BadGenesis;
+use smr_replica::{Genesis, Member};
+use smr_wire::ReplicaId;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::applications::Applications;
+use crate::files::{self, FileError, Secrecy};
+use crate::identity::{Identity, IdentityError, Public};
+use crate::limits::Limits;
+use crate::node::{CorePanicked, Node, Parts, StartError};
+
+/// Written by a replica into its directory: who it is, and which process.
+pub const PUBLIC_FILE: &str = "public.json";
+
+/// Written by whoever deploys into a replica's directory: how the service begins.
+pub const GENESIS_FILE: &str = "genesis.bin";
+
+/// Tells that the replica has run: its promises were in memory.
+const RAN_FILE: &str = "ran";
+
+/// Bytes of a genesis at most.
+pub const GENESIS_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of [`PUBLIC_FILE`] at most.
+pub const PUBLIC_BYTES_MAX: usize = 64 << 10;
+
+/// How long a replica waits for its genesis: whoever started it may have died before writing it.
+const GENESIS_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often a replica looks for its genesis.
+const GENESIS_POLL: Duration = Duration::from_millis(20);
+
+/// What a process is told on its command line.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The replica's data directory; made if it is not there.
+    pub dir: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Threads that execute commands.
+    pub workers: NonZeroUsize,
+    /// Whether to end when standard input does, that is with the process that holds the other end.
+    pub die_with_parent: bool,
+    /// How it lies.
+    #[cfg(feature = "misbehave")]
+    pub misbehaviour: Option<crate::misbehave::Misbehaviour>,
+}
+
+impl NodeOptions {
+    /// With as many workers as there are cores, and a life of its own.
+    #[must_use]
+    pub fn new(dir: PathBuf, listen: SocketAddr) -> NodeOptions {
+        NodeOptions {
+            dir,
+            listen,
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            die_with_parent: false,
+            #[cfg(feature = "misbehave")]
+            misbehaviour: None,
+        }
+    }
+}
+
+/// Content of [`PUBLIC_FILE`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicFile {
+    /// The replica.
+    pub replica: Public,
+    /// Its process.
+    pub pid: u32,
+}
+
+impl PublicFile {
+    /// Reads it from a replica's directory; none if it is not there yet.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is something else.
+    pub fn read(dir: &Path) -> Result<Option<PublicFile>, NodeError> {
+        let path = dir.join(PUBLIC_FILE);
+        let Some(bytes) = files::read(&path, PUBLIC_BYTES_MAX)? else { return Ok(None) };
+        let parsed = serde_json::from_slice(&bytes);
+        parsed.map(Some).map_err(|error| NodeError::Malformed { path, error: error.to_string() })
+    }
+}
+
+/// Runs a replica from the first start to its end.
+///
+/// # Errors
+/// Why it could not start, or why it ended otherwise than it was told to.
+pub async fn run(options: NodeOptions, applications: &Applications) -> Result<(), NodeError> {
+    let mut stop = StopSignals::new(options.die_with_parent)?;
+    let provisioned = Provisioned::provision(&options.dir, options.listen).await?;
+    info!(address = provisioned.public().address, "waiting for the genesis of the service");
+    let genesis = tokio::select! {
+        genesis = timeout(GENESIS_PATIENCE, provisioned.genesis()) => {
+            genesis.map_err(|_| NodeError::NoGenesis { dir: options.dir.clone() })??
+        }
+        () = stop.stopped() => return Ok(()),
+    };
+    let parts = provisioned.join(genesis, options.workers)?;
+    #[cfg(feature = "misbehave")]
+    let parts = Parts { misbehaviour: options.misbehaviour, ..parts };
+    info!(service = parts.genesis.name, replica = %parts.me, "starting");
+    let mut node = Node::start(parts, applications)?;
+    tokio::select! {
+        ended = node.ended() => ended?,
+        () = stop.stopped() => node.stop().await?,
+    }
+    info!("ended as told");
+    Ok(())
+}
+
+/// A replica that has its keys and its address, and no service yet.
+#[derive(Debug)]
+pub struct Provisioned {
+    dir: PathBuf,
+    identity: Identity,
+    listener: TcpListener,
+    public: Public,
+}
+
+impl Provisioned {
+    /// Makes or opens the identity in `dir`, binds the listener and tells both in [`PUBLIC_FILE`].
+    ///
+    /// # Errors
+    /// The directory, a file in it or the address cannot be used, or the replica has run before.
+    pub async fn provision(dir: &Path, listen: SocketAddr) -> Result<Provisioned, NodeError> {
+        let identity = Identity::create_or_open(dir)?;
+        if files::read(&dir.join(RAN_FILE), 0)?.is_some() {
+            return Err(NodeError::HasRun { dir: dir.to_owned() });
+        }
+        let bind = async {
+            let listener = TcpListener::bind(listen).await?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = bind.await.map_err(|error| NodeError::Bind { listen, error })?;
+        let public = identity.public(&address.to_string());
+        let file = PublicFile { replica: public.clone(), pid: std::process::id() };
+        let json = serde_json::to_vec_pretty(&file).expect("plain data with text keys");
+        files::write_atomically(&dir.join(PUBLIC_FILE), &json, Secrecy::Public)?;
+        Ok(Provisioned { dir: dir.to_owned(), identity, listener, public })
+    }
+
+    /// What the others need to know of it.
+    #[must_use]
+    pub fn public(&self) -> &Public {
+        &self.public
+    }
+
+    /// Waits for [`GENESIS_FILE`].
+    ///
+    /// # Errors
+    /// The file cannot be read or is no genesis.
+    pub async fn genesis(&self) -> Result<Genesis, NodeError> {
+        let path = self.dir.join(GENESIS_FILE);
+        loop {
+            if let Some(bytes) = files::read(&path, GENESIS_BYTES_MAX)? {
+                return smr_wire::decode(&bytes, GENESIS_BYTES_MAX)
+                    .map_err(|error| NodeError::Malformed { path, error: error.to_string() });
+            }
+            tokio::time::sleep(GENESIS_POLL).await;
+        }
+    }
+
+    /// Takes its place in the service. From here on this directory belongs to one run: a replica that comes back
+    /// without its memory does not know what it has promised, so it would count as one that lies.
+    ///
+    /// # Errors
+    /// The genesis is not valid or does not name exactly this replica.
+    pub fn join(self, genesis: Genesis, workers: NonZeroUsize) -> Result<Parts, NodeError> {
+        genesis.validate()?;
+        let me = Member::from(self.public);
+        let place = genesis.members.iter().position(|member| member.identity == me.identity);
+        let place = place.ok_or(NodeError::NotAMember)?;
+        if genesis.members[place] != me {
+            return Err(NodeError::OtherMember { replica: ReplicaId::at(place), address: me.address });
+        }
+        files::write_atomically(&self.dir.join(RAN_FILE), b"", Secrecy::Public)?;
+        Ok(Parts {
+            limits: Limits::for_config(&genesis.config),
+            genesis: Arc::new(genesis),
+            me: ReplicaId::at(place),
+            identity: self.identity,
+            listener: self.listener,
+            workers,
+            #[cfg(feature = "misbehave")]
+            misbehaviour: None,
+        })
+    }
+}
+
+/// What makes a process end in order.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    die_with_parent: bool,
+}
+
+impl StopSignals {
+    fn new(die_with_parent: bool) -> Result<StopSignals, NodeError> {
+        let listen = |kind| signal(kind).map_err(NodeError::Signals);
+        let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        Ok(StopSignals { terminate, interrupt, die_with_parent })
+    }
+
+    async fn stopped(&mut self) {
+        let parent = self.die_with_parent;
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = parent_gone(), if parent => {}
+        }
+    }
+}
+
+/// Waits for the end of standard input.
+async fn parent_gone() {
+    let mut input = tokio::io::stdin();
+    let mut bytes = [0; 64];
+    while matches!(input.read(&mut bytes).await, Ok(1..)) {}
+}
+
+/// Why a replica's process could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its secrets.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file that is something else.
+    #[error("{path} is damaged or of another version: {error}")]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        error: String,
+    },
+    /// Its address.
+    #[error("cannot listen at {listen}: {error}")]
+    Bind {
+        /// Where.
+        listen: SocketAddr,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// It ran before, with its promises in memory.
+    #[error(
+        "the replica in {dir} has run before and kept its promises in memory only; with its memory gone it could \
+         contradict itself. Take the service down and up again, or replace this replica"
+    )]
+    HasRun {
+        /// Which.
+        dir: PathBuf,
+    },
+    /// Nobody gave it a service.
+    #[error("no {GENESIS_FILE} came into {dir} within {GENESIS_PATIENCE:?}; whoever started this has gone")]
+    NoGenesis {
+        /// Where it waited.
+        dir: PathBuf,
+    },
+    /// A genesis that cannot be.
+    #[error("the genesis is not valid: {0}")]
+    Genesis(#[from] BadGenesis),
+    /// A genesis of others.
+    #[error("the genesis does not name this replica's identity key")]
+    NotAMember,
+    /// A genesis with wrong facts about this replica.
+    #[error(
+        "the genesis names this replica as {replica}, but with another address than {address} or other keys"
+    )]
+    OtherMember {
+        /// Which it would be.
+        replica: ReplicaId,
+        /// Where it is.
+        address: String,
+    },
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It failed.
+    #[error(transparent)]
+    Panicked(#[from] CorePanicked),
+    /// The system does not let it hear signals.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
+    /// The system gives no threads.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[source] io::Error),
+}

@@ -1,0 +1,330 @@
+//! Decides how a wish is served, with a reason for each choice, from nothing but the wish and the facts handed in.
+
+use crate::blueprint::{Blueprint, CheckpointStrategy, Choice, Limits, Provider, Scheduler};
+use crate::wish::{Application, Durability, FaultModel, Wish};
+use crate::words::quoted;
+
+/// The first blueprint for `wish`.
+///
+/// # Errors
+/// Why it cannot be served, and what could be instead.
+pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
+    let protocol = choose(wish, &facts.protocols)?;
+    let replicas = protocol.replicas(wish.faults);
+    let mut blueprint = Blueprint {
+        number: 1,
+        name: wish.name.clone(),
+        application: wish.application.clone(),
+        protocol: protocol.name.clone(),
+        against: wish.against,
+        faults: wish.faults,
+        replicas,
+        threshold: wish.faults + 1,
+        quorum: quorum(protocol.model, replicas, wish.faults),
+        scheduler: Scheduler::Sequential,
+        checkpoint: CheckpointStrategy::Quiescent,
+        checkpoint_slots: CHECKPOINT_SLOTS,
+        durability: wish.durability,
+        provider: Provider::Process,
+        limits: LIMITS,
+        choices: Vec::new(),
+        warnings: Vec::new(),
+    };
+    blueprint.choices = choices(&blueprint, protocol);
+    blueprint.warnings = warnings(&blueprint, facts);
+    Ok(blueprint)
+}
+
+/// What the planner may know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// The protocols there are. Of two that serve a wish with as many replicas, the one listed first is taken.
+    pub protocols: Vec<ProtocolFact>,
+    /// Processor cores of this machine, at least 1.
+    pub cores: u32,
+}
+
+/// What a protocol says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProtocolFact {
+    /// Its name in the registry.
+    pub name: String,
+    /// What its replicas may do wrong.
+    pub model: FaultModel,
+    /// It needs this many replicas per fault, and one more: 3 for 3f+1, 2 for 2f+1, 0 for a single one.
+    pub per_fault: u16,
+    /// Largest f it serves.
+    pub faults_max: u16,
+    /// What it is good for, in one sentence.
+    pub strength: String,
+}
+
+impl ProtocolFact {
+    /// Replicas it needs to survive `faults`.
+    #[must_use]
+    pub fn replicas(&self, faults: u16) -> u16 {
+        self.per_fault.saturating_mul(faults).saturating_add(1)
+    }
+}
+
+/// Why a wish cannot be served, and what could be instead.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no protocol for what machines may do.
+    #[error("there is no protocol yet for faults = {faults} against = \"{against}\"; {instead}")]
+    NoProtocol {
+        /// What was asked to be survived.
+        against: FaultModel,
+        /// How many machines of it.
+        faults: u16,
+        /// What could be asked for.
+        instead: String,
+    },
+    /// The protocols for it serve fewer faults.
+    #[error(
+        "against = \"{against}\" can be served for at most faults = {faults_max}, by {protocol}, not for {faults}"
+    )]
+    TooManyFaults {
+        /// What was asked to be survived.
+        against: FaultModel,
+        /// How many machines of it.
+        faults: u16,
+        /// The most that can be had.
+        faults_max: u16,
+        /// By which protocol.
+        protocol: String,
+    },
+}
+
+/// Slots between checkpoints: a laggard fetches at most a few thousand small batches, and the pause for a copy is
+/// paid once in some hundred decisions.
+const CHECKPOINT_SLOTS: u64 = 512;
+
+/// Room for any ordinary command, while a full batch still crosses a slow link in a moment.
+const LIMITS: Limits = Limits {
+    command_bytes_max: 256 << 10,
+    request_bytes_max: 512 << 10,
+    reply_bytes_max: 512 << 10,
+    sessions_max: 4096,
+};
+
+/// The protocol with the fewest replicas among those that serve the wish. Where nothing may fail, all do.
+fn choose<'a>(wish: &Wish, protocols: &'a [ProtocolFact]) -> Result<&'a ProtocolFact, Refusal> {
+    let serves = |protocol: &&ProtocolFact| {
+        wish.faults == 0 || (protocol.model == wish.against && protocol.faults_max >= wish.faults)
+    };
+    let chosen = protocols.iter().filter(serves).min_by_key(|protocol| protocol.per_fault);
+    chosen.ok_or_else(|| refusal(wish, protocols))
+}
+
+fn refusal(wish: &Wish, protocols: &[ProtocolFact]) -> Refusal {
+    let (against, faults) = (wish.against, wish.faults);
+    let strongest = |model| {
+        let of_model = protocols.iter().filter(move |p| p.model == model && p.faults_max > 0);
+        of_model.max_by_key(|p| p.faults_max)
+    };
+    if let Some(protocol) = strongest(against) {
+        let (faults_max, protocol) = (protocol.faults_max, protocol.name.clone());
+        return Refusal::TooManyFaults { against, faults, faults_max, protocol };
+    }
+    let instead = match (strongest(FaultModel::Byzantine), strongest(FaultModel::Crash)) {
+        (Some(protocol), _) if protocol.faults_max >= faults => format!(
+            "against = \"byzantine\" survives crashes as well as lies: {} serves it with {} replicas",
+            protocol.name,
+            protocol.replicas(faults)
+        ),
+        (_, Some(protocol)) if protocol.faults_max >= faults => format!(
+            "against = \"crash\" survives machines that stop, but none that lie: {} serves it with {} replicas",
+            protocol.name,
+            protocol.replicas(faults)
+        ),
+        _ if protocols.is_empty() => "no protocol is there at all".to_owned(),
+        _ => "faults = 0 runs one unprotected copy".to_owned(),
+    };
+    Refusal::NoProtocol { against, faults, instead }
+}
+
+/// Fewest votes such that any two such sets share a replica that cannot have voted twice. Replicas that cannot lie,
+/// or whose trusted core cannot, never vote twice.
+fn quorum(model: FaultModel, replicas: u16, faults: u16) -> u16 {
+    match model {
+        FaultModel::Byzantine => (replicas + faults) / 2 + 1,
+        FaultModel::Crash | FaultModel::Hybrid => replicas / 2 + 1,
+    }
+}
+
+fn choices(blueprint: &Blueprint, protocol: &ProtocolFact) -> Vec<Choice> {
+    let mut choices = vec![application(blueprint), ordering(blueprint, protocol)];
+    if blueprint.faults > 0 {
+        choices.extend([replicas(blueprint, protocol), agreement(blueprint, protocol)]);
+    }
+    choices.extend([
+        signature(blueprint),
+        scheduler(blueprint),
+        checkpoints(blueprint),
+        durability(blueprint),
+        placement(blueprint),
+        limits(blueprint),
+    ]);
+    choices
+}
+
+fn choice(what: &str, value: impl Into<String>, because: impl Into<String>) -> Choice {
+    Choice { what: what.to_owned(), value: value.into(), because: because.into() }
+}
+
+fn application(blueprint: &Blueprint) -> Choice {
+    match &blueprint.application {
+        Application::Builtin(name) => choice(
+            "application",
+            format!("builtin {name:?}"),
+            "you name it; it comes along, nothing to build",
+        ),
+        Application::Program(path) => {
+            let value = format!("program {}", quoted(path));
+            choice("application", value, "you name it; every replica runs a copy of it")
+        }
+    }
+}
+
+fn ordering(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
+    let asked = match blueprint.faults {
+        0 => "you ask to survive no failure".to_owned(),
+        _ => format!("against = \"{}\" asks for it", blueprint.against),
+    };
+    let because = format!("{asked}: {}", protocol.strength);
+    choice("protocol", protocol.name.as_str(), because)
+}
+
+fn replicas(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
+    let (faults, per_fault) = (blueprint.faults, protocol.per_fault);
+    let because = match protocol.model {
+        FaultModel::Byzantine => format!(
+            "{per_fault}f+1 with f = {faults}: even where {faults} cannot be heard, those that tell the truth \
+             outnumber the liars"
+        ),
+        FaultModel::Crash | FaultModel::Hybrid => {
+            format!("{per_fault}f+1 with f = {faults}: when {faults} stop, more than half are left")
+        }
+    };
+    choice("replicas", blueprint.replicas.to_string(), because)
+}
+
+fn agreement(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
+    let Blueprint { faults, replicas, quorum, .. } = *blueprint;
+    let s = if faults == 1 { "s" } else { "" };
+    let because = match protocol.model {
+        FaultModel::Byzantine => format!(
+            "any two groups of {quorum} have {} replicas in common, more than can lie, so no two orders are ever \
+             agreed; and {quorum} are left to agree when {faults} fail{s}",
+            2 * quorum - replicas
+        ),
+        FaultModel::Crash | FaultModel::Hybrid => format!(
+            "any two groups of {quorum} have a replica in common, so no two orders are ever agreed; and {quorum} \
+             are left to agree when {faults} fail{s}"
+        ),
+    };
+    choice("agreement", format!("{quorum} of {replicas} votes"), because)
+}
+
+fn signature(blueprint: &Blueprint) -> Choice {
+    let Blueprint { faults, replicas, threshold, .. } = *blueprint;
+    let because = if faults == 0 {
+        "the one replica holds the whole key".to_owned()
+    } else {
+        format!(
+            "one more than may fail, so at least one honest replica stands behind every answer; clients check one \
+             signature with one key that never changes, and whoever steals {faults} can sign nothing"
+        )
+    };
+    let shares = if replicas == 1 { "share" } else { "shares" };
+    choice("signature", format!("{threshold} of {replicas} key {shares}"), because)
+}
+
+fn scheduler(blueprint: &Blueprint) -> Choice {
+    match blueprint.scheduler {
+        Scheduler::Sequential => choice(
+            "scheduler",
+            "sequential",
+            "commands run one after the other, which is right for any application",
+        ),
+    }
+}
+
+fn checkpoints(blueprint: &Blueprint) -> Choice {
+    match blueprint.checkpoint {
+        CheckpointStrategy::Quiescent => choice(
+            "checkpoints",
+            format!("quiescent, each {} slots", blueprint.checkpoint_slots),
+            "replicas finish what runs, copy their state and go on: the simplest way to keep logs short and to let \
+             a replica that fell behind catch up",
+        ),
+    }
+}
+
+fn durability(blueprint: &Blueprint) -> Choice {
+    match blueprint.durability {
+        Durability::Memory => choice(
+            "durability",
+            "memory",
+            "you ask for it; nothing is written to disk, which is also fastest",
+        ),
+    }
+}
+
+fn placement(blueprint: &Blueprint) -> Choice {
+    match blueprint.provider {
+        Provider::Process => {
+            let value = match blueprint.replicas {
+                1 => "1 process, here".to_owned(),
+                replicas => format!("{replicas} processes, here"),
+            };
+            choice(
+                "placement",
+                value,
+                "you name no other machines; provider \"process\" needs nothing installed",
+            )
+        }
+    }
+}
+
+fn limits(blueprint: &Blueprint) -> Choice {
+    let Limits { command_bytes_max, reply_bytes_max, .. } = blueprint.limits;
+    choice(
+        "limits",
+        format!("{} KiB in, {} KiB out", command_bytes_max >> 10, reply_bytes_max >> 10),
+        "no single command or reply may hold up the others; larger data goes in parts",
+    )
+}
+
+fn warnings(blueprint: &Blueprint, facts: &Facts) -> Vec<String> {
+    let Blueprint { faults, replicas, .. } = *blueprint;
+    let mut warnings = Vec::new();
+    if faults == 0 {
+        warnings.push(
+            "faults = 0 tolerates nothing: if the one replica stops, the service stops and its state is gone; if \
+             it is taken over, its answers cannot be trusted. Fine for developing."
+                .to_owned(),
+        );
+        return warnings;
+    }
+    warnings.push(format!(
+        "All {replicas} replicas run on this machine: fine for trying, but one power cut takes all of them, and \
+         whoever takes over the machine has them all."
+    ));
+    match blueprint.durability {
+        Durability::Memory => warnings.push(format!(
+            "The state is in memory only: when more than {faults} of the {replicas} replicas stop at once, it is gone."
+        )),
+    }
+    if u32::from(replicas) > facts.cores {
+        warnings.push(format!(
+            "{replicas} replicas share {} here: separate machines would be faster than what you measure.",
+            if facts.cores == 1 { "one core".to_owned() } else { format!("{} cores", facts.cores) }
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,115 @@
+use super::*;
+
+fn fact(name: &str, model: FaultModel, per_fault: u16, faults_max: u16) -> ProtocolFact {
+    ProtocolFact {
+        name: name.to_owned(),
+        model,
+        per_fault,
+        faults_max,
+        strength: format!("strength of {name}"),
+    }
+}
+
+fn facts() -> Facts {
+    let solo = ProtocolFact {
+        strength: "one process, no waiting for others; for development and as the floor for latency"
+            .to_owned(),
+        ..fact("solo", FaultModel::Byzantine, 0, 0)
+    };
+    let pbft = ProtocolFact {
+        strength:
+            "survives machines that lie, without trusted hardware; the most studied protocol of its kind"
+                .to_owned(),
+        ..fact("pbft", FaultModel::Byzantine, 3, 5)
+    };
+    Facts { protocols: vec![solo, pbft], cores: 2 }
+}
+
+fn wish(against: &str, faults: u16) -> Wish {
+    let text = format!(
+        "name = \"kv\"\n[application]\nbuiltin = \"kv\"\n[wish]\nfaults = {faults}\nagainst = \"{against}\"\n\
+         durability = \"memory\""
+    );
+    Wish::parse(&text, "kv.toml", &["kv"]).expect("it is right")
+}
+
+/// The plan of a service that the facts of these tests can serve.
+pub(crate) fn blueprint(against: &str, faults: u16) -> Blueprint {
+    plan(&wish(against, faults), &facts()).expect("it can be served")
+}
+
+#[test]
+fn the_example_is_planned_as_recorded() {
+    let example = include_str!("../../../../examples/kv.toml");
+    let wish = Wish::parse(example, "kv.toml", &["kv"]).expect("it is right");
+    let blueprint = plan(&wish, &facts()).expect("it can be served");
+    assert_eq!(blueprint.render() + "\n", include_str!("kv.txt"));
+}
+
+#[test]
+fn a_wish_to_survive_nothing_is_planned_as_recorded() {
+    assert_eq!(blueprint("byzantine", 0).render() + "\n", include_str!("solo.txt"));
+    assert_eq!(blueprint("crash", 0).protocol, "solo");
+}
+
+#[test]
+fn replicas_quorum_and_threshold_follow_from_the_faults() {
+    for (faults, replicas, quorum) in [(0, 1, 1), (1, 4, 3), (2, 7, 5), (3, 10, 7), (4, 13, 9), (5, 16, 11)] {
+        let blueprint = blueprint("byzantine", faults);
+        assert_eq!((blueprint.replicas, blueprint.quorum), (replicas, quorum));
+        assert_eq!(blueprint.threshold, faults + 1);
+    }
+    let mut facts = facts();
+    facts.protocols.push(fact("paxos", FaultModel::Crash, 2, 3));
+    let crash = plan(&wish("crash", 2), &facts).expect("there is paxos");
+    assert_eq!((crash.protocol.as_str(), crash.replicas, crash.quorum, crash.threshold), ("paxos", 5, 3, 3));
+}
+
+#[test]
+fn every_plan_can_be_kept_read_back_and_shown() {
+    for faults in 0..=5 {
+        let blueprint = blueprint("byzantine", faults);
+        let json = serde_json::to_string(&blueprint).expect("is JSON");
+        assert_eq!(serde_json::from_str::<Blueprint>(&json).expect("the same"), blueprint);
+        assert!(blueprint.render().lines().all(|line| line.chars().count() <= crate::words::WIDTH));
+    }
+}
+
+#[test]
+fn fewer_replicas_win_and_then_the_order_of_the_list() {
+    let protocols = vec![
+        fact("many", FaultModel::Byzantine, 5, 5),
+        fact("first", FaultModel::Byzantine, 3, 5),
+        fact("second", FaultModel::Byzantine, 3, 5),
+    ];
+    let blueprint = plan(&wish("byzantine", 1), &Facts { protocols, cores: 64 }).expect("three serve it");
+    assert_eq!(blueprint.protocol, "first");
+    assert!(!blueprint.warnings.iter().any(|warning| warning.contains("cores")));
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_with_what_could() {
+    let refused = |against, faults, protocols| {
+        plan(&wish(against, faults), &Facts { protocols, cores: 1 })
+            .expect_err("nothing serves it")
+            .to_string()
+    };
+    assert_eq!(
+        refused("crash", 1, facts().protocols),
+        "there is no protocol yet for faults = 1 against = \"crash\"; against = \"byzantine\" survives crashes as \
+         well as lies: pbft serves it with 4 replicas"
+    );
+    assert_eq!(
+        refused("byzantine", 1, vec![fact("paxos", FaultModel::Crash, 2, 5)]),
+        "there is no protocol yet for faults = 1 against = \"byzantine\"; against = \"crash\" survives machines \
+         that stop, but none that lie: paxos serves it with 3 replicas"
+    );
+    assert_eq!(
+        refused("byzantine", 1, vec![fact("solo", FaultModel::Byzantine, 0, 0)]),
+        "there is no protocol yet for faults = 1 against = \"byzantine\"; faults = 0 runs one unprotected copy"
+    );
+    assert_eq!(
+        refused("byzantine", 5, vec![fact("pbft", FaultModel::Byzantine, 3, 2)]),
+        "against = \"byzantine\" can be served for at most faults = 2, by pbft, not for 5"
+    );
+}

@@ -1,0 +1,176 @@
+//! What the key-value application would do, as a model: one key by itself, or a whole store with its scans.
+
+use std::collections::BTreeMap;
+
+use super::linear::{Model, NotLinear, Operation, check, check_parts};
+use crate::clients::NEVER;
+use crate::history::{Op, Record};
+
+/// The text that stands for no value.
+const NONE: &str = "(none)";
+
+/// Whether what clients saw of single keys is linearizable. Commands that never left their client count as never
+/// asked.
+///
+/// # Errors
+/// The shortest beginning that no order explains, or that the search gave up; places are those in `history`,
+/// without the commands that never left.
+pub fn check_kv(history: &[Record]) -> Result<(), NotLinear> {
+    check_parts(
+        &Register,
+        &operations(history, |record| (record.key.clone(), record.op.clone())),
+        |(key, _)| key.clone(),
+    )
+}
+
+/// Whether a short history of a whole store is linearizable, scans and sizes included.
+///
+/// # Errors
+/// As [`check_kv`].
+pub fn check_store(history: &[Operation<StoreOp, String>]) -> Result<(), NotLinear> {
+    check(&Store, history)
+}
+
+fn operations<O>(history: &[Record], op: impl Fn(&Record) -> O) -> Vec<Operation<O, String>> {
+    let left = history.iter().filter(|record| record.answer.as_ref().is_none_or(|(_, text)| text != NEVER));
+    let operation = |record: &Record| Operation {
+        client: record.client,
+        op: op(record),
+        asked: record.asked_us,
+        answer: record.answer.clone(),
+    };
+    left.map(operation).collect()
+}
+
+/// One key: its value, if it has one.
+#[derive(Clone, Copy, Debug)]
+pub struct Register;
+
+impl Model for Register {
+    type State = Option<String>;
+    type Op = (String, Op);
+    type Answer = String;
+
+    fn first(&self) -> Option<String> {
+        None
+    }
+
+    fn step(
+        &self,
+        state: &Option<String>,
+        (_, op): &(String, Op),
+        answer: Option<&String>,
+    ) -> Option<Option<String>> {
+        let (after, given) = apply(state.as_deref(), op);
+        answer.is_none_or(|answer| *answer == given).then_some(after)
+    }
+
+    fn only_reads(&self, (_, op): &(String, Op), answer: &String) -> bool {
+        only_reads(op, answer)
+    }
+
+    fn may_need(&self, (_, then): &(String, Op), answer: Option<&String>, (_, first): &(String, Op)) -> bool {
+        let left = match first {
+            Op::Get => return false,
+            Op::Put(value) | Op::Cas(_, value) => Some(value.clone()),
+            Op::Delete => None,
+        };
+        match (then, answer) {
+            (Op::Put(_), _) => false,
+            // Unknown itself, so it is placed only where it changes something.
+            (Op::Get | Op::Delete, None) => false,
+            (Op::Cas(expected, _), None) => *expected == left,
+            (_, Some(answer)) => apply(left.as_deref(), then).1 == *answer,
+        }
+    }
+}
+
+/// One operation of a whole store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoreOp {
+    /// On one key.
+    On(String, Op),
+    /// Up to so many keys and values from this key on.
+    Scan(String, usize),
+    /// How many keys there are.
+    Size,
+}
+
+/// A whole store: all keys and values.
+#[derive(Clone, Copy, Debug)]
+pub struct Store;
+
+impl Model for Store {
+    type State = BTreeMap<String, String>;
+    type Op = StoreOp;
+    type Answer = String;
+
+    fn first(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    fn step(
+        &self,
+        state: &BTreeMap<String, String>,
+        op: &StoreOp,
+        answer: Option<&String>,
+    ) -> Option<BTreeMap<String, String>> {
+        let mut after = state.clone();
+        let given = match op {
+            StoreOp::On(key, op) => {
+                let (value, given) = apply(state.get(key).map(String::as_str), op);
+                match value {
+                    Some(value) => after.insert(key.clone(), value),
+                    None => after.remove(key),
+                };
+                given
+            }
+            StoreOp::Scan(start, count) => {
+                let found = state.range(start.clone()..).take(*count);
+                found.map(|(key, value)| format!("{} {}\n", word(key), word(value))).collect()
+            }
+            StoreOp::Size => state.len().to_string(),
+        };
+        answer.is_none_or(|answer| *answer == given).then_some(after)
+    }
+
+    fn only_reads(&self, op: &StoreOp, answer: &String) -> bool {
+        match op {
+            StoreOp::On(_, op) => only_reads(op, answer),
+            StoreOp::Scan(..) | StoreOp::Size => true,
+        }
+    }
+
+    fn may_need(&self, _then: &StoreOp, _answer: Option<&String>, _first: &StoreOp) -> bool {
+        true
+    }
+}
+
+/// The value after `op`, and what is answered.
+fn apply(value: Option<&str>, op: &Op) -> (Option<String>, String) {
+    let same = || value.map(str::to_string);
+    let ok = || "ok".to_string();
+    match op {
+        Op::Get => (same(), value.unwrap_or(NONE).to_string()),
+        Op::Put(new) => (Some(new.clone()), ok()),
+        Op::Delete if value.is_none() => (None, NONE.to_string()),
+        Op::Delete => (None, ok()),
+        Op::Cas(expected, new) if expected.as_deref() == value => (Some(new.clone()), ok()),
+        Op::Cas(..) => (same(), format!("differs {}", value.map_or(NONE.to_string(), word))),
+    }
+}
+
+fn only_reads(op: &Op, answer: &str) -> bool {
+    match op {
+        Op::Get => true,
+        Op::Put(_) => false,
+        Op::Delete | Op::Cas(..) => answer != "ok",
+    }
+}
+
+/// `text` as the application writes a word.
+fn word(text: &str) -> String {
+    let mut bytes = Vec::new();
+    smr_app::text::write_word(&mut bytes, text.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,63 @@
+//! A small campaign in every test run. The large ones are a command: `smrcloud simulate pbft --seeds 10000`.
+
+use smr_consensus::ProtocolName;
+use smr_consensus::registry::PROTOCOLS;
+use smr_sim::adversary::MISDEEDS;
+use smr_sim::trace::Trace;
+use smr_sim::{Campaign, Summary};
+
+fn campaign(protocol: ProtocolName, faults: u16) -> Campaign {
+    Campaign { protocol, faults, misdeed: None }
+}
+
+/// Runs seeds to their ends; a failing one says how to repeat it.
+fn run(campaign: &Campaign, seeds: impl Iterator<Item = u64>) -> Summary {
+    let mut all = Summary::default();
+    for seed in seeds {
+        match campaign.run(seed) {
+            Ok(summary) => all += summary,
+            Err(failure) => panic!("{failure}\nreplay with: {}", campaign.replay(&failure)),
+        }
+    }
+    all
+}
+
+#[test]
+fn every_protocol_keeps_its_promises_in_chaos() {
+    for protocol in PROTOCOLS {
+        let faults = protocol.profile().faults_max.min(1);
+        let all = run(&campaign(*protocol, faults), 1..=80);
+        assert!(all.commands > 80 * 5, "{protocol}: only {} commands were executed", all.commands);
+        if faults > 0 {
+            assert!(all.lost > 0 && all.views > 0, "{protocol}: nothing went wrong, so nothing was tried");
+        }
+    }
+}
+
+#[test]
+fn two_faults_of_seven_are_survived() {
+    run(&campaign(ProtocolName::Pbft, 2), 1..=12);
+}
+
+#[test]
+fn every_misdeed_is_survived() {
+    for misdeed in MISDEEDS {
+        let campaign = Campaign { protocol: ProtocolName::Pbft, faults: 1, misdeed: Some(*misdeed) };
+        run(&campaign, 1000..1012);
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_run_byte_for_byte() {
+    let campaign = campaign(ProtocolName::Pbft, 1);
+    for seed in [7, 64, 4711] {
+        let (first, first_trace) = campaign.run_until(seed, u64::MAX, Trace::on());
+        let (second, second_trace) = campaign.run_until(seed, u64::MAX, Trace::on());
+        assert_eq!(first, second);
+        assert!(first_trace.lines().len() > 100);
+        assert_eq!(first_trace.lines(), second_trace.lines(), "seed {seed}");
+    }
+    let (_, other) = campaign.run_until(8, u64::MAX, Trace::on());
+    let (_, one) = campaign.run_until(7, u64::MAX, Trace::on());
+    assert_ne!(one.lines(), other.lines());
+}

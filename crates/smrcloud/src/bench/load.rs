@@ -1,0 +1,201 @@
+//! One closed-loop client: draws an operation, asks the service, checks the answer, draws the next.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use smr_client::{Client, Failure};
+
+use super::generator::{Generator, Operation};
+use super::report::{Kind, Tally};
+use super::workload::Workload;
+
+/// What all clients of a run share.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Records to load.
+    records: u64,
+    /// Bytes of a record.
+    record_bytes: usize,
+    /// Records that are there: loaded, or inserted and answered.
+    present: AtomicU64,
+    /// The next record to insert.
+    next_insert: AtomicU64,
+    /// The next record to load.
+    next_load: AtomicU64,
+}
+
+impl Load {
+    pub(crate) fn new(workload: &Workload) -> Load {
+        Load {
+            records: workload.records,
+            record_bytes: workload.fields as usize * workload.field_bytes as usize,
+            present: AtomicU64::new(workload.records),
+            next_insert: AtomicU64::new(workload.records),
+            next_load: AtomicU64::new(0),
+        }
+    }
+}
+
+/// How long a client goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    /// Until all records are loaded; nothing else is done.
+    Loaded,
+    /// Until then.
+    Time(Instant),
+    /// Until all clients together have done so many operations.
+    Operations(u64),
+}
+
+/// One client.
+pub(crate) struct Worker {
+    client: Client,
+    generator: Generator,
+    load: Arc<Load>,
+    /// Operations begun by all clients.
+    begun: Arc<AtomicU64>,
+    bar: ProgressBar,
+    tally: Tally,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        client: Client,
+        generator: Generator,
+        load: Arc<Load>,
+        begun: Arc<AtomicU64>,
+        bar: ProgressBar,
+    ) -> Worker {
+        Worker { client, generator, load, begun, bar, tally: Tally::default() }
+    }
+
+    /// Goes on until it is time to stop, or until nobody answers any more.
+    pub(crate) async fn run(mut self, until: Until) -> Tally {
+        while self.goes_on(until) && !self.tally.is_hopeless() {
+            match until {
+                Until::Loaded => {
+                    let record = self.load.next_load.fetch_add(1, Ordering::Relaxed);
+                    if record >= self.load.records {
+                        break;
+                    }
+                    self.put(Kind::Insert, record).await;
+                    self.bar.inc(1);
+                }
+                Until::Time(_) => self.operate().await,
+                Until::Operations(_) => {
+                    self.operate().await;
+                    self.bar.inc(1);
+                }
+            }
+        }
+        self.tally
+    }
+
+    fn goes_on(&self, until: Until) -> bool {
+        match until {
+            Until::Loaded => true,
+            Until::Time(end) => Instant::now() < end,
+            Until::Operations(count) => self.begun.fetch_add(1, Ordering::Relaxed) < count,
+        }
+    }
+
+    async fn operate(&mut self) {
+        let present = self.load.present.load(Ordering::Relaxed);
+        match self.generator.next(present) {
+            Operation::Read { record } => {
+                self.read(Kind::Read, record).await;
+            }
+            Operation::Update { record } => self.put(Kind::Update, record).await,
+            Operation::Insert => {
+                let record = self.load.next_insert.fetch_add(1, Ordering::Relaxed);
+                self.put(Kind::Insert, record).await;
+                // Records are told as present in the order of their numbers, so none is read before it is there.
+                let told = self.load.present.compare_exchange(
+                    record,
+                    record + 1,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                if told.is_err() {
+                    self.tally.untold += 1;
+                }
+            }
+            Operation::Scan { record, records } => self.scan(record, records).await,
+            Operation::ReadModifyWrite { record } => self.read_modify_write(record).await,
+        }
+    }
+
+    async fn read(&mut self, kind: Kind, record: u64) -> Option<Vec<u8>> {
+        let began = Instant::now();
+        let value = self.ask(format!("get {}", self.generator.key(record)).into_bytes()).await?;
+        self.tally.done(kind, began.elapsed());
+        if value.len() == self.load.record_bytes {
+            return Some(value);
+        }
+        let shown = String::from_utf8_lossy(&value[..value.len().min(40)]).into_owned();
+        self.tally.wrong(format!(
+            "record {record} has {} bytes instead of {}: {shown}",
+            value.len(),
+            self.load.record_bytes
+        ));
+        None
+    }
+
+    async fn put(&mut self, kind: Kind, record: u64) {
+        let value = self.generator.value();
+        let began = Instant::now();
+        if self.write(record, &value).await {
+            self.tally.done(kind, began.elapsed());
+        }
+    }
+
+    async fn write(&mut self, record: u64, value: &[u8]) -> bool {
+        let command = [format!("put {} ", self.generator.key(record)).as_bytes(), value].concat();
+        let Some(answer) = self.ask(command).await else { return false };
+        if answer != b"ok" {
+            self.tally.wrong(format!("a put was answered {}", String::from_utf8_lossy(&answer)));
+        }
+        answer == b"ok"
+    }
+
+    async fn scan(&mut self, record: u64, records: u32) {
+        let began = Instant::now();
+        let command = format!("scan {} {records}", self.generator.key(record));
+        let Some(answer) = self.ask(command.into_bytes()).await else { return };
+        self.tally.done(Kind::Scan, began.elapsed());
+        let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+        if lines == 0 || lines > records as usize {
+            self.tally.wrong(format!("a scan for {records} records gave {lines}"));
+        }
+    }
+
+    async fn read_modify_write(&mut self, record: u64) {
+        let began = Instant::now();
+        let Some(mut value) = self.read(Kind::Read, record).await else { return };
+        let (field, bytes) = self.generator.field();
+        let start = field as usize * bytes.len();
+        if let Some(place) = value.get_mut(start..start + bytes.len()) {
+            place.copy_from_slice(&bytes);
+        }
+        if self.write(record, &value).await {
+            self.tally.done(Kind::ReadModifyWrite, began.elapsed());
+        }
+    }
+
+    /// The certified answer to a command; none if there is none, which is counted.
+    async fn ask(&mut self, command: Vec<u8>) -> Option<Vec<u8>> {
+        match self.client.call(command).await {
+            Ok(certified) => Some(certified.outcome),
+            Err(failure @ (Failure::Fault(_) | Failure::Refused(_))) => {
+                self.tally.wrong(failure.to_string());
+                None
+            }
+            Err(failure) => {
+                self.tally.unanswered(failure.to_string());
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The verbs, a line each. Every verb is one file with its arguments and what it does.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::output::{Output, Trouble};
+
+/// Makes the list of verbs from one line per verb.
+macro_rules! verbs {
+    ($($(#[$meta:meta])* $name:ident: $module:ident;)+) => {
+        $(mod $module;)+
+
+        #[derive(Subcommand)]
+        pub(crate) enum Verb {
+            $($(#[$meta])* $name($module::$name),)+
+        }
+
+        impl Verb {
+            /// Does it.
+            pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Trouble> {
+                match self { $(Verb::$name(arguments) => arguments.run(*output),)+ }
+            }
+        }
+    };
+}
+
+verbs! {
+    /// Show what would be built for a service description, and why; nothing is touched.
+    Plan: plan;
+    /// Deploy a service, and show its health until Ctrl-C.
+    Up: up;
+    /// Send one command to a service and check the answer's proof.
+    Call: call;
+    /// Load a service with a YCSB workload and check every answer.
+    Bench: bench;
+    /// Show how a service's replicas are.
+    Status: status;
+    /// Print what a client needs to know of a service, as JSON.
+    Descriptor: descriptor;
+    /// Stop a service and remove what it left on this machine.
+    Down: down;
+    /// Run whole replicas in the seeded simulator, with faults and adversaries.
+    Simulate: simulate;
+    /// Run one replica; `up` does this.
+    #[command(hide = true)]
+    Replica: replica;
+}

@@ -1,0 +1,97 @@
+//! `smrcloud call`: one command, and the proof of its answer checked.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+use smr_client::Failure;
+use smr_wire::Slot;
+use smr_crypto::threshold::ServiceKey;
+
+use crate::output::{Code, Output, Trouble};
+use crate::services;
+
+/// Arguments of `call`.
+#[derive(Args)]
+pub(crate) struct Call {
+    /// The service's name, or a file with its descriptor.
+    service: String,
+    /// The command; its words are put together with a space between each two.
+    #[arg(required_unless_present = "stdin", trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+    /// Read the command from standard input, byte by byte as it is.
+    #[arg(long, conflicts_with = "words")]
+    stdin: bool,
+    /// Give up after so many seconds.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
+/// A certified answer.
+#[derive(Serialize)]
+struct Answer {
+    /// The answer, if it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<String>,
+    /// The answer in hexadecimal digits, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_hex: Option<String>,
+    slot: Slot,
+    service_key: ServiceKey,
+    verified: bool,
+}
+
+impl Call {
+    pub(crate) fn run(mut self, output: Output) -> Result<ExitCode, Trouble> {
+        // Clap leaves everything behind the first word to the command, the house's own flag among it.
+        let asked_json = self.words.last().is_some_and(|word| word == "--json");
+        let output = if asked_json { Output { json: true } } else { output };
+        if asked_json {
+            self.words.pop();
+        }
+        let command = self.command()?;
+        let descriptor = services::descriptor(&self.service)?;
+        let service_key = descriptor.service_key;
+        let config = smr_client::Config { deadline_ms: self.timeout * 1000, ..smr_client::Config::default() };
+        let result = services::runtime()?.block_on(async {
+            let client = services::client(descriptor, config)?;
+            Ok::<_, Trouble>(client.call(command).await)
+        })?;
+        let certified = result.map_err(|failure| explain(&failure))?;
+        let text = String::from_utf8(certified.outcome);
+        let is_error = text.as_ref().is_ok_and(|text| text.starts_with("error: "));
+        let (reply, reply_hex) = match text {
+            Ok(text) => (Some(text), None),
+            Err(bytes) => (None, Some(bytes.as_bytes().iter().map(|b| format!("{b:02x}")).collect())),
+        };
+        let answer = Answer { reply, reply_hex, slot: certified.slot, service_key, verified: true };
+        output.result(&answer, |answer| {
+            answer.reply.clone().or_else(|| answer.reply_hex.clone()).unwrap_or_default()
+        });
+        Ok(if is_error { ExitCode::from(Code::Failed as u8) } else { ExitCode::SUCCESS })
+    }
+
+    fn command(&self) -> Result<Vec<u8>, Trouble> {
+        if !self.stdin {
+            return Ok(self.words.join(" ").into_bytes());
+        }
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map_err(Trouble::new)?;
+        Ok(bytes)
+    }
+}
+
+/// What a failed call means for whoever made it.
+fn explain(failure: &Failure) -> Trouble {
+    let trouble = Trouble::new(failure);
+    match failure {
+        Failure::Unknown(_) => trouble
+            .code(Code::Unknown)
+            .help("ask the service what it holds before you repeat a command that changes something"),
+        Failure::Unreachable { .. } => {
+            trouble.help("`smrcloud status NAME` tells how the replicas are; nothing was executed")
+        }
+        _ => trouble,
+    }
+}

@@ -1,0 +1,56 @@
+//! `smrcloud plan`: what would be built, and why.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use smr_plan::{Blueprint, Facts, ProtocolFact, Wish};
+use smr_wire::client::FaultModel as Model;
+
+use crate::output::{Output, Trouble};
+
+/// Arguments of `plan`.
+#[derive(Args)]
+pub(crate) struct Plan {
+    /// The service description.
+    description: PathBuf,
+}
+
+impl Plan {
+    pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
+        output.result(&blueprint(&self.description)?, Blueprint::render);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads a service description and plans it from what is known here and now.
+pub(crate) fn blueprint(description: &Path) -> Result<Blueprint, Trouble> {
+    let text = std::fs::read_to_string(description).map_err(|error| {
+        Trouble::new(format!("{}: {error}", description.display()))
+            .help("name a service description, such as examples/kv.toml")
+    })?;
+    let builtins: Vec<&str> = smr_app::builtin::registry().iter().map(|builtin| builtin.name).collect();
+    let wish = Wish::parse(&text, &description.display().to_string(), &builtins).map_err(Trouble::new)?;
+    smr_plan::plan(&wish, &facts()).map_err(Trouble::new)
+}
+
+/// What the planner may know: the protocols there are, and this machine.
+fn facts() -> Facts {
+    let protocols = smr_consensus::registry::PROTOCOLS.iter().map(|name| fact(&name.profile())).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Facts { protocols, cores: u32::try_from(cores).unwrap_or(u32::MAX) }
+}
+
+fn fact(profile: &smr_consensus::profile::Profile) -> ProtocolFact {
+    ProtocolFact {
+        name: profile.name.to_owned(),
+        model: match profile.model {
+            Model::Crash => smr_plan::FaultModel::Crash,
+            Model::Hybrid => smr_plan::FaultModel::Hybrid,
+            Model::Byzantine => smr_plan::FaultModel::Byzantine,
+        },
+        per_fault: profile.per_fault,
+        faults_max: profile.faults_max,
+        strength: profile.strength.to_owned(),
+    }
+}

@@ -1,0 +1,161 @@
+//! `smrcloud status`: how a service's replicas are.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use smr_cloud::{Handle, Health, Processes, Record, ReplicaHealth, ServiceDir, Verdict, health};
+use smr_crypto::Digest;
+use smr_crypto::threshold::ServiceKey;
+use smr_wire::{ReplicaId, Slot, View};
+
+use crate::output::{Code, Output, Trouble};
+use crate::services;
+
+/// How long a replica may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Arguments of `status`.
+#[derive(Args)]
+pub(crate) struct Status {
+    /// The service's name.
+    service: String,
+}
+
+impl Status {
+    pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
+        let (dir, record) = services::service(&self.service)?;
+        let seen = services::runtime()?.block_on(look(&dir, &record))?;
+        output.result(&seen, Seen::render);
+        let works = seen.group.verdict != Verdict::Stopped;
+        Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(Code::Failed as u8) })
+    }
+}
+
+/// Asks every replica how it is.
+pub(crate) async fn look(dir: &ServiceDir, record: &Record) -> Result<Seen, Trouble> {
+    let health = health(dir, record, &Processes::default(), PATIENCE).await.map_err(Trouble::new)?;
+    Ok(Seen::new(&health, record))
+}
+
+/// How a service is, for people and programs.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Seen {
+    pub(crate) group: Group,
+    pub(crate) replicas: Vec<Replica>,
+}
+
+/// The group as a whole.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    n: usize,
+    f: u16,
+    protocol: String,
+    up: usize,
+    needed: usize,
+    verdict: Verdict,
+    pub(crate) summary: String,
+    pub(crate) advice: Vec<String>,
+    service_key: Option<ServiceKey>,
+}
+
+/// One replica.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Replica {
+    id: ReplicaId,
+    pid: u32,
+    address: Option<String>,
+    pub(crate) state: String,
+    primary: bool,
+    view: Option<View>,
+    slot: Option<Slot>,
+    digest: Option<Digest>,
+    pub(crate) trouble: Option<String>,
+}
+
+impl Seen {
+    fn new(health: &Health, record: &Record) -> Seen {
+        let blueprint = &record.blueprint;
+        let group = Group {
+            name: health.name.as_str().to_owned(),
+            n: health.of,
+            f: blueprint.faults,
+            protocol: blueprint.protocol.clone(),
+            up: health.up,
+            needed: health.needed,
+            verdict: health.verdict,
+            summary: health.summary.clone(),
+            advice: health.advice.clone(),
+            service_key: record.descriptor.as_ref().map(|descriptor| descriptor.service_key),
+        };
+        let kept = record.replicas.iter().map(|replica| &replica.handle);
+        let replicas = health.replicas.iter().zip(kept).map(|(seen, handle)| replica(seen, handle)).collect();
+        Seen { group, replicas }
+    }
+
+    /// A table for a terminal.
+    pub(crate) fn render(&self) -> String {
+        let Group { name, n, f, protocol, summary, .. } = &self.group;
+        let mut lines = vec![
+            format!("{name}: {summary}"),
+            format!("{protocol}, n = {n}, f = {f}"),
+            String::new(),
+            format!(
+                "{:<8}{:>8}  {:<22}{:<24}{:>5}{:>9}  {}",
+                "replica", "pid", "address", "state", "view", "slot", "digest"
+            ),
+        ];
+        for replica in &self.replicas {
+            let state = if replica.primary { format!("{}, primary", replica.state) } else { replica.state.clone() };
+            let digest = replica.digest.map(|digest| digest.to_string()[..12].to_owned());
+            lines.push(format!(
+                "{:<8}{:>8}  {:<22}{:<24}{:>5}{:>9}  {}",
+                replica.id.to_string(),
+                replica.pid,
+                shown(replica.address.as_ref()),
+                state,
+                shown(replica.view.as_ref()),
+                shown(replica.slot.as_ref()),
+                shown(digest.as_ref()),
+            ));
+            lines.extend(replica.trouble.as_ref().map(|trouble| format!("        {trouble}")));
+        }
+        lines.extend(self.group.advice.iter().map(|advice| format!("\n{advice}")));
+        lines.join("\n")
+    }
+}
+
+fn replica(seen: &ReplicaHealth, handle: &Handle) -> Replica {
+    let Handle::Process { pid, .. } = handle;
+    let (id, pid, address) = (seen.replica, *pid, seen.address.clone());
+    match &seen.state {
+        smr_cloud::watch::ReplicaState::Up { status } => Replica {
+            id,
+            pid,
+            address,
+            state: status.phase.to_string(),
+            primary: status.primary == id,
+            view: Some(status.view),
+            slot: Some(status.executed),
+            digest: Some(status.digest),
+            trouble: status.halted.clone(),
+        },
+        smr_cloud::watch::ReplicaState::Down { reason } => Replica {
+            id,
+            pid,
+            address,
+            state: "down".to_owned(),
+            primary: false,
+            view: None,
+            slot: None,
+            digest: None,
+            trouble: Some(reason.clone()),
+        },
+    }
+}
+
+fn shown<T: ToString>(value: Option<&T>) -> String {
+    value.map_or_else(|| "-".to_owned(), ToString::to_string)
+}

@@ -1,0 +1,169 @@
+//! `smrcloud up`: deploys a service and, unless told otherwise, watches over it until Ctrl-C.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use smr_cloud::{DeployOptions, Deployed, Home, Life, Processes, Progress, deploy, remove};
+use smr_plan::{Application, Blueprint};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::status::{Seen, look};
+use super::{down, plan};
+use crate::output::{Output, Trouble};
+use crate::services;
+
+/// How often health is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Arguments of `up`.
+#[derive(Args)]
+pub(crate) struct Up {
+    /// The service description.
+    description: PathBuf,
+    /// Return at once and leave the service running.
+    #[arg(long)]
+    detach: bool,
+}
+
+impl Up {
+    pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
+        let blueprint = plan::blueprint(&self.description)?;
+        output.progress(&blueprint.render());
+        output.progress("");
+        let binary = std::env::current_exe().map_err(Trouble::new)?;
+        let parent = self.description.parent().filter(|parent| *parent != Path::new(""));
+        let base = parent.unwrap_or(Path::new(".")).to_owned();
+        let life = if self.detach { Life::Detached } else { Life::WithParent };
+        let options = DeployOptions { life, ..DeployOptions::new(binary, base) };
+        services::runtime()?.block_on(run(&blueprint, &options, output))
+    }
+}
+
+async fn run(blueprint: &Blueprint, options: &DeployOptions, output: Output) -> Result<ExitCode, Trouble> {
+    let (home, provider) = (services::home()?, Processes::default());
+    let mut said = String::new();
+    let tell = |progress: Progress| {
+        let words = words(&progress);
+        if words != said {
+            output.progress(&words);
+            said = words;
+        }
+    };
+    let deployed = tokio::select! {
+        deployed = deploy(&home, blueprint, options, &provider, tell) => deployed.map_err(Trouble::new)?,
+        () = interrupted() => {
+            output.progress(&format!("\nending {} before it was ready", blueprint.name));
+            end(&home, blueprint, &provider, output).await?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let detached = options.life == Life::Detached;
+    output.result(&deployed, |deployed| next_steps(deployed, blueprint, detached));
+    if detached {
+        return Ok(ExitCode::SUCCESS);
+    }
+    watch(&home, blueprint, &provider, output).await
+}
+
+fn words(progress: &Progress) -> String {
+    match progress {
+        Progress::Prepared { dir } => format!("keeping everything in {}", dir.display()),
+        Progress::Started { replica, of } => format!("replica {replica} of {of} started"),
+        Progress::Listening { replica, address } => {
+            format!("replica {replica} has made its keys and listens at {address}")
+        }
+        Progress::Begun { service } => format!("the service begins as {service}"),
+        Progress::Forming { ready, of, ceremony } => {
+            format!("{ready} of {of} replicas ready; key generation: {ceremony}")
+        }
+        Progress::Agreed { replicas, needed } => {
+            format!("{replicas} replicas state the same service key under their signatures ({needed} are enough)")
+        }
+    }
+}
+
+/// What someone who has just deployed wants to know.
+fn next_steps(deployed: &Deployed, blueprint: &Blueprint, detached: bool) -> String {
+    let name = deployed.name.as_str();
+    let (key, endpoints) = (deployed.descriptor.service_key, deployed.descriptor.endpoints.join("  "));
+    let tries = match blueprint.application {
+        Application::Builtin(_) => format!(
+            "  smrcloud call {name} put greeting hello\n  smrcloud call {name} get greeting --json\n  \
+             smrcloud bench {name} --workload examples/ycsb/workload_a --clients 16 --seconds 10\n"
+        ),
+        Application::Program(_) => format!("  smrcloud call {name} COMMAND\n"),
+    };
+    let end = if detached { "  smrcloud down NAME".replace("NAME", name) } else { "Ctrl-C ends it.".to_owned() };
+    #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+    let took = deployed.took_ms as f64 / 1000.0;
+    format!(
+        "\n{name} is ready after {took:.1} s.\n\nservice key  {key}\nendpoints    {endpoints}\n\nTry{}:\n{tries}  \
+         smrcloud status {name}\n  smrcloud descriptor {name}\n{end}",
+        if detached { "" } else { ", in another terminal" }
+    )
+}
+
+/// Shows health whenever it changes, until Ctrl-C; then ends the service.
+async fn watch(
+    home: &Home,
+    blueprint: &Blueprint,
+    provider: &Processes,
+    output: Output,
+) -> Result<ExitCode, Trouble> {
+    let mut shown = String::new();
+    let interrupted = interrupted();
+    tokio::pin!(interrupted);
+    let service = home.service(&blueprint.name);
+    loop {
+        // `smrcloud down` from elsewhere ends the service under our eyes.
+        let Some(record) = service.record().map_err(Trouble::new)? else {
+            output.progress(&format!("\n{} was taken down", blueprint.name));
+            return Ok(ExitCode::SUCCESS);
+        };
+        let words = health_words(&look(&service, &record).await?);
+        if words != shown {
+            output.progress(&format!("\n{words}"));
+            shown = words;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = &mut interrupted => break,
+        }
+    }
+    output.progress(&format!("\nending {}", blueprint.name));
+    end(home, blueprint, provider, output).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn health_words(seen: &Seen) -> String {
+    let troubles = seen.replicas.iter().filter_map(|replica| replica.trouble.as_ref());
+    let lines = troubles.chain(&seen.group.advice).map(|line| format!("\n  {line}"));
+    format!("{}: {}{}", seen.group.name, seen.group.summary, lines.collect::<String>())
+}
+
+async fn end(
+    home: &Home,
+    blueprint: &Blueprint,
+    provider: &Processes,
+    output: Output,
+) -> Result<(), Trouble> {
+    let removed = remove(home, &blueprint.name, provider, down::PATIENCE).await.map_err(Trouble::new)?;
+    output.progress(&down::words(&removed));
+    Ok(())
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without signals there is no orderly end to wait for; the replicas end with this process.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
