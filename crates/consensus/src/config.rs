@@ -8,8 +8,8 @@ pub struct Config {
     /// Slots above the decided prefix in which a replica votes (alpha). A larger window hides longer delays and
     /// costs memory and larger view changes. 1..=1024.
     pub window_slots: u64,
-    /// Open slots beyond which a primary rather lets a batch grow. 1..=`window_slots`. More keeps far replicas
-    /// busy, fewer makes larger batches and so fewer signatures.
+    /// Slots proposed and not yet settled (decided, executed, replies signed) beyond which a primary rather lets a
+    /// batch grow. 1..=`window_slots`. More keeps far replicas busy, fewer makes larger batches, so fewer signatures.
     pub pipeline_slots: u64,
     /// Entries in a batch at most. 1..=65,535.
     pub batch_entries_max: u32,

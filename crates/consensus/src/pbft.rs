@@ -70,6 +70,7 @@ pub struct Pbft {
     /// behind need not fetch a whole state.
     stable_before: Slot,
     executed: Slot,
+    settled: Slot,
     pool: Pool,
     suspicion: Suspicion,
     changes: BTreeMap<ReplicaId, ViewChange>,
@@ -114,6 +115,7 @@ impl Pbft {
             stable: None,
             stable_before: Slot(0),
             executed: Slot(0),
+            settled: Slot(0),
             pool: Pool::new(&config),
             suspicion: Suspicion::default(),
             changes: BTreeMap::new(),
@@ -195,6 +197,7 @@ impl Pbft {
             self.stable_before = slot;
             self.stable = Some(certificate);
             self.executed = self.executed.max(slot);
+            self.settled = self.settled.max(slot);
             self.proposed = self.proposed.max(slot);
         }
     }
@@ -215,6 +218,7 @@ impl Protocol for Pbft {
             Event::Timer(Timer::NewView) => self.on_new_view_timeout(effects),
             Event::Timer(Timer::Status) => self.on_status_timer(effects),
             Event::Executed(slot) => self.executed = self.executed.max(slot),
+            Event::Settled(slot) => self.settled = self.settled.max(slot),
             Event::Stable(certificate) => self.on_stable(certificate, effects),
             Event::Installed(certificate) => self.on_installed(certificate),
         }

@@ -45,6 +45,10 @@ pub enum Event<M> {
     Timer(Timer),
     /// Everything up to this slot is executed.
     Executed(Slot),
+    /// The replies of everything up to this slot are signed here, and sent where this replica is the contact. A
+    /// primary opens few slots beyond: each costs a signature and a combination, so under load it is better to let
+    /// the next batch grow than to add another block to those that wait for theirs.
+    Settled(Slot),
     /// A checkpoint became stable; the log below may go.
     Stable(CheckpointCertificate),
     /// The state of this certified checkpoint was installed in place of decisions that were missed.

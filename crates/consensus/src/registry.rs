@@ -38,7 +38,7 @@ macro_rules! registry {
                 match self {
                     $(ProtocolName::$name => {
                         let ($seat, $config) = (seat, config);
-                        Engine { inner: Inner::$name($make), name: self }
+                        Engine { inner: Inner::$name(Box::new($make)), name: self }
                     })+
                 }
             }
@@ -58,7 +58,7 @@ macro_rules! registry {
 
         #[derive(Clone, Debug)]
         enum Inner {
-            $($name($module::$name),)+
+            $($name(Box<$module::$name>),)+
         }
 
         impl Protocol for Engine {
@@ -114,6 +114,7 @@ fn narrow_event<N>(event: Event<Message>, narrow: impl FnOnce(Message) -> Option
         Event::Offer(entry) => Event::Offer(entry),
         Event::Timer(timer) => Event::Timer(timer),
         Event::Executed(slot) => Event::Executed(slot),
+        Event::Settled(slot) => Event::Settled(slot),
         Event::Stable(certificate) => Event::Stable(certificate),
         Event::Installed(certificate) => Event::Installed(certificate),
     })

@@ -30,6 +30,7 @@ pub struct Solo {
     pool: Pool,
     decided: Slot,
     executed: Slot,
+    settled: Slot,
     log_base: Slot,
 }
 
@@ -60,13 +61,13 @@ impl Solo {
     #[must_use]
     pub fn new(config: Config) -> Solo {
         let pool = Pool::new(&config);
-        Solo { config, pool, decided: Slot(0), executed: Slot(0), log_base: Slot(0) }
+        Solo { config, pool, decided: Slot(0), executed: Slot(0), settled: Slot(0), log_base: Slot(0) }
     }
 
     fn decide(&mut self, clock: Timestamp, effects: &mut Effects<Message>) {
         let backlog_max = self.config.backlog_slots_max;
         while self.decided.since(self.executed) < backlog_max
-            && let Some(batch) = batcher::cut(&mut self.pool, 0, clock, &self.config)
+            && let Some(batch) = batcher::cut(&mut self.pool, self.decided.since(self.settled), clock, &self.config)
         {
             self.decided = self.decided.next();
             batch.entries().iter().for_each(|entry| self.pool.remove(entry));
@@ -93,10 +94,15 @@ impl Protocol for Solo {
                 self.executed = slot;
                 self.decide(input.clock, effects);
             }
+            Event::Settled(slot) => {
+                self.settled = slot;
+                self.decide(input.clock, effects);
+            }
             Event::Stable(certificate) => self.log_base = certificate.checkpoint.slot,
             Event::Installed(certificate) => {
                 self.decided = self.decided.max(certificate.checkpoint.slot);
                 self.executed = self.decided;
+                self.settled = self.decided;
             }
             // There are no messages, and no timer is ever armed.
             Event::Message(_) | Event::Start | Event::Timer(_) => {}
@@ -122,8 +128,8 @@ mod tests {
     use crate::pool::tests::entry;
 
     #[test]
-    fn an_offer_is_decided_at_once_and_waits_only_for_execution() {
-        let mut solo = Solo::new(Config { backlog_slots_max: 1, ..Config::default() });
+    fn an_offer_is_decided_at_once_and_waits_only_for_execution_and_replies() {
+        let mut solo = Solo::new(Config { backlog_slots_max: 1, pipeline_slots: 2, ..Config::default() });
         let mut effects = Effects::default();
         let mut decided = |event, solo: &mut Solo| -> Vec<Slot> {
             solo.step(Input { clock: Timestamp(5), event }, &mut effects);
@@ -135,5 +141,8 @@ mod tests {
         assert_eq!(decided(Event::Offer(entry(1, 1)), &mut solo), [Slot(1)]);
         assert_eq!(decided(Event::Offer(entry(1, 2)), &mut solo), []);
         assert_eq!(decided(Event::Executed(Slot(1)), &mut solo), [Slot(2)]);
+        assert_eq!(decided(Event::Executed(Slot(2)), &mut solo), []);
+        assert_eq!(decided(Event::Offer(entry(1, 3)), &mut solo), [], "two slots wait for their replies");
+        assert_eq!(decided(Event::Settled(Slot(1)), &mut solo), [Slot(3)]);
     }
 }

@@ -4,7 +4,7 @@ mod client;
 mod ordered;
 mod peer;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use smr_consensus::batch::{EntryBody, SystemEntry};
@@ -65,6 +65,8 @@ pub struct Replica {
     /// Admitted, not yet executed.
     executing: BTreeMap<Slot, Executing>,
     executed: Slot,
+    /// Executed slots whose replies are not signed, or not sent to clients that wait here.
+    unsettled: BTreeSet<Slot>,
     /// A snapshot after this slot is being taken.
     draining: Option<Slot>,
     /// A fetched state that the application is taking over.
@@ -109,6 +111,7 @@ impl Replica {
             decided: VecDeque::new(),
             executing: BTreeMap::new(),
             executed: Slot(0),
+            unsettled: BTreeSet::new(),
             draining: None,
             restoring: None,
             halted: None,

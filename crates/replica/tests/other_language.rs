@@ -133,7 +133,7 @@ fn another_language_explains_why_it_refuses_what_is_no_reply() {
         (json!({}), "service is not 32 bytes in hexadecimal digits"),
         (with("service", json!("é")), "service is not 32 bytes in hexadecimal digits"),
         (with("client", json!("ab")), "client is not 32 bytes in hexadecimal digits"),
-        (with("outcome", json!("0 0")), "outcome is not bytes in hexadecimal digits"),
+        (with("outcome", json!("00 00")), "outcome is not bytes in hexadecimal digits"),
         (with("slot", json!(-1)), "slot is not an integer of 64 bits"),
         (with("number", json!(1.0)), "number is not an integer of 64 bits"),
         (with("session", json!(true)), "session is not an integer of 64 bits"),

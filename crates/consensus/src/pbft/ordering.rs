@@ -57,7 +57,7 @@ impl Pbft {
         while self.proposed < self.vote_limit()
             && self.executed.plus(self.config.backlog_slots_max) > self.proposed
         {
-            let open_slots = self.proposed.since(self.decided());
+            let open_slots = self.proposed.since(self.settled.min(self.decided()));
             let Some(batch) = batcher::cut(&mut self.pool, open_slots, clock, &self.config) else {
                 return;
             };

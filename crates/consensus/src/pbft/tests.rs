@@ -89,6 +89,7 @@ impl Net {
         }
         if let Some(slot) = executed {
             self.step(me, Event::Executed(slot));
+            self.step(me, Event::Settled(slot));
         }
     }
 

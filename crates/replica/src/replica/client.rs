@@ -99,6 +99,23 @@ impl Replica {
         self.shares.add(statement, self.seat.me, share);
         Replica::broadcast(effects, PeerMessage::Share { statement, share });
         self.try_combine(statement, effects);
+        if let Statement::Block(slot) = statement {
+            self.settle(slot);
+        }
+    }
+
+    /// Takes `slot` as settled if its own share is made and nobody waits here for its replies.
+    fn settle(&mut self, slot: Slot) {
+        let signed = self.shares.of(Statement::Block(slot), self.seat.me).is_some();
+        if signed && (self.blocks.is_signed(slot) || !self.is_awaited(slot)) && self.unsettled.remove(&slot) {
+            self.report_settled();
+        }
+    }
+
+    /// Tells consensus up to where everything is settled.
+    pub(super) fn report_settled(&mut self) {
+        let settled = self.unsettled.first().map_or(self.executed, |first| first.minus(1));
+        self.inbox.push_back(smr_consensus::Event::Settled(settled));
     }
 
     /// Combines shares on a statement if there are enough and somebody needs the result. True if that is under
@@ -144,6 +161,7 @@ impl Replica {
             (Statement::Block(slot), Some(signature)) => {
                 self.blocks.signed(slot, signature);
                 self.reply(slot, effects);
+                self.settle(slot);
             }
             (Statement::Endpoints(_, issued), Some(signature)) => {
                 let current = self.system.endpoints.clone().filter(|endpoints| endpoints.issued == issued);
@@ -202,6 +220,9 @@ impl Replica {
 
     /// Repeats what may have been lost: shares that somebody waits for, an unfinished vote, key generation.
     pub(super) fn repeat(&mut self, effects: &mut Vec<Effect>) {
+        // Shares that do not come must not hold up ordering for longer than this.
+        self.unsettled.clear();
+        self.report_settled();
         if let Some(vote) = self.checkpoints.unfinished() {
             Replica::broadcast(effects, vote);
         }

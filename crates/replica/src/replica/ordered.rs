@@ -194,10 +194,12 @@ impl Replica {
         self.blocks.add(slot, block);
         let endpoints = self.system.endpoints.as_ref().map(|e| Statement::Endpoints(e.epoch, e.issued));
         self.shares.prune(self.blocks.oldest(), endpoints);
-        if !empty {
+        if !empty && self.share.is_some() && self.halted.is_none() {
+            self.unsettled.insert(slot);
             self.sign(Statement::Block(slot), effects);
             self.try_combine(Statement::Block(slot), effects);
         }
+        self.report_settled();
     }
 
     /// The application's state after `slot`, with everything up to it executed and nothing later admitted.

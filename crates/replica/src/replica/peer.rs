@@ -161,6 +161,7 @@ impl Replica {
         self.decided.retain(|(decided, _)| *decided > slot);
         self.draining = None;
         self.executed = slot;
+        self.unsettled.clear();
         self.blocks.restart(slot);
         // Its chunks are not kept: this replica becomes a source of state again with its own next checkpoint.
         self.checkpoints.stabilise(certificate.clone());

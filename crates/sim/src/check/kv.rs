@@ -72,15 +72,17 @@ impl Model for Register {
     fn may_need(&self, (_, then): &(String, Op), answer: Option<&String>, (_, first): &(String, Op)) -> bool {
         let left = match first {
             Op::Get => return false,
-            Op::Put(value) | Op::Cas(_, value) => Some(value.clone()),
+            Op::Put(value) | Op::Cas(_, value) => Some(value.as_str()),
             Op::Delete => None,
         };
         match (then, answer) {
             (Op::Put(_), _) => false,
-            // Unknown itself, so it is placed only where it changes something.
+            // Unknown itself: it is placed only where it changes something, and a delete leaves nothing either way.
             (Op::Get | Op::Delete, None) => false,
-            (Op::Cas(expected, _), None) => *expected == left,
-            (_, Some(answer)) => apply(left.as_deref(), then).1 == *answer,
+            (Op::Cas(expected, _), None) => expected.as_deref() == left,
+            (Op::Get, Some(answer)) => answer == left.unwrap_or(NONE),
+            (Op::Delete, Some(answer)) => (answer == "ok") == left.is_some(),
+            (Op::Cas(expected, _), Some(answer)) => (answer == "ok") == (expected.as_deref() == left),
         }
     }
 }

@@ -59,8 +59,10 @@ pub struct Operation<O, A> {
 /// An operation of a model.
 pub type OperationOf<M> = Operation<<M as Model>::Op, <M as Model>::Answer>;
 
-/// Configurations that may fail before the search gives up, some 200 bytes each.
-pub const FAILED_MAX: usize = 4_000_000;
+/// Placements that the search tries before it gives up, beyond a few for each operation. A failed one costs some
+/// hundred bytes. A history that is linearizable needs hardly more than one for each operation; one that is not, and
+/// has many writes of unknown outcome on one key, can need more than anyone has.
+pub const TRIES_MAX: usize = 1_000_000;
 
 /// Operations that a counterexample shows from the order that led to it.
 const SHOWN_MAX: usize = 12;
@@ -73,11 +75,9 @@ const STATES_MAX: usize = 8;
 pub enum NotLinear {
     /// It is not.
     Stuck(Stuck),
-    /// The search gave up; the history has too many operations at the same time.
-    Undecided {
-        /// Configurations that had failed by then.
-        failed: usize,
-    },
+    /// The search gave up after [`TRIES_MAX`]; too much was open at the same time. The suspect is as far as it came,
+    /// and in all likelihood the culprit.
+    Undecided(Stuck),
 }
 
 /// The shortest beginning of a history that no order explains: everything up to one answer.
@@ -102,14 +102,14 @@ pub struct Stuck {
 /// # Errors
 /// The shortest beginning that no order explains, or that the search gave up.
 pub fn check<M: Model>(model: &M, history: &[OperationOf<M>]) -> Result<(), NotLinear> {
-    Search::new(model, history).run()
+    Search::new(model, history, (0..history.len()).collect()).run()
 }
 
 /// As [`check`], for a model of parts that know nothing of each other: `part` names the one an operation is for.
 /// The parts are checked one by one, which is as exact as checking the whole, and much faster.
 ///
 /// # Errors
-/// As [`check`], for the first part in order that has one.
+/// As [`check`], for the first part in order that has one; that a search gave up comes last.
 pub fn check_parts<M: Model, K: Ord>(
     model: &M,
     history: &[OperationOf<M>],
@@ -119,24 +119,25 @@ pub fn check_parts<M: Model, K: Ord>(
     for (place, operation) in history.iter().enumerate() {
         parts.entry(part(&operation.op)).or_default().push(place);
     }
-    for places in parts.values() {
+    let mut undecided = None;
+    for places in parts.into_values() {
         let own: Vec<OperationOf<M>> = places.iter().map(|place| history[*place].clone()).collect();
-        check(model, &own).map_err(|why| match why {
-            NotLinear::Stuck(stuck) => {
-                NotLinear::Stuck(Stuck { operation: places[stuck.operation], ..stuck })
-            }
-            undecided @ NotLinear::Undecided { .. } => undecided,
-        })?;
+        match Search::new(model, &own, places).run() {
+            Ok(()) => {}
+            // Another part may have a plain answer.
+            Err(NotLinear::Undecided(suspect)) => undecided = undecided.or(Some(suspect)),
+            Err(stuck @ NotLinear::Stuck(_)) => return Err(stuck),
+        }
     }
-    Ok(())
+    undecided.map_or(Ok(()), |suspect| Err(NotLinear::Undecided(suspect)))
 }
 
 impl Display for NotLinear {
     fn fmt(&self, f: &mut Formatter<'_>) -> FmtResult {
         match self {
             NotLinear::Stuck(stuck) => Display::fmt(stuck, f),
-            NotLinear::Undecided { failed } => {
-                write!(f, "undecided after {failed} configurations: too much happens at the same time")
+            NotLinear::Undecided(stuck) => {
+                write!(f, "undecided, too much is open at the same time; but as far as was tried, {stuck}")
             }
         }
     }
@@ -190,6 +191,8 @@ struct Frame<S> {
 struct Search<'a, M: Model> {
     model: &'a M,
     history: &'a [OperationOf<M>],
+    /// What the operations are called in reports.
+    names: Vec<usize>,
     returns: Vec<Return>,
     /// For each unknown one, the last equal one asked before it.
     equal: BTreeMap<Place, Option<Place>>,
@@ -197,7 +200,7 @@ struct Search<'a, M: Model> {
     needs: Vec<Vec<Place>>,
     /// By return, state and early ones: the smallest sets of used unknown ones that failed.
     failed: BTreeMap<(usize, M::State, Vec<Place>), Vec<Vec<Place>>>,
-    failed_count: usize,
+    tries: usize,
     /// The order so far.
     order: Vec<Place>,
     furthest: Furthest<M::State>,
@@ -211,7 +214,7 @@ struct Furthest<S> {
 }
 
 impl<'a, M: Model> Search<'a, M> {
-    fn new(model: &'a M, history: &'a [OperationOf<M>]) -> Search<'a, M> {
+    fn new(model: &'a M, history: &'a [OperationOf<M>], names: Vec<usize>) -> Search<'a, M> {
         let (mut known, mut unknown): (Vec<Place>, Vec<Place>) =
             (0..history.len()).partition(|place| history[*place].answer.is_some());
         unknown.sort_by_key(|place| history[*place].asked);
@@ -246,11 +249,12 @@ impl<'a, M: Model> Search<'a, M> {
         Search {
             model,
             history,
+            names,
             returns,
             equal: (0..unknown.len()).map(equal).collect(),
             needs: history.iter().map(needs).collect(),
             failed: BTreeMap::new(),
-            failed_count: 0,
+            tries: 0,
             order: Vec::new(),
             furthest: Furthest { at: 0, order: Vec::new(), states: Vec::new() },
         }
@@ -272,6 +276,9 @@ impl<'a, M: Model> Search<'a, M> {
         };
         let mut stack = vec![start];
         while let Some(frame) = stack.last_mut() {
+            if self.tries > TRIES_MAX + 8 * self.history.len() {
+                return Err(NotLinear::Undecided(self.stuck()));
+            }
             if let Some(next) = self.next(frame) {
                 match self.settle(next) {
                     None => return Ok(()),
@@ -283,9 +290,6 @@ impl<'a, M: Model> Search<'a, M> {
             let frame = stack.pop().expect("it was the last just now");
             self.order.truncate(frame.placed);
             self.fail(frame);
-            if self.failed_count > FAILED_MAX {
-                return Err(NotLinear::Undecided { failed: self.failed_count });
-            }
         }
         Err(NotLinear::Stuck(self.stuck()))
     }
@@ -344,6 +348,7 @@ impl<'a, M: Model> Search<'a, M> {
         taken.insert(at, place);
         let placed = self.order.len();
         self.order.push(place);
+        self.tries += 1;
         let unneeded = is_unknown.then(|| frame.state.clone());
         Some(Frame { at: frame.at, state, early, used, unneeded, ways: None, way: 0, placed })
     }
@@ -403,11 +408,9 @@ impl<'a, M: Model> Search<'a, M> {
 
     fn fail(&mut self, frame: Frame<M::State>) {
         let sets = self.failed.entry((frame.at, frame.state, frame.early)).or_default();
-        let before = sets.len();
         let is_larger = |set: &Vec<Place>| frame.used.iter().all(|place| set.binary_search(place).is_ok());
         sets.retain(|set| !is_larger(set));
         sets.push(frame.used);
-        self.failed_count = self.failed_count + sets.len() - before;
     }
 
     fn stuck(&self) -> Stuck {
@@ -417,7 +420,7 @@ impl<'a, M: Model> Search<'a, M> {
         let others = open.iter().chain(unknown);
         let others = others.filter(|other| *other != place && !self.furthest.order.contains(other));
         Stuck {
-            operation: *place,
+            operation: self.names[*place],
             shown: self.show(*place),
             explained: self.furthest.at,
             order: self.furthest.order.iter().map(shown).collect(),
@@ -428,6 +431,7 @@ impl<'a, M: Model> Search<'a, M> {
 
     fn show(&self, place: Place) -> String {
         let Operation { client, op, asked, answer } = &self.history[place];
+        let place = self.names[place];
         match answer {
             Some((at, answer)) => format!("#{place} client {client}, {asked} to {at}: {op:?} -> {answer:?}"),
             None => format!("#{place} client {client}, {asked} to unknown: {op:?}"),

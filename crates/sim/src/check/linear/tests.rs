@@ -335,7 +335,7 @@ fn zz_perf() {
             "   bad: {:?} {}",
             t.elapsed(),
             match v {
-                Err(NotLinear::Undecided { .. }) => "undecided".to_string(),
+                Err(NotLinear::Undecided(_)) => "undecided".to_string(),
                 v => v.is_ok().to_string(),
             }
         );
