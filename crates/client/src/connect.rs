@@ -73,10 +73,11 @@ impl Client {
         check(&descriptor, &proofs)?;
         let seed = tls::system_seed().ok_or(BadClient::Chance)?;
         let judge: Arc<dyn ProofCheck> = Arc::<ServiceProofs>::clone(&proofs);
-        let invocation = Invocation::new(config.clone(), descriptor.service, key, judge, &seed)?;
+        let settings = config.clone();
+        let invocation = Invocation::new(config, descriptor.service, key, judge, &seed)?;
         let (mail, mailbox) = mpsc::channel(MAIL_MAX);
         let stats = Arc::new(Mutex::new(Stats::default()));
-        let engine = Engine::new(invocation, descriptor, config, proofs, Arc::clone(&stats));
+        let engine = Engine::new(invocation, descriptor, &settings, proofs, Arc::clone(&stats));
         tokio::spawn(engine.run(mailbox));
         Ok(Client { mail, stats })
     }

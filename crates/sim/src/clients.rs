@@ -216,7 +216,7 @@ impl Client {
         if self.rng.chance(300) { None } else { Some(format!("c{client}n{number}")) }
     }
 
-    fn step(&mut self, event: Event, now_us: u64, history: &mut Vec<Record>) {
+    fn step(&mut self, event: Event, now_us: u64, history: &mut [Record]) {
         let mut effects = Vec::new();
         self.invocation.step(Timestamp(now_us / 1000), [event], &mut effects);
         for effect in effects {

@@ -92,7 +92,7 @@ impl World {
             let misdeed = setting.misdeeds.get(&seat.me.0).copied();
             let adversary = misdeed.map(|m| Adversary::new(m, seat.clone(), rng.fork(), START));
             let replica = Replica::new(genesis.clone(), seat.me, own);
-            machines.push(Machine::new(replica, &genesis, adversary, rng.next()));
+            machines.push(Machine::new(replica, &genesis, adversary, rng.draw()));
         }
         let known = KnownKey::default();
         let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);

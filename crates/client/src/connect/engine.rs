@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn new(
         invocation: Invocation,
         descriptor: Descriptor,
-        config: Config,
+        config: &Config,
         proofs: Arc<ServiceProofs>,
         stats: Arc<Mutex<Stats>>,
     ) -> Engine {

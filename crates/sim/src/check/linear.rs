@@ -62,7 +62,11 @@ pub type OperationOf<M> = Operation<<M as Model>::Op, <M as Model>::Answer>;
 /// Placements that the search tries before it gives up, beyond a few for each operation. A failed one costs some
 /// hundred bytes. A history that is linearizable needs hardly more than one for each operation; one that is not, and
 /// has many writes of unknown outcome on one key, can need more than anyone has.
-pub const TRIES_MAX: usize = 1_000_000;
+pub const TRIES_MAX: usize = 300_000;
+
+/// Sets of used unknown operations that are remembered for one configuration; remembering more costs more than it
+/// saves.
+const SETS_MAX: usize = 64;
 
 /// Operations that a counterexample shows from the order that led to it.
 const SHOWN_MAX: usize = 12;
@@ -188,6 +192,9 @@ struct Frame<S> {
     placed: usize,
 }
 
+/// The return, the state and the early ones of a configuration that failed.
+type Failed<S> = (usize, S, Vec<Place>);
+
 struct Search<'a, M: Model> {
     model: &'a M,
     history: &'a [OperationOf<M>],
@@ -198,8 +205,8 @@ struct Search<'a, M: Model> {
     equal: BTreeMap<Place, Option<Place>>,
     /// For each operation, the unknown ones that it may need.
     needs: Vec<Vec<Place>>,
-    /// By return, state and early ones: the smallest sets of used unknown ones that failed.
-    failed: BTreeMap<(usize, M::State, Vec<Place>), Vec<Vec<Place>>>,
+    /// For configurations that failed, the smallest sets of used unknown ones that failed.
+    failed: BTreeMap<Failed<M::State>, Vec<Vec<Place>>>,
     tries: usize,
     /// The order so far.
     order: Vec<Place>,
@@ -356,9 +363,7 @@ impl<'a, M: Model> Search<'a, M> {
     /// Places what only reads, and passes the returns of what is placed; none if all have passed.
     fn settle(&mut self, mut frame: Frame<M::State>) -> Option<Frame<M::State>> {
         loop {
-            let Some(Return { place, open, .. }) = self.returns.get(frame.at) else {
-                return None;
-            };
+            let Return { place, open, .. } = self.returns.get(frame.at)?;
             for other in open {
                 if let Err(at) = frame.early.binary_search(other)
                     && self.only_reads(*other)
@@ -410,7 +415,9 @@ impl<'a, M: Model> Search<'a, M> {
         let sets = self.failed.entry((frame.at, frame.state, frame.early)).or_default();
         let is_larger = |set: &Vec<Place>| frame.used.iter().all(|place| set.binary_search(place).is_ok());
         sets.retain(|set| !is_larger(set));
-        sets.push(frame.used);
+        if sets.len() < SETS_MAX {
+            sets.push(frame.used);
+        }
     }
 
     fn stuck(&self) -> Stuck {

@@ -52,10 +52,10 @@ impl World {
                     Some(adversary) => adversary.reply(reply),
                     None => reply,
                 };
-                self.tell_client(machine, connection, FromContact::Reply(reply));
+                self.tell_client(machine, connection, &FromContact::Reply(reply));
             }
             Effect::Hint { connection, about, hint } => {
-                self.tell_client(machine, connection, FromContact::Hint { about, hint });
+                self.tell_client(machine, connection, &FromContact::Hint { about, hint });
             }
             Effect::Arm { timer, after_ms } => {
                 let due_us = self.now_us + after_ms * 1000;
@@ -131,7 +131,7 @@ impl World {
         self.plan(due_us, Happening::Event { machine, event });
     }
 
-    fn tell_client(&mut self, contact: usize, connection: ConnectionId, frame: FromContact) {
+    fn tell_client(&mut self, contact: usize, connection: ConnectionId, frame: &FromContact) {
         let client = usize::try_from(connection.0).expect("a connection is a client's index here");
         let host = self.client_host(client);
         for delay_us in self.network.send(contact, host) {
@@ -147,7 +147,7 @@ impl World {
             ToContact::Hello { .. } => {
                 let certificate = self.machines[contact].replica.endpoint_certificate().cloned();
                 let welcome = FromContact::Welcome { version: WIRE_VERSION, certificate };
-                self.tell_client(contact, connection, welcome);
+                self.tell_client(contact, connection, &welcome);
             }
             ToContact::Request(request) => {
                 let entry = Entry::new(EntryBody::Client(request));
@@ -155,7 +155,7 @@ impl World {
                     Ok(()) => self.step(contact, Event::Request { connection, entry }),
                     Err(error) => {
                         let hint = Hint::Unacceptable(error.to_string());
-                        self.tell_client(contact, connection, FromContact::Hint { about: None, hint });
+                        self.tell_client(contact, connection, &FromContact::Hint { about: None, hint });
                     }
                 }
             }
