@@ -67,7 +67,8 @@ impl Solo {
     fn decide(&mut self, clock: Timestamp, effects: &mut Effects<Message>) {
         let backlog_max = self.config.backlog_slots_max;
         while self.decided.since(self.executed) < backlog_max
-            && let Some(batch) = batcher::cut(&mut self.pool, self.decided.since(self.settled), clock, &self.config)
+            && let Some(batch) =
+                batcher::cut(&mut self.pool, self.decided.since(self.settled), clock, &self.config)
         {
             self.decided = self.decided.next();
             batch.entries().iter().for_each(|entry| self.pool.remove(entry));

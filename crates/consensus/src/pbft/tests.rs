@@ -96,14 +96,14 @@ impl Net {
     fn deliver_all(&mut self) {
         while let Some((from, to, message)) = self.queue.pop_front() {
             if !self.cut.contains(&from) && !self.cut.contains(&to) {
-                self.deliver(from, to, message);
+                self.deliver(from, to, &message);
             }
         }
     }
 
-    fn deliver(&mut self, from: ReplicaId, to: ReplicaId, message: Message) {
+    fn deliver(&mut self, from: ReplicaId, to: ReplicaId, message: &Message) {
         let (group, _) = group_of_four();
-        let bytes = smr_wire::encode(&message);
+        let bytes = smr_wire::encode(message);
         let message = smr_wire::decode(&bytes, 1 << 24).expect("reads back");
         let rules = Rules { group: &group, config: &self.config, verifier: &self.verifier };
         let checked = Verified::check(from, message, &rules).expect("what correct replicas send is accepted");
@@ -181,7 +181,7 @@ fn a_batch_that_was_prepared_survives_the_view_change() {
     net.step(ReplicaId(0), Event::Offer(entry(1, 1)));
     while let Some((from, to, message)) = net.queue.pop_front() {
         if !matches!(&message, Message::Vote { ballot, .. } if ballot.phase == crate::quorum::Phase::Commit) {
-            net.deliver(from, to, message);
+            net.deliver(from, to, &message);
         }
     }
     assert!(net.decided.iter().all(Vec::is_empty));
@@ -225,9 +225,9 @@ fn a_primary_that_proposes_two_batches_is_seen_and_replaced() {
         let ballot = ordering::prepare(View(0), Slot(1), &batch);
         let signature = primary.sign(&ballot.statement(&primary.group));
         let proposal = Message::Proposal { view: View(0), slot: Slot(1), batch, signature };
-        net.deliver(ReplicaId(0), ReplicaId(to), proposal.clone());
+        net.deliver(ReplicaId(0), ReplicaId(to), &proposal);
         if to == 3 {
-            net.deliver(ReplicaId(0), ReplicaId(1), proposal);
+            net.deliver(ReplicaId(0), ReplicaId(1), &proposal);
         }
     }
     net.cut.push(ReplicaId(0));
@@ -255,7 +255,7 @@ fn a_proposal_from_another_time_gets_no_vote() {
     net.deliver(
         ReplicaId(0),
         ReplicaId(1),
-        Message::Proposal { view: View(0), slot: Slot(1), batch: late, signature },
+        &Message::Proposal { view: View(0), slot: Slot(1), batch: late, signature },
     );
     assert!(net.queue.is_empty());
     assert!(net.reports.iter().any(|(_, seen)| matches!(seen, Observation::Skewed { .. })));

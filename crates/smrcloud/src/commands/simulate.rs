@@ -86,7 +86,7 @@ fn one(campaign: &Campaign, seed: u64, until: u64, output: Output) -> Result<Exi
         Ok(summary) => (summary, Vec::new()),
         Err(failure) => (Summary::default(), vec![*failure]),
     };
-    finish(campaign, 1, summary, failures, began.elapsed(), output)
+    finish(campaign, 1, summary, &failures, began.elapsed(), output)
 }
 
 fn many(campaign: &Campaign, from: u64, seeds: u64, output: Output) -> Result<ExitCode, Trouble> {
@@ -119,14 +119,14 @@ fn many(campaign: &Campaign, from: u64, seeds: u64, output: Output) -> Result<Ex
     bar.finish_and_clear();
     let (summary, mut failures) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort_by_key(|failure| failure.seed);
-    finish(campaign, seeds, summary, failures, began.elapsed(), output)
+    finish(campaign, seeds, summary, &failures, began.elapsed(), output)
 }
 
 fn finish(
     campaign: &Campaign,
     seeds: u64,
     summary: Summary,
-    failures: Vec<Failure>,
+    failures: &[Failure],
     wall: Duration,
     output: Output,
 ) -> Result<ExitCode, Trouble> {
