@@ -193,12 +193,14 @@ fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -
     let down = named(replicas.iter().filter(|replica| replica.status().is_none()));
     match (verdict, down) {
         (Verdict::Stopped, Some(down)) => advice.push(format!(
-            "{down} must answer again. If a process has ended, what it had in memory is lost; when more than {} \
-             are lost for good, so is the service's state: `smrcloud down {name}`, then `smrcloud up` again.",
-            counted(blueprint.faults.into(), "replica")
+            "{down} must answer again, which only a process that is merely paused or cut off can do: one that has \
+             ended has forgotten what was in its memory and does not come back. Once more than {} ended, the \
+             service's state is lost: `smrcloud down {name}`, then `smrcloud up` begins anew.",
+            blueprint.faults
         )),
         (_, Some(down)) => advice.push(format!(
-            "{down} should be looked at; the logs are in the replicas' directories. The service goes on without."
+            "{down} does not answer; the service goes on without. A replica that has ended does not come back under \
+             memory durability; its log is replica.log in its directory."
         )),
         (_, None) => {}
     }
@@ -315,7 +317,7 @@ mod tests {
         let health = judged(vec![up(0), up(1), up(2), down(3)]);
         assert_eq!(health.summary, "3 of 4 up: serving, but tolerates no further failure");
         assert_eq!(health.verdict, Verdict::Degraded);
-        assert!(health.advice[0].starts_with("Replica 3 should be looked at"), "{:?}", health.advice);
+        assert!(health.advice[0].starts_with("Replica 3 does not answer; the service goes on"), "{:?}", health.advice);
         let health = judged(vec![down(0), up(1), up(2), down(3)]);
         assert_eq!(health.summary, "2 of 4 up: stopped; needs 1 more replica to go on");
         assert_eq!(health.verdict, Verdict::Stopped);

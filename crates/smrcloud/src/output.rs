@@ -75,7 +75,10 @@ pub(crate) struct Trouble {
 impl Trouble {
     /// Something that was not done.
     pub(crate) fn new(what: impl fmt::Display) -> Trouble {
-        Trouble { what: what.to_string(), help: None, code: Code::Failed }
+        let what = what.to_string();
+        // Mistakes in files are drawn with their own heading.
+        let what = what.strip_prefix("error: ").map_or(what.clone(), str::to_owned);
+        Trouble { what, help: None, code: Code::Failed }
     }
 
     /// With what helps.

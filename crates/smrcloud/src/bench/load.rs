@@ -71,6 +71,11 @@ impl Worker {
         Worker { client, generator, load, begun, bar, tally: Tally::default() }
     }
 
+    /// Opens the session, so that the measurement begins with commands and not with greetings.
+    pub(crate) async fn greet(client: Client) -> Result<(), String> {
+        client.call(b"size".to_vec()).await.map(drop).map_err(|failure| failure.to_string())
+    }
+
     /// Goes on until it is time to stop, or until nobody answers any more.
     pub(crate) async fn run(mut self, until: Until) -> Tally {
         while self.goes_on(until) && !self.tally.is_hopeless() {
@@ -105,7 +110,10 @@ impl Worker {
         let present = self.load.present.load(Ordering::Relaxed);
         match self.generator.next(present) {
             Operation::Read { record } => {
-                self.read(Kind::Read, record).await;
+                let began = Instant::now();
+                if self.read(record).await.is_some() {
+                    self.tally.done(Kind::Read, began.elapsed());
+                }
             }
             Operation::Update { record } => self.put(Kind::Update, record).await,
             Operation::Insert => {
@@ -127,10 +135,8 @@ impl Worker {
         }
     }
 
-    async fn read(&mut self, kind: Kind, record: u64) -> Option<Vec<u8>> {
-        let began = Instant::now();
+    async fn read(&mut self, record: u64) -> Option<Vec<u8>> {
         let value = self.ask(format!("get {}", self.generator.key(record)).into_bytes()).await?;
-        self.tally.done(kind, began.elapsed());
         if value.len() == self.load.record_bytes {
             return Some(value);
         }
@@ -173,7 +179,7 @@ impl Worker {
 
     async fn read_modify_write(&mut self, record: u64) {
         let began = Instant::now();
-        let Some(mut value) = self.read(Kind::Read, record).await else { return };
+        let Some(mut value) = self.read(record).await else { return };
         let (field, bytes) = self.generator.field();
         let start = field as usize * bytes.len();
         if let Some(place) = value.get_mut(start..start + bytes.len()) {

@@ -45,9 +45,10 @@ impl Tally {
         self.took.entry(kind).or_default().record(took);
     }
 
-    /// A certified answer that cannot be.
+    /// A certified answer that is not what this workload expects: the data or the application is another one.
     pub(crate) fn wrong(&mut self, what: String) {
         self.wrong += 1;
+        self.in_a_row += 1;
         self.first.get_or_insert(what);
     }
 
@@ -71,7 +72,10 @@ impl Tally {
     /// That, in words.
     pub(crate) fn trouble(&self) -> String {
         let first = self.first.as_deref().unwrap_or("nothing");
-        format!("{} wrong answers, {} commands without one; first: {first}", self.wrong, self.unanswered)
+        format!(
+            "{} certified answers were not the ones expected, {} commands got none; first: {first}",
+            self.wrong, self.unanswered
+        )
     }
 
     pub(crate) fn merge(&mut self, other: &Tally) {
@@ -116,7 +120,6 @@ struct Row {
 impl Report {
     pub(crate) fn new(tally: &Tally, took: Duration, clients: u32, workload: &str) -> Report {
         let mut all = Histogram::default();
-        // The read inside a read-modify-write is counted as a read, too; the totals count what YCSB counts.
         tally.took.values().for_each(|histogram| all.merge(histogram));
         let mut latency_ms: Vec<Row> =
             tally.took.iter().filter_map(|(kind, histogram)| row(&format!("{kind:?}"), histogram)).collect();
@@ -131,7 +134,7 @@ impl Report {
             seconds,
             operations,
             operations_per_second,
-            verified: tally.failed() == 0,
+            verified: operations > 0 && tally.failed() == 0,
             wrong: tally.wrong,
             unanswered: tally.unanswered,
             first_failure: tally.first.clone(),
@@ -147,7 +150,10 @@ impl Report {
     /// What went wrong, in words.
     pub(crate) fn trouble(&self) -> String {
         let first = self.first_failure.as_deref().unwrap_or("nothing was done at all");
-        format!("{} wrong answers, {} commands without one; first: {first}", self.wrong, self.unanswered)
+        format!(
+            "{} certified answers were not the ones expected, {} commands got none; first: {first}",
+            self.wrong, self.unanswered
+        )
     }
 
     pub(crate) fn render(&self) -> String {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -70,6 +70,7 @@ impl Bench {
     ) -> Result<Report, Trouble> {
         let load = Arc::new(Load::new(workload));
         let clients = self.connect(descriptor)?;
+        greet(&clients).await?;
         if !self.no_load {
             let began = Instant::now();
             let bar = bar(output, workload.records, "loading  {bar:40} {pos}/{len} records, {eta} left");
@@ -135,8 +136,17 @@ async fn everyone(
             Err(error) => tally.wrong(format!("a client ended early: {error}")),
         }
     }
-    let _total = done.load(Ordering::Relaxed);
     tally
+}
+
+/// Every client opens its session.
+async fn greet(clients: &[Client]) -> Result<(), Trouble> {
+    let greetings: Vec<_> = clients.iter().map(|client| tokio::spawn(Worker::greet(client.clone()))).collect();
+    for greeting in greetings {
+        let greeted = greeting.await.map_err(Trouble::new)?;
+        greeted.map_err(|why| Trouble::new(why).help("`smrcloud status NAME` tells how the service is"))?;
+    }
+    Ok(())
 }
 
 async fn tick(bar: ProgressBar) {

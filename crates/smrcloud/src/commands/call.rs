@@ -17,10 +17,11 @@ use crate::services;
 pub(crate) struct Call {
     /// The service's name, or a file with its descriptor.
     service: String,
-    /// The command; its words are put together with a space between each two.
-    #[arg(required_unless_present = "stdin", trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The command; its words are put together with a space between each two. The shell takes its own quotes away,
+    /// so a word with spaces is written '"two words"'; words that begin with a dash stand behind `--`.
+    #[arg(required_unless_present = "stdin")]
     words: Vec<String>,
-    /// Read the command from standard input, byte by byte as it is.
+    /// Read the command from standard input: any bytes, but for one newline at the end.
     #[arg(long, conflicts_with = "words")]
     stdin: bool,
     /// Give up after so many seconds.
@@ -43,13 +44,7 @@ struct Answer {
 }
 
 impl Call {
-    pub(crate) fn run(mut self, output: Output) -> Result<ExitCode, Trouble> {
-        // Clap leaves everything behind the first word to the command, the house's own flag among it.
-        let asked_json = self.words.last().is_some_and(|word| word == "--json");
-        let output = if asked_json { Output { json: true } } else { output };
-        if asked_json {
-            self.words.pop();
-        }
+    pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
         let command = self.command()?;
         let descriptor = services::descriptor(&self.service)?;
         let service_key = descriptor.service_key;
@@ -78,6 +73,9 @@ impl Call {
         }
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes).map_err(Trouble::new)?;
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+        }
         Ok(bytes)
     }
 }

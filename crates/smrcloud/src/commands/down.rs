@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use smr_cloud::provider::Ending;
 use smr_cloud::{Processes, Removed, remove};
 
 use crate::output::{Output, Trouble};
@@ -31,5 +32,6 @@ impl Down {
 
 /// What was removed, in words.
 pub(crate) fn words(removed: &Removed) -> String {
-    format!("{} is down: {} replicas ended, their data is removed", removed.name, removed.endings.len())
+    let ended = removed.endings.iter().filter(|ending| **ending != Ending::Gone).count();
+    format!("{} is down: replicas ended: {ended}; their data is removed", removed.name)
 }

@@ -64,7 +64,7 @@ pub(crate) struct Group {
 /// One replica.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct Replica {
-    id: ReplicaId,
+    pub(crate) id: ReplicaId,
     pid: u32,
     address: Option<String>,
     pub(crate) state: String,

@@ -76,7 +76,7 @@ fn words(progress: &Progress) -> String {
         }
         Progress::Begun { service } => format!("the service begins as {service}"),
         Progress::Forming { ready, of, ceremony } => {
-            format!("{ready} of {of} replicas ready; key generation: {ceremony}")
+            format!("{ready} of {of} replicas ready; {ceremony}")
         }
         Progress::Agreed { replicas, needed } => {
             format!("{replicas} replicas state the same service key under their signatures ({needed} are enough)")
@@ -87,22 +87,34 @@ fn words(progress: &Progress) -> String {
 /// What someone who has just deployed wants to know.
 fn next_steps(deployed: &Deployed, blueprint: &Blueprint, detached: bool) -> String {
     let name = deployed.name.as_str();
+    let smrcloud = own_name();
     let (key, endpoints) = (deployed.descriptor.service_key, deployed.descriptor.endpoints.join("  "));
     let tries = match blueprint.application {
         Application::Builtin(_) => format!(
-            "  smrcloud call {name} put greeting hello\n  smrcloud call {name} get greeting --json\n  \
-             smrcloud bench {name} --workload examples/ycsb/workload_a --clients 16 --seconds 10\n"
+            "  {smrcloud} call {name} put greeting hello\n  {smrcloud} call {name} get greeting --json\n  \
+             {smrcloud} bench {name} --workload examples/ycsb/workload_a --clients 16 --seconds 10\n"
         ),
-        Application::Program(_) => format!("  smrcloud call {name} COMMAND\n"),
+        Application::Program(_) => format!("  {smrcloud} call {name} COMMAND\n"),
     };
-    let end = if detached { "  smrcloud down NAME".replace("NAME", name) } else { "Ctrl-C ends it.".to_owned() };
+    let end = if detached { format!("  {smrcloud} down {name}") } else { "Ctrl-C ends it.".to_owned() };
     #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
     let took = deployed.took_ms as f64 / 1000.0;
     format!(
         "\n{name} is ready after {took:.1} s.\n\nservice key  {key}\nendpoints    {endpoints}\n\nTry{}:\n{tries}  \
-         smrcloud status {name}\n  smrcloud descriptor {name}\n{end}",
+         {smrcloud} status {name}\n  {smrcloud} descriptor {name}\n{end}",
         if detached { "" } else { ", in another terminal" }
     )
+}
+
+/// How this program is called from here: by its name if the shell finds it, otherwise by its path.
+fn own_name() -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|dir| dir.join("smrcloud").is_file()) {
+        return "smrcloud".to_owned();
+    }
+    let Ok(exe) = std::env::current_exe() else { return "smrcloud".to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    exe.strip_prefix(&here).unwrap_or(&exe).display().to_string()
 }
 
 /// Shows health whenever it changes, until Ctrl-C; then ends the service.
@@ -138,8 +150,8 @@ async fn watch(
 }
 
 fn health_words(seen: &Seen) -> String {
-    let troubles = seen.replicas.iter().filter_map(|replica| replica.trouble.as_ref());
-    let lines = troubles.chain(&seen.group.advice).map(|line| format!("\n  {line}"));
+    let troubled = seen.replicas.iter().filter_map(|r| Some(format!("replica {}: {}", r.id, r.trouble.as_ref()?)));
+    let lines = troubled.chain(seen.group.advice.iter().cloned()).map(|line| format!("\n  {line}"));
     format!("{}: {}{}", seen.group.name, seen.group.summary, lines.collect::<String>())
 }
 
@@ -154,10 +166,10 @@ async fn end(
     Ok(())
 }
 
-/// Waits for Ctrl-C or SIGTERM.
+/// Waits for Ctrl-C, SIGTERM or the end of the terminal.
 async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
         // Without signals there is no orderly end to wait for; the replicas end with this process.
         return std::future::pending().await;
@@ -165,5 +177,6 @@ async fn interrupted() {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
