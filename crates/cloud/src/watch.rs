@@ -317,7 +317,11 @@ mod tests {
         let health = judged(vec![up(0), up(1), up(2), down(3)]);
         assert_eq!(health.summary, "3 of 4 up: serving, but tolerates no further failure");
         assert_eq!(health.verdict, Verdict::Degraded);
-        assert!(health.advice[0].starts_with("Replica 3 does not answer; the service goes on"), "{:?}", health.advice);
+        assert!(
+            health.advice[0].starts_with("Replica 3 does not answer; the service goes on"),
+            "{:?}",
+            health.advice
+        );
         let health = judged(vec![down(0), up(1), up(2), down(3)]);
         assert_eq!(health.summary, "2 of 4 up: stopped; needs 1 more replica to go on");
         assert_eq!(health.verdict, Verdict::Stopped);
