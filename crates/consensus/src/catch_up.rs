@@ -1,7 +1,7 @@
 //! Whom to ask for decisions that were missed. One peer is asked at a time and another one when it does not help,
 //! so a lying or slow peer costs a period, not the catching up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use smr_wire::{ReplicaId, Slot};
 
@@ -11,6 +11,7 @@ pub struct CatchUp {
     heard: BTreeMap<ReplicaId, Slot>,
     asked: Option<ReplicaId>,
     last_asked: Option<ReplicaId>,
+    asked_since: BTreeSet<ReplicaId>,
     decided_at_tick: Slot,
 }
 
@@ -26,6 +27,9 @@ impl CatchUp {
         let stuck = decided == self.decided_at_tick;
         self.decided_at_tick = decided;
         self.asked = None;
+        if !stuck {
+            self.asked_since.clear();
+        }
         if stuck { self.next(decided) } else { None }
     }
 
@@ -43,10 +47,10 @@ impl CatchUp {
         self.asked
     }
 
-    /// Whether a peer was asked and has not answered yet in this period.
+    /// Whether `peer` was asked since this replica last made progress: only then does its answer count.
     #[must_use]
-    pub fn waits(&self) -> bool {
-        self.asked.is_some()
+    pub fn waits_for(&self, peer: ReplicaId) -> bool {
+        self.asked_since.contains(&peer)
     }
 
     /// The highest slot that any peer says it has decided.
@@ -61,6 +65,7 @@ impl CatchUp {
         let after_last = ahead.iter().find(|peer| self.last_asked.is_none_or(|last| **peer > last));
         let chosen = after_last.or(ahead.first()).copied();
         self.asked = chosen;
+        self.asked_since.extend(chosen);
         self.last_asked = chosen.or(self.last_asked);
         chosen
     }

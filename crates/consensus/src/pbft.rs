@@ -191,6 +191,8 @@ impl Pbft {
 
     fn on_installed(&mut self, certificate: CheckpointCertificate) {
         let slot = certificate.checkpoint.slot;
+        self.executed = self.executed.max(slot);
+        self.settled = self.settled.max(slot);
         if slot > self.decided() {
             self.window.skip_to(slot);
             self.log.prune(slot);

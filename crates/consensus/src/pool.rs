@@ -19,6 +19,8 @@ const RELAY_PERIODS: u32 = 4;
 pub struct Pool {
     entries_max: usize,
     bytes_max: usize,
+    /// An entry that fits into no batch would stand first in every primary's pool for ever.
+    entry_bytes_max: usize,
     bytes: usize,
     arrivals: u64,
     waiting: BTreeMap<Digest, Waiting>,
@@ -60,6 +62,7 @@ impl Pool {
         Pool {
             entries_max: config.pool_entries_max as usize,
             bytes_max: config.pool_bytes_max as usize,
+            entry_bytes_max: config.batch_bytes_max as usize,
             bytes: 0,
             arrivals: 0,
             waiting: BTreeMap::new(),
@@ -73,6 +76,9 @@ impl Pool {
         let digest = entry.digest();
         if self.waiting.contains_key(&digest) {
             return Added::Known;
+        }
+        if entry.bytes() > self.entry_bytes_max {
+            return Added::Full;
         }
         if let EntryBody::Client(request) = entry.body() {
             let of_client = self.clients.get(&request.client).copied().unwrap_or(0);

@@ -38,8 +38,10 @@ pub struct Member {
 pub enum MemberState {
     /// It runs, as this command of its slot.
     Running(usize),
-    /// It is the same as a member of an earlier place.
-    SameAs(Slot, u32),
+    /// It was admitted before: the outcome is that of the first time.
+    Repeat,
+    /// It is larger than commands may be.
+    TooLarge,
     /// This.
     Ended(Outcome),
 }
@@ -102,7 +104,7 @@ impl Member {
     pub fn outcome(&self) -> &Outcome {
         match &self.state {
             MemberState::Ended(outcome) => outcome,
-            MemberState::Running(_) | MemberState::SameAs(..) => {
+            MemberState::Running(_) | MemberState::Repeat | MemberState::TooLarge => {
                 unreachable!("a closed block's members ended")
             }
         }
@@ -147,12 +149,6 @@ impl Blocks {
     #[must_use]
     pub fn get(&self, slot: Slot) -> Option<&Block> {
         self.blocks.get(&slot)
-    }
-
-    /// The outcome of member `member` of `slot`, if kept.
-    #[must_use]
-    pub fn outcome(&self, slot: Slot, member: u32) -> Option<&Outcome> {
-        self.blocks.get(&slot)?.members.get(member as usize).map(Member::outcome)
     }
 
     /// Where the latest reply to a command stands.

@@ -278,7 +278,9 @@ impl Pbft {
     }
 
     fn head_is_open(&self) -> bool {
-        self.window.iter().any(|(_, place)| place.proposal.is_some() || place.decision.is_some())
+        self.window.iter().any(|(_, place)| {
+            place.proposal.as_ref().is_some_and(|(view, _)| *view == self.view) || place.decision.is_some()
+        })
     }
 
     /// The batch with this digest, if we have it for this slot.

@@ -118,8 +118,7 @@ impl Pbft {
 
     /// `from` does not keep what we asked for.
     pub(super) fn on_pruned(&mut self, from: ReplicaId, base: Slot, effects: &mut Effects<Message>) {
-        self.catch_up.heard(from, base);
-        if base > self.decided() {
+        if self.catch_up.waits_for(from) && base > self.decided() {
             effects.push(Effect::NeedState { decided: self.decided() });
         }
     }

@@ -66,14 +66,14 @@ impl Replica {
             Call::Open { nonce, window } => {
                 let fresh = SessionId::opened(slot, index);
                 let config = &self.genesis.config;
-                let session = self.system.sessions.open(client, *nonce, *window, fresh, config);
+                let session = self.system.sessions.open(client, *nonce, *window, fresh, slot, config);
                 let state = MemberState::Ended(Outcome::Opened(session));
                 members.push(Member { client, about: About::opening(*nonce), state });
             }
             Call::Commands { session, commands: asked, .. } => {
                 for command in asked {
                     let about = About { session: *session, number: command.number };
-                    let state = self.judge(slot, client, about, &command.bytes, members.len(), commands);
+                    let state = self.judge(client, about, &command.bytes, commands);
                     members.push(Member { client, about, state });
                 }
             }
@@ -82,21 +82,16 @@ impl Replica {
 
     fn judge(
         &mut self,
-        slot: Slot,
         client: ClientId,
         about: About,
         bytes: &[u8],
-        member: usize,
         commands: &mut Vec<HostCommand>,
     ) -> MemberState {
-        let member = u32::try_from(member).expect("a batch is bounded in bytes");
-        match self.system.sessions.admit(client, about.session, about.number, slot, member) {
-            Verdict::Known(outcome) => MemberState::Ended(outcome),
-            Verdict::SameAs(slot, member) => MemberState::SameAs(slot, member),
+        match self.system.sessions.admit(client, about.session, about.number) {
+            Verdict::Refused(refusal) => MemberState::Ended(Outcome::Refused(refusal)),
+            Verdict::Repeat => MemberState::Repeat,
             Verdict::Run if bytes.len() > self.genesis.config.command_bytes_max as usize => {
-                let outcome = Outcome::Refused(Refusal::TooLarge);
-                self.system.sessions.ended(about.session, about.number, &outcome, &self.genesis.config);
-                MemberState::Ended(outcome)
+                MemberState::TooLarge
             }
             Verdict::Run => {
                 commands.push(HostCommand { caller: client, command: bytes.to_vec() });
@@ -163,26 +158,29 @@ impl Replica {
         assert!(slot == self.executed.next(), "slot {slot} executed after {}", self.executed);
         self.executed = slot;
         let mut outcomes: Vec<Option<Outcome>> = outcomes.into_iter().map(|o| Some(outcome_of(o))).collect();
-        for index in 0..members.len() {
-            let outcome = match &members[index].state {
+        for member in &mut members {
+            let outcome = match &member.state {
                 MemberState::Ended(_) => continue,
                 MemberState::Running(command) => {
                     let outcome = outcomes[*command].take().expect("each command is one member's");
-                    let About { session, number } = members[index].about;
+                    let About { session, number } = member.about;
                     self.system.sessions.ended(session, number, &outcome, &self.genesis.config);
                     outcome
                 }
-                MemberState::SameAs(origin, member) if *origin == slot => {
-                    members[*member as usize].outcome().clone()
+                MemberState::TooLarge => {
+                    let outcome = Outcome::Refused(Refusal::TooLarge);
+                    let About { session, number } = member.about;
+                    self.system.sessions.ended(session, number, &outcome, &self.genesis.config);
+                    outcome
                 }
-                MemberState::SameAs(origin, member) => self
-                    .blocks
-                    .outcome(*origin, *member)
-                    .cloned()
-                    .expect("admitted while its origin was executing, which is among the blocks kept"),
+                MemberState::Repeat => {
+                    let About { session, number } = member.about;
+                    self.system.sessions.outcome(session, number)
+                }
             };
-            members[index].state = MemberState::Ended(outcome);
+            member.state = MemberState::Ended(outcome);
         }
+        self.system.sessions.end_slot(slot);
         let block = Block::close(members);
         self.system.end_slot(slot, &batch, &block.root());
         self.close_block(slot, block, effects);
