@@ -90,7 +90,7 @@ impl Config {
         within("sessions_max", self.sessions_max.into(), 1, 1 << 20)?;
         within("client_sessions_max", self.client_sessions_max.into(), 1, self.sessions_max.into())?;
         within("session_reply_bytes_max", self.session_reply_bytes_max.into(), 0, 64 << 20)?;
-        // A repeat that is admitted while the first is executing takes its outcome from the first one's block.
+        // Replies to everything that may be executing at once can be asked for again.
         let backlog = self.consensus.backlog_slots_max;
         within("blocks_kept", self.blocks_kept.into(), 2 * backlog, 1 << 20)?;
         within("waiting_max", self.waiting_max.into(), 1, 1 << 20)?;
