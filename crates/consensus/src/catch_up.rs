@@ -33,17 +33,14 @@ impl CatchUp {
         if stuck { self.next(decided) } else { None }
     }
 
-    /// Called when `peer` answered: whom to ask next, if there is more.
-    pub fn answered(&mut self, peer: ReplicaId, decided: Slot) -> Option<ReplicaId> {
-        if self.asked != Some(peer) {
+    /// Called when `peer` answered and the prefix went from `before` to `decided`: whom to ask next, if there is
+    /// more. An answer that did not help is none: the next period brings another peer.
+    pub fn answered(&mut self, peer: ReplicaId, before: Slot, decided: Slot) -> Option<ReplicaId> {
+        if self.asked != Some(peer) || decided <= before {
             return None;
         }
-        self.asked = None;
         // The same peer again, as it just proved helpful.
-        let ahead = self.heard.get(&peer).is_some_and(|theirs| *theirs > decided);
-        if ahead {
-            self.asked = Some(peer);
-        }
+        self.asked = self.heard.get(&peer).filter(|theirs| **theirs > decided).map(|_| peer);
         self.asked
     }
 
@@ -53,10 +50,12 @@ impl CatchUp {
         self.asked_since.contains(&peer)
     }
 
-    /// The highest slot that any peer says it has decided.
+    /// The highest slot that `needed` peers say they have decided: with f+1 of them at least one is correct.
     #[must_use]
-    pub fn highest(&self) -> Slot {
-        self.heard.values().copied().max().unwrap_or_default()
+    pub fn highest(&self, needed: usize) -> Slot {
+        let mut claims: Vec<Slot> = self.heard.values().copied().collect();
+        claims.sort_unstable_by_key(|slot| std::cmp::Reverse(*slot));
+        needed.checked_sub(1).and_then(|place| claims.get(place)).copied().unwrap_or_default()
     }
 
     fn next(&mut self, decided: Slot) -> Option<ReplicaId> {
@@ -99,8 +98,19 @@ mod tests {
         let mut catch_up = CatchUp::default();
         catch_up.heard(ReplicaId(1), Slot(10));
         assert_eq!(catch_up.tick(Slot(0)), Some(ReplicaId(1)));
-        assert_eq!(catch_up.answered(ReplicaId(2), Slot(4)), None);
-        assert_eq!(catch_up.answered(ReplicaId(1), Slot(4)), Some(ReplicaId(1)));
-        assert_eq!(catch_up.answered(ReplicaId(1), Slot(10)), None);
+        assert_eq!(catch_up.answered(ReplicaId(2), Slot(0), Slot(4)), None);
+        assert_eq!(catch_up.answered(ReplicaId(1), Slot(0), Slot(4)), Some(ReplicaId(1)));
+        assert_eq!(catch_up.answered(ReplicaId(1), Slot(4), Slot(4)), None, "it sent what did not help");
+        assert_eq!(catch_up.answered(ReplicaId(1), Slot(4), Slot(10)), None);
+    }
+
+    #[test]
+    fn one_liar_does_not_say_how_far_the_others_are() {
+        let mut catch_up = CatchUp::default();
+        catch_up.heard(ReplicaId(1), Slot(10));
+        assert_eq!(catch_up.highest(2), Slot(0));
+        catch_up.heard(ReplicaId(2), Slot(9));
+        catch_up.heard(ReplicaId(3), Slot(1 << 40));
+        assert_eq!(catch_up.highest(2), Slot(10));
     }
 }

@@ -80,6 +80,7 @@ pub struct Pbft {
     head_strikes: u8,
     decided_at_tick: Slot,
     decided_at_patience: Slot,
+    executed_at_patience: Slot,
     patience_armed: bool,
 }
 
@@ -96,9 +97,16 @@ struct Place {
     prepare_sent: Option<View>,
     commit_sent: Option<View>,
     decision: Option<(QuorumCertificate, Batch)>,
+    /// Batches of earlier views for which we voted, the latest last: each may have been prepared by then, so a
+    /// later view may be bound to it and ask us. At most [`VOTED_BATCHES_MAX`].
+    voted: Vec<Batch>,
     /// A batch that the view's beginning binds us to and that we had to ask for.
     fetched: Option<Batch>,
 }
+
+/// Batches of earlier views that a slot keeps. Each stands for a view that failed after it proposed something else
+/// than the views before it; the oldest goes first.
+const VOTED_BATCHES_MAX: usize = 8;
 
 impl Pbft {
     /// A replica that has decided nothing.
@@ -124,6 +132,7 @@ impl Pbft {
             head_strikes: 0,
             decided_at_tick: Slot(0),
             decided_at_patience: Slot(0),
+            executed_at_patience: Slot(0),
             patience_armed: false,
             seat,
             config,
@@ -189,7 +198,7 @@ impl Pbft {
         }
     }
 
-    fn on_installed(&mut self, certificate: CheckpointCertificate) {
+    fn on_installed(&mut self, certificate: CheckpointCertificate, effects: &mut Effects<Message>) {
         let slot = certificate.checkpoint.slot;
         self.executed = self.executed.max(slot);
         self.settled = self.settled.max(slot);
@@ -198,9 +207,8 @@ impl Pbft {
             self.log.prune(slot);
             self.stable_before = slot;
             self.stable = Some(certificate);
-            self.executed = self.executed.max(slot);
-            self.settled = self.settled.max(slot);
             self.proposed = self.proposed.max(slot);
+            self.vote_reached(effects);
         }
     }
 }
@@ -222,7 +230,7 @@ impl Protocol for Pbft {
             Event::Executed(slot) => self.executed = self.executed.max(slot),
             Event::Settled(slot) => self.settled = self.settled.max(slot),
             Event::Stable(certificate) => self.on_stable(certificate, effects),
-            Event::Installed(certificate) => self.on_installed(certificate),
+            Event::Installed(certificate) => self.on_installed(certificate, effects),
         }
         self.advance(effects);
         self.propose(input.clock, effects);
@@ -235,7 +243,7 @@ impl Protocol for Pbft {
             installed: self.installed,
             primary: self.primary(),
             decided: self.decided(),
-            highest: self.catch_up.highest().max(self.decided()),
+            highest: self.catch_up.highest(self.seat.group.one_correct()).max(self.decided()),
             log_base: self.log.base(),
             waiting: self.pool.len(),
         }

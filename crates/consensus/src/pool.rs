@@ -26,6 +26,10 @@ pub struct Pool {
     waiting: BTreeMap<Digest, Waiting>,
     unproposed: BTreeSet<(u64, Digest)>,
     clients: BTreeMap<ClientId, u32>,
+    /// The latest arrival among the entries that were decided.
+    latest_decided: u64,
+    /// What a primary can order at once: an entry that so many later ones overtook is passed over on purpose.
+    batch: BatchLimits,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +72,11 @@ impl Pool {
             waiting: BTreeMap::new(),
             unproposed: BTreeSet::new(),
             clients: BTreeMap::new(),
+            latest_decided: 0,
+            batch: BatchLimits {
+                entries_max: config.batch_entries_max as usize,
+                bytes_max: config.batch_bytes_max as usize,
+            },
         }
     }
 
@@ -114,6 +123,17 @@ impl Pool {
         taken
     }
 
+    /// Notes that these entries stand in an open proposal, as after [`Pool::take`], even if they were not known: a
+    /// replica that still holds one of them will forward it.
+    pub fn proposed(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.add(entry.clone());
+            if let Some(waiting) = self.waiting.get(&entry.digest()) {
+                self.unproposed.remove(&(waiting.arrival, entry.digest()));
+            }
+        }
+    }
+
     /// Whether there is an entry in no open proposal.
     #[must_use]
     pub fn has_unproposed(&self) -> bool {
@@ -126,6 +146,7 @@ impl Pool {
             return;
         };
         self.unproposed.remove(&(gone.arrival, entry.digest()));
+        self.latest_decided = self.latest_decided.max(gone.arrival);
         self.bytes -= gone.entry.bytes();
         if let EntryBody::Client(request) = entry.body()
             && let Some(count) = self.clients.get_mut(&request.client)
@@ -145,16 +166,21 @@ impl Pool {
         }
     }
 
-    /// Counts one more period for every entry.
-    pub fn age(&mut self) -> Aged {
+    /// Counts one more period for every entry; `progress` says whether anything was decided in it. While slots are
+    /// decided, long waiting alone is only load: an entry is then overdue if all that waits would have found room
+    /// in one batch, or if a batch's worth of later ones was preferred to it.
+    pub fn age(&mut self, progress: bool) -> Aged {
         let mut aged = Aged::default();
+        let crowded = self.waiting.len() > self.batch.entries_max || self.bytes > self.batch.bytes_max;
+        let overtaken = self.latest_decided.saturating_sub(self.batch.entries_max as u64);
         for waiting in self.waiting.values_mut() {
             waiting.strikes = waiting.strikes.saturating_add(1);
             // What was shown to all may have been lost, so it is shown again now and then.
             if waiting.strikes == 2 || waiting.strikes.is_multiple_of(RELAY_PERIODS) {
                 aged.relay.push(waiting.entry.clone());
             }
-            aged.overdue |= waiting.strikes > 2;
+            let passed_over = !progress || !crowded || waiting.arrival < overtaken;
+            aged.overdue |= waiting.strikes > 2 && passed_over;
         }
         aged
     }
@@ -213,6 +239,9 @@ pub(crate) mod tests {
         pool.remove(&entries[1]);
         pool.restart();
         assert_eq!(pool.take(limits(9)), [entries[2].clone(), entries[0].clone()]);
+        pool.restart();
+        pool.proposed(&entries[..2]);
+        assert_eq!(pool.take(limits(9)), [entries[2].clone()]);
     }
 
     #[test]
@@ -237,13 +266,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn under_load_only_what_was_passed_over_is_overdue() {
+        let config = Config { batch_entries_max: 2, ..Config::default() };
+        let mut pool = Pool::new(&config);
+        (1..=9).for_each(|number| assert_eq!(pool.add(entry(1, number)), Added::New));
+        assert!((0..10).all(|_| !pool.age(true).overdue), "the queue is long, and it moves");
+        [2, 3].iter().for_each(|number| pool.remove(&entry(1, *number)));
+        assert!(!pool.age(true).overdue, "orders differ a little between replicas");
+        pool.remove(&entry(1, 4));
+        assert!(pool.age(true).overdue, "the first entry was passed over");
+        let mut idle = Pool::new(&config);
+        idle.add(entry(1, 1));
+        assert_eq!([true; 3].map(|progress| idle.age(progress).overdue), [false, false, true]);
+    }
+
+    #[test]
     fn an_entry_is_relayed_after_a_period_and_overdue_after_two() {
         let mut pool = Pool::new(&Config::default());
         pool.add(entry(1, 1));
-        assert_eq!(pool.age(), Aged::default());
-        assert_eq!(pool.age(), Aged { relay: vec![entry(1, 1)], overdue: false });
-        assert_eq!(pool.age(), Aged { relay: vec![], overdue: true });
+        assert_eq!(pool.age(false), Aged::default());
+        assert_eq!(pool.age(false), Aged { relay: vec![entry(1, 1)], overdue: false });
+        assert_eq!(pool.age(false), Aged { relay: vec![], overdue: true });
         pool.restart();
-        assert_eq!(pool.age(), Aged::default());
+        assert_eq!(pool.age(false), Aged::default());
     }
 }

@@ -190,7 +190,7 @@ pub struct Status {
     pub primary: ReplicaId,
     /// The last slot of the decided prefix.
     pub decided: Slot,
-    /// The highest slot that any peer says it has decided.
+    /// The highest slot that f+1 peers say they have decided, or our own if it is higher.
     pub highest: Slot,
     /// The slot below the first decision that is kept.
     pub log_base: Slot,

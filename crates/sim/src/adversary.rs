@@ -31,6 +31,11 @@ pub enum Misdeed {
     LieInReplies,
     /// Deals shares of the key that do not fit.
     DealBadShares,
+    /// Takes part, but keeps to itself what it has decided: no commit votes, no decisions, no batches; still tells
+    /// the truth when a view changes.
+    KeepDecisions,
+    /// Says that it is far ahead, that what others ask for is gone, and how views begin that others lead.
+    LieAboutProgress,
 }
 
 /// All of them.
@@ -41,6 +46,8 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::Replay,
     Misdeed::LieInReplies,
     Misdeed::DealBadShares,
+    Misdeed::KeepDecisions,
+    Misdeed::LieAboutProgress,
 ];
 
 impl Misdeed {
@@ -54,6 +61,8 @@ impl Misdeed {
             Misdeed::Replay => "replay",
             Misdeed::LieInReplies => "lie-in-replies",
             Misdeed::DealBadShares => "deal-bad-shares",
+            Misdeed::KeepDecisions => "keep-decisions",
+            Misdeed::LieAboutProgress => "lie-about-progress",
         }
     }
 }
@@ -88,6 +97,14 @@ impl Adversary {
             Misdeed::Replay => self.replay(message),
             Misdeed::LieInReplies => vec![self.lie_in_share(message)],
             Misdeed::DealBadShares => vec![self.spoil(message)],
+            Misdeed::KeepDecisions => {
+                if shows_decision(&message) {
+                    Vec::new()
+                } else {
+                    vec![message]
+                }
+            }
+            Misdeed::LieAboutProgress => self.lie_about_progress(message),
             Misdeed::StaySilent | Misdeed::Equivocate => vec![message],
         }
     }
@@ -177,6 +194,31 @@ impl Adversary {
         }
     }
 
+    fn lie_about_progress(&mut self, message: Message) -> Vec<Message> {
+        let Message::Consensus(Ordering::Pbft(message)) = message else { return vec![message] };
+        let said = match message {
+            pbft::Message::Status { view, installed, decided } => {
+                let ahead = decided.plus(self.rng.within(1, 1 << 20));
+                let lies = [
+                    pbft::Message::Status { view, installed, decided: ahead },
+                    pbft::Message::Pruned { base: ahead },
+                ];
+                lies.to_vec()
+            }
+            pbft::Message::Decided(decisions) => {
+                let last =
+                    decisions.last().map(|decision| decision.certificate.ballot.slot).unwrap_or_default();
+                vec![pbft::Message::Pruned { base: last.plus(1) }]
+            }
+            // What it was told by others of their views' beginnings, under its own name.
+            pbft::Message::NewView(new_view) => {
+                vec![pbft::Message::NewView(pbft::NewView::sign(&self.seat, new_view.view, new_view.changes))]
+            }
+            other => vec![other],
+        };
+        said.into_iter().map(|message| Message::Consensus(Ordering::Pbft(message))).collect()
+    }
+
     /// Its own dealing, spoiled, wherever it occurs.
     fn spoil(&mut self, message: Message) -> Message {
         let Message::Consensus(Ordering::Pbft(message)) = message else { return message };
@@ -211,5 +253,15 @@ impl Adversary {
         dealing.shares[victim][0] ^= 1;
         let command = SystemCommand::Ceremony { attempt, command: dkg::Command::Deal(dealing) };
         Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, smr_wire::encode(&command))))
+    }
+}
+
+/// Whether the message would let others decide, or know what is decided.
+fn shows_decision(message: &Message) -> bool {
+    let Message::Consensus(Ordering::Pbft(message)) = message else { return false };
+    match message {
+        pbft::Message::Vote { ballot, .. } => ballot.phase == Phase::Commit,
+        pbft::Message::Decided(_) | pbft::Message::Body { .. } => true,
+        _ => false,
     }
 }

@@ -165,6 +165,12 @@ impl ViewChange {
 }
 
 impl PrefixProof {
+    /// The slot below the first that a commit certificate of the proof is for. At least f+1 correct replicas have
+    /// decided everything up to here, so whoever lacks it can fetch it.
+    fn base(&self, decided: Slot) -> Slot {
+        decided.minus(self.commits.len() as u64)
+    }
+
     /// Whether this shows that everything up to `decided` is.
     fn check(&self, decided: Slot, rules: &Rules<'_>) -> Result<(), Refused> {
         let checkpoint = self.checkpoint.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
@@ -182,22 +188,41 @@ impl PrefixProof {
     }
 }
 
-/// A quorum of view changes: whoever has it knows how the view begins. Needs no signature of its own, since any
-/// quorum of them gives a safe beginning.
+/// A quorum of view changes: whoever has it knows how the view begins. Any quorum of them gives a safe beginning,
+/// but not all give the same one, so the view's primary signs which it is: nobody else can make the others begin
+/// in another way than the primary.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct NewView {
     /// Which view.
     pub view: View,
     /// Exactly a quorum, in ascending order of author.
     pub changes: Vec<ViewChange>,
+    /// The view's primary's, over all of the above.
+    pub signature: Signature,
 }
 
 impl NewView {
+    /// Signs what this seat, as the view's primary, has chosen.
+    #[must_use]
+    pub fn sign(seat: &Seat, view: View, changes: Vec<ViewChange>) -> NewView {
+        let mut new_view = NewView { view, changes, signature: Signature([0; 64]) };
+        new_view.signature = seat.sign(&new_view.statement(&seat.group));
+        new_view
+    }
+
+    fn statement(&self, group: &Group) -> Digest {
+        group.statement("SMRCLOUD-NEW-VIEW-V1", &(self.view, &self.changes))
+    }
+
     fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
         let distinct = self.changes.windows(2).all(|pair| pair[0].author < pair[1].author);
         let for_it = self.changes.iter().all(|change| change.to == self.view);
         if self.changes.len() != rules.group.quorum() || !distinct || !for_it {
             return Err(Refused::Certificate);
+        }
+        let primary = rules.group.primary_of(self.view);
+        if !rules.group.signed_by(primary, &self.statement(rules.group), &self.signature, rules.verifier) {
+            return Err(Refused::Signature);
         }
         self.changes.iter().try_for_each(|change| change.check(rules))
     }
@@ -206,7 +231,7 @@ impl NewView {
 /// How a view begins: what its primary must propose again.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Beginning {
-    /// Everything up to here is decided.
+    /// Everything up to here is decided, and correct replicas can serve it.
     pub decided: Slot,
     /// What may have been decided above: the primary proposes it again, and nothing else in these slots. Slots
     /// without a claim get [`Batch::nil`].
@@ -217,11 +242,17 @@ impl Beginning {
     /// The beginning that a quorum of view changes implies. If a batch is decided in a slot, a quorum prepared it,
     /// so a correct author of one of these changes claims it (or has decided it), and no claim of a higher view
     /// can be for another.
+    ///
+    /// What only some authors have decided is proposed again like any claim: a faulty author may be the only
+    /// replica that knows a decision, and then nobody else could serve it.
     #[must_use]
     pub fn of(new_view: &NewView) -> Beginning {
-        let decided = new_view.changes.iter().map(|change| change.decided).max().unwrap_or_default();
+        let by_all = new_view.changes.iter().map(|change| change.decided).min().unwrap_or_default();
+        let known = new_view.changes.iter().map(|change| change.proof.base(change.decided)).max();
+        let decided = by_all.max(known.unwrap_or_default());
         let mut best: BTreeMap<Slot, (View, Digest)> = BTreeMap::new();
-        let claims = new_view.changes.iter().flat_map(|change| &change.claims);
+        let claims =
+            new_view.changes.iter().flat_map(|change| change.proof.commits.iter().chain(&change.claims));
         for ballot in claims.map(|claim| claim.ballot).filter(|ballot| ballot.slot > decided) {
             let kept = best.entry(ballot.slot).or_insert((ballot.view, ballot.digest));
             if ballot.view > kept.0 {
@@ -248,6 +279,9 @@ impl Verify for Message {
             Message::Forward(entries) => {
                 if entries.len() > FORWARD_ENTRIES_MAX {
                     return Err(Refused::Shape);
+                }
+                if entries.iter().any(|entry| entry.bytes() > rules.config.batch_bytes_max as usize) {
+                    return Err(Refused::BatchLimit);
                 }
                 entries.iter().try_for_each(|entry| entry.check(rules.group, rules.verifier))
             }

@@ -4,7 +4,7 @@ use smr_crypto::Signature;
 use smr_wire::{ReplicaId, Slot, Timestamp, View};
 
 use super::message::FORWARD_ENTRIES_MAX;
-use super::{Message, Pbft};
+use super::{Message, Pbft, VOTED_BATCHES_MAX};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
 use crate::pool::Added;
@@ -49,6 +49,7 @@ impl Pbft {
             let Some(batch) = self.body(slot, &digest) else {
                 return;
             };
+            self.pool.proposed(batch.entries());
             self.propose_in(slot, batch, effects);
         }
         if self.proposed < self.beginning.bound() {
@@ -73,7 +74,7 @@ impl Pbft {
         effects.push(Effect::Persist(Record::Voted { ballot, batch: batch.clone() }));
         effects.broadcast(Message::Proposal { view, slot, batch: batch.clone(), signature });
         let place = self.window.entry(slot).expect("below the vote limit, which lies in the window");
-        place.proposal = Some((view, batch));
+        place.accept(view, batch);
         place.prepare_sent = Some(view);
         place.prepares.add(me, view, ballot.digest, signature);
         self.progress(slot, effects);
@@ -102,10 +103,11 @@ impl Pbft {
             if *standing != batch {
                 effects.report(Observation::Equivocation { by: from, view: *view, slot: ballot.slot });
                 self.suspect("the primary proposed two batches for one slot", effects);
+                return;
             }
-            return;
+        } else {
+            place.accept(ballot.view, batch);
         }
-        place.proposal = Some((ballot.view, batch));
         place.prepares.add(from, ballot.view, ballot.digest, signature);
         self.vote_prepare(ballot.slot, effects);
         self.progress(ballot.slot, effects);
@@ -250,6 +252,7 @@ impl Pbft {
         if waits && !self.patience_armed {
             self.patience_armed = true;
             self.decided_at_patience = self.decided();
+            self.executed_at_patience = self.executed;
             self.head_strikes = 0;
             effects.arm(Timer::Patience, self.backoff.scale_ms(self.config.patience_ms));
         } else if !waits && self.patience_armed {
@@ -262,11 +265,15 @@ impl Pbft {
     /// did not help either.
     pub(super) fn on_patience(&mut self, effects: &mut Effects<Message>) {
         self.patience_armed = false;
-        let aged = self.pool.age();
+        if !self.had_its_chance() {
+            return;
+        }
+        let progress = self.decided() > self.decided_at_patience;
+        let aged = self.pool.age(progress);
         for entries in aged.relay.chunks(FORWARD_ENTRIES_MAX) {
             effects.broadcast(Message::Forward(entries.to_vec()));
         }
-        let stuck = self.head_is_open() && self.decided() == self.decided_at_patience;
+        let stuck = self.head_is_open() && !progress;
         let strikes = if stuck { self.head_strikes.saturating_add(1) } else { 0 };
         self.mind_patience(effects);
         self.head_strikes = strikes;
@@ -275,6 +282,14 @@ impl Pbft {
         } else if self.installed && strikes >= 2 {
             self.suspect("a proposed slot stays undecided", effects);
         }
+    }
+
+    /// Whether the primary could have ordered more in this period. While execution has its hands full a good
+    /// primary waits for it, so a slow application is no reason to suspect anyone; but one that keeps all busy
+    /// with what it likes gets no more than the slots of two pipelines for it.
+    fn had_its_chance(&self) -> bool {
+        let caught_up = self.executed == self.decided();
+        caught_up || self.executed.since(self.executed_at_patience) >= 2 * self.config.pipeline_slots
     }
 
     fn head_is_open(&self) -> bool {
@@ -294,6 +309,18 @@ impl Pbft {
 }
 
 impl super::Place {
+    /// Puts a proposal of a later view in place of the one that stands.
+    pub(super) fn accept(&mut self, view: View, batch: Batch) {
+        if let Some((earlier, standing)) = self.proposal.replace((view, batch))
+            && self.prepare_sent == Some(earlier)
+        {
+            self.voted.retain(|kept| *kept != standing);
+            self.voted.push(standing);
+            let surplus = self.voted.len().saturating_sub(VOTED_BATCHES_MAX);
+            self.voted.drain(..surplus);
+        }
+    }
+
     /// The batch with this digest, wherever it stands.
     pub(super) fn body(&self, digest: &smr_crypto::Digest) -> Option<Batch> {
         let proposal = self.proposal.as_ref().map(|(_, batch)| batch);
@@ -302,6 +329,7 @@ impl super::Place {
         [proposal, prepared, decided, self.fetched.as_ref()]
             .into_iter()
             .flatten()
+            .chain(&self.voted)
             .find(|batch| batch.digest() == *digest)
             .cloned()
     }

@@ -105,13 +105,14 @@ impl Pbft {
         decisions: Vec<Decision>,
         effects: &mut Effects<Message>,
     ) {
+        let before = self.decided();
         for Decision { batch, certificate } in decisions {
             if let Some(place) = self.window.entry(certificate.ballot.slot) {
                 place.decision.get_or_insert((certificate, batch));
                 self.advance(effects);
             }
         }
-        if let Some(peer) = self.catch_up.answered(from, self.decided()) {
+        if let Some(peer) = self.catch_up.answered(from, before, self.decided()) {
             effects.send(peer, Message::Fetch { after: self.decided() });
         }
     }

@@ -10,6 +10,7 @@ use crate::batch::Entry;
 use crate::group::Group;
 use crate::pool::tests::entry;
 use crate::protocol::{Effect, Observation};
+use crate::quorum::Ballot;
 use crate::verified::{Rules, Verified};
 
 /// Four replicas and their keys.
@@ -191,6 +192,120 @@ fn a_batch_that_was_prepared_survives_the_view_change() {
         assert_eq!(net.entries(me), [entry(1, 1).digest()]);
     }
     net.assert_agreement();
+}
+
+impl Net {
+    /// Delivers what `passes` lets through and loses the rest.
+    fn deliver_if(&mut self, passes: impl Fn(ReplicaId, &Message) -> bool) {
+        while let Some((from, to, message)) = self.queue.pop_front() {
+            if passes(to, &message) {
+                self.deliver(from, to, &message);
+            }
+        }
+    }
+
+    fn suspect(&mut self, me: usize) {
+        let mut effects = Effects::default();
+        self.replicas[me].suspect("for a test", &mut effects);
+        for effect in effects.drain() {
+            if let Effect::Broadcast(message) = effect {
+                let others = (0..4).map(ReplicaId).filter(|to| to.index() != me);
+                others.for_each(|to| self.queue.push_back((ReplicaId::at(me), to, message.clone())));
+            }
+        }
+    }
+}
+
+fn is_commit(message: &Message) -> bool {
+    matches!(message, Message::Vote { ballot, .. } if ballot.phase == crate::quorum::Phase::Commit)
+}
+
+#[test]
+fn a_decision_that_one_replica_keeps_to_itself_is_made_by_the_others_without_it() {
+    let mut net = Net::new(Config::default());
+    let keeper = ReplicaId(3);
+    net.step(ReplicaId(0), Event::Offer(entry(1, 1)));
+    net.deliver_if(|to, message| to == keeper || !is_commit(message));
+    assert_eq!(net.decided.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1]);
+    // It tells the truth when the view changes, and nothing ever after.
+    net.cut.push(ReplicaId(0));
+    (1..3).for_each(|me| net.suspect(me));
+    net.deliver_all();
+    assert!(
+        (1..4).all(|me| net.replicas[me].status().view == View(1) && net.replicas[me].status().installed)
+    );
+    net.cut = vec![keeper];
+    net.pass(2_000);
+    assert!((0..3).all(|me| net.entries(me) == [entry(1, 1).digest()]), "{:?}", net.decided);
+    assert!((0..3).all(|me| net.replicas[me].status().view == View(1)), "without a further view");
+    net.assert_agreement();
+}
+
+#[test]
+fn only_its_primary_says_how_a_view_begins() {
+    let mut net = Net::new(Config::default());
+    net.offer(0, entry(1, 1));
+    (0..2).for_each(|me| net.suspect(me));
+    net.deliver_all();
+    let (group, _) = group_of_four();
+    let rules = Rules { group: &group, config: &net.config, verifier: &net.verifier };
+    let new_view = net.replicas[2].new_view.clone().expect("view 1 has begun");
+    let relayed = Message::NewView(new_view.clone());
+    assert!(Verified::check(ReplicaId(2), relayed, &rules).is_ok(), "anyone may pass it on");
+    let forged = Message::NewView(NewView::sign(&seat(2), new_view.view, new_view.changes));
+    assert!(Verified::check(ReplicaId(2), forged, &rules).is_err(), "the same beginning by a backup");
+}
+
+#[test]
+fn a_batch_that_was_voted_for_is_kept_though_a_later_view_proposes_another() {
+    let mut net = Net::new(Config::default());
+    let (first, second) =
+        (Batch::new(net.clock, vec![entry(1, 1)]), Batch::new(net.clock, vec![entry(1, 2)]));
+    let place = net.replicas[1].window.entry(Slot(1)).expect("inside");
+    place.accept(View(0), first.clone());
+    place.prepare_sent = Some(View(0));
+    for view in 1..=20 {
+        let batch = if view % 2 == 1 { &second } else { &first };
+        place.accept(View(view), batch.clone());
+        place.prepare_sent = Some(View(view));
+    }
+    assert_eq!(place.body(&first.digest()), Some(first));
+    assert_eq!(place.body(&second.digest()), Some(second));
+    for view in 21..60 {
+        place.accept(View(view), Batch::new(Timestamp(view), vec![]));
+        place.prepare_sent = Some(View(view));
+    }
+    assert_eq!(place.voted.len(), VOTED_BATCHES_MAX);
+}
+
+#[test]
+fn a_slow_application_is_no_reason_to_suspect_the_primary() {
+    let mut net = Net::new(Config::default());
+    let replica = &mut net.replicas[1];
+    let mut effects = Effects::default();
+    for slot in 1..=3 {
+        let batch = Batch::new(Timestamp(slot), vec![entry(1, slot)]);
+        let ballot = Ballot {
+            phase: crate::quorum::Phase::Commit,
+            view: View(0),
+            slot: Slot(slot),
+            digest: batch.digest(),
+        };
+        let votes = (0..3).map(|i| (ReplicaId(i), seat(i).sign(&ballot.statement(&seat(i).group)))).collect();
+        let decision = Decision { batch, certificate: QuorumCertificate { ballot, votes } };
+        replica.on_decided(ReplicaId(0), vec![decision], &mut effects);
+    }
+    let input = |event| Input { clock: Timestamp(1_000_000), event };
+    replica.step(input(Event::Offer(entry(2, 1))), &mut effects);
+    for _ in 0..20 {
+        replica.step(input(Event::Timer(Timer::Patience)), &mut effects);
+    }
+    assert_eq!(replica.suspicion.wish_of(ReplicaId(1)), View(0), "three slots still execute");
+    replica.step(input(Event::Executed(Slot(3))), &mut effects);
+    for _ in 0..4 {
+        replica.step(input(Event::Timer(Timer::Patience)), &mut effects);
+    }
+    assert_eq!(replica.suspicion.wish_of(ReplicaId(1)), View(1), "nothing executes and nothing is ordered");
 }
 
 #[test]

@@ -96,13 +96,13 @@ impl Pbft {
             .cloned()
             .collect();
         if changes.len() == self.seat.group.quorum() {
-            let new_view = NewView { view: self.view, changes };
+            let new_view = NewView::sign(&self.seat, self.view, changes);
             effects.broadcast(Message::NewView(new_view.clone()));
             self.install(new_view, effects);
         }
     }
 
-    /// The beginning of a view, checked. It may come from anyone, as it proves itself.
+    /// The beginning of a view, checked. Anyone may pass it on, as it proves itself.
     pub(super) fn on_new_view(&mut self, new_view: NewView, effects: &mut Effects<Message>) {
         if new_view.view > self.view || (new_view.view == self.view && !self.installed) {
             self.install(new_view, effects);
@@ -131,6 +131,7 @@ impl Pbft {
                 effects.send(self.primary(), Message::Forward(entries.to_vec()));
             }
         }
+        self.vote_reached(effects);
     }
 
     /// The view we are on the way to has not begun in time.
