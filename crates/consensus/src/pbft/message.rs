@@ -9,6 +9,7 @@ use smr_wire::{ReplicaId, Slot, View};
 use crate::batch::{Batch, Entry};
 use crate::checkpoint::CheckpointCertificate;
 use crate::group::{Group, Seat};
+use crate::pool::check_parcel;
 use crate::quorum::{Ballot, Phase, QuorumCertificate};
 use crate::suspicion::Suspect;
 use crate::verified::{Refused, Rules, Verify};
@@ -246,9 +247,7 @@ impl Verify for Message {
     fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
         match self {
             Message::Forward(entries) => {
-                if entries.len() > FORWARD_ENTRIES_MAX {
-                    return Err(Refused::Shape);
-                }
+                check_parcel(entries, FORWARD_ENTRIES_MAX, rules.batch_limits())?;
                 entries.iter().try_for_each(|entry| entry.check(rules.group, rules.verifier))
             }
             Message::Proposal { view, slot, batch, signature } => {
