@@ -72,7 +72,7 @@ impl Failure {
     #[must_use]
     pub fn may_have_executed(&self) -> bool {
         match self {
-            Failure::Refused(Refusal::TooLarge) => false,
+            Failure::Refused(Refusal::TooLarge | Refusal::Full) => false,
             Failure::Refused(_) | Failure::Fault(_) | Failure::Unknown(_) | Failure::Abandoned => true,
             Failure::Unreachable { .. }
             | Failure::Overloaded { .. }

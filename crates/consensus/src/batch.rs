@@ -11,6 +11,15 @@ use smr_wire::{ReplicaId, Request, Timestamp};
 use crate::group::{Group, Seat};
 use crate::verified::Refused;
 
+/// Entries that a batch may have, whatever the configuration says. A session is named by the place of its entry in
+/// 16 bits; see [`smr_wire::SessionId::opened`].
+pub const BATCH_ENTRIES_MAX: usize = 1 << 14;
+
+const _: () = assert!(BATCH_ENTRIES_MAX < 1 << 16, "a place in a batch has 16 bits");
+
+/// Bytes of a replica's command to the system at most, with its signature. Fits into every batch.
+pub const SYSTEM_ENTRY_BYTES_MAX: usize = 64 << 10;
+
 /// Something that waits to be ordered. Cheap to clone; its digest is computed once.
 #[derive(Clone, Debug)]
 pub struct Entry(Arc<EntryInner>);
@@ -76,6 +85,18 @@ impl Entry {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.bytes
+    }
+
+    /// Whether the entry is no larger than its kind may be.
+    ///
+    /// # Errors
+    /// [`Refused::BatchLimit`].
+    pub fn check_size(&self, limits: BatchLimits) -> Result<(), Refused> {
+        let bytes_max = match self.body() {
+            EntryBody::Client(_) => limits.bytes_max,
+            EntryBody::System(_) => SYSTEM_ENTRY_BYTES_MAX,
+        };
+        if self.bytes() <= bytes_max { Ok(()) } else { Err(Refused::BatchLimit) }
     }
 
     /// Whether whoever it names as author signed it for this service.
@@ -175,7 +196,10 @@ impl Batch {
         if self.entries().len() > limits.entries_max || self.bytes() > limits.bytes_max {
             return Err(Refused::BatchLimit);
         }
-        self.entries().iter().try_for_each(|entry| entry.check(group, verifier))
+        self.entries().iter().try_for_each(|entry| {
+            entry.check_size(limits)?;
+            entry.check(group, verifier)
+        })
     }
 }
 
@@ -196,7 +220,15 @@ impl BorshSerialize for Batch {
 
 impl BorshDeserialize for Batch {
     fn deserialize_reader<R: Read>(reader: &mut R) -> io::Result<Batch> {
-        Ok(Batch::new(Timestamp::deserialize_reader(reader)?, Vec::deserialize_reader(reader)?))
+        let time = Timestamp::deserialize_reader(reader)?;
+        // As borsh writes a list, read so that nobody can show us more entries than there are places.
+        let count = u32::deserialize_reader(reader)? as usize;
+        if count > BATCH_ENTRIES_MAX {
+            let error = format!("a batch of {count} entries, but at most {BATCH_ENTRIES_MAX} are allowed");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        let entries = (0..count).map(|_| Entry::deserialize_reader(reader)).collect::<io::Result<_>>()?;
+        Ok(Batch::new(time, entries))
     }
 }
 
@@ -224,6 +256,30 @@ mod tests {
         assert_ne!(digest(5, &[&a, &b]), digest(5, &[&b, &a]));
         assert_ne!(digest(5, &[&a, &b]), digest(6, &[&a, &b]));
         assert_ne!(digest(5, &[&a]), digest(5, &[&a, &b]));
+    }
+
+    #[test]
+    fn a_batch_of_more_entries_than_there_are_places_is_not_read() {
+        let read = |count: usize| {
+            let batch = Batch::new(Timestamp(1), vec![entry(1, 1); count]);
+            smr_wire::decode::<Batch>(&smr_wire::encode(&batch), usize::MAX)
+        };
+        assert!(read(BATCH_ENTRIES_MAX).is_ok());
+        assert!(read(BATCH_ENTRIES_MAX + 1).is_err());
+    }
+
+    #[test]
+    fn a_command_to_the_system_is_refused_at_the_door_if_it_is_too_large_for_any() {
+        let (group, keys) = crate::pbft::tests::group_of_four();
+        let seat = Seat { me: ReplicaId(0), group: group.clone(), key: keys[0].clone() };
+        let batch = |bytes| {
+            let body = EntryBody::System(SystemEntry::sign(&seat, vec![0; bytes]));
+            Batch::new(Timestamp(1), vec![Entry::new(body)])
+        };
+        let limits = BatchLimits { entries_max: 9, bytes_max: 1 << 20 };
+        let check = |batch: Batch| batch.check(&group, limits, &Verifier::new(16));
+        assert_eq!(check(batch(1000)), Ok(()));
+        assert_eq!(check(batch(SYSTEM_ENTRY_BYTES_MAX)), Err(Refused::BatchLimit));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use smr_wire::Timestamp;
 
-use crate::batch::{Batch, BatchLimits};
+use crate::batch::Batch;
 use crate::config::Config;
 use crate::pool::Pool;
 
@@ -12,11 +12,7 @@ pub fn cut(pool: &mut Pool, open_slots: u64, clock: Timestamp, config: &Config) 
     if open_slots >= config.pipeline_slots || !pool.has_unproposed() {
         return None;
     }
-    let limits = BatchLimits {
-        entries_max: config.batch_entries_max as usize,
-        bytes_max: config.batch_bytes_max as usize,
-    };
-    Some(Batch::new(clock, pool.take(limits)))
+    Some(Batch::new(clock, pool.take(config.batch_limits())))
 }
 
 #[cfg(test)]
@@ -27,7 +23,7 @@ mod tests {
     #[test]
     fn a_lone_entry_goes_at_once_and_others_gather_while_the_pipeline_is_full() {
         let config = Config { pipeline_slots: 2, ..Config::default() };
-        let mut pool = Pool::new(&config);
+        let mut pool = Pool::new(&config, 1);
         assert_eq!(cut(&mut pool, 0, Timestamp(1), &config), None);
         pool.add(entry(1, 1));
         assert_eq!(

@@ -2,6 +2,8 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::batch::{BATCH_ENTRIES_MAX, BatchLimits, SYSTEM_ENTRY_BYTES_MAX};
+
 /// Plain data; [`Config::validate`] makes sure that it makes sense.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Config {
@@ -11,13 +13,15 @@ pub struct Config {
     /// Slots proposed and not yet settled (decided, executed, replies signed) beyond which a primary rather lets a
     /// batch grow. 1..=`window_slots`. More keeps far replicas busy, fewer makes larger batches, so fewer signatures.
     pub pipeline_slots: u64,
-    /// Entries in a batch at most. 1..=65,535.
+    /// Entries in a batch at most. 1..=[`BATCH_ENTRIES_MAX`].
     pub batch_entries_max: u32,
-    /// Bytes of the entries of a batch at most.
+    /// Bytes of the entries of a batch at most; no single entry may be larger. From [`SYSTEM_ENTRY_BYTES_MAX`] on,
+    /// so that key generation fits.
     pub batch_bytes_max: u32,
-    /// Entries that wait at a replica at most; more are answered `Busy`.
+    /// Entries that wait at a replica at most, divided by [`crate::pool`] among those who offer them; more are
+    /// answered `Busy`.
     pub pool_entries_max: u32,
-    /// Bytes that wait at a replica at most.
+    /// Bytes that wait at a replica at most, divided likewise; but each part has room for the largest entry.
     pub pool_bytes_max: u32,
     /// Slots of log above the last stable checkpoint at most; ordering waits for the checkpoint beyond.
     pub log_slots_max: u64,
@@ -45,7 +49,7 @@ impl Default for Config {
             pipeline_slots: 2,
             batch_entries_max: 1024,
             batch_bytes_max: 1 << 20,
-            pool_entries_max: 8192,
+            pool_entries_max: 16_384,
             pool_bytes_max: 64 << 20,
             log_slots_max: 2048,
             backlog_slots_max: 64,
@@ -59,6 +63,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How large a batch may be.
+    #[must_use]
+    pub fn batch_limits(&self) -> BatchLimits {
+        BatchLimits { entries_max: self.batch_entries_max as usize, bytes_max: self.batch_bytes_max as usize }
+    }
+
     /// Whether the numbers fit together.
     ///
     /// # Errors
@@ -69,8 +79,9 @@ impl Config {
         };
         within("window_slots", self.window_slots, 1, 1024)?;
         within("pipeline_slots", self.pipeline_slots, 1, self.window_slots)?;
-        within("batch_entries_max", self.batch_entries_max.into(), 1, 65_535)?;
-        within("batch_bytes_max", self.batch_bytes_max.into(), 1024, 64 << 20)?;
+        within("batch_entries_max", self.batch_entries_max.into(), 1, BATCH_ENTRIES_MAX as u64)?;
+        let least = SYSTEM_ENTRY_BYTES_MAX as u64;
+        within("batch_bytes_max", self.batch_bytes_max.into(), least, 64 << 20)?;
         within("pool_entries_max", self.pool_entries_max.into(), 1, 1 << 20)?;
         within("pool_bytes_max", self.pool_bytes_max.into(), self.batch_bytes_max.into(), 1 << 31)?;
         within("log_slots_max", self.log_slots_max, 2 * self.window_slots, 1 << 20)?;

@@ -124,7 +124,7 @@ impl Pbft {
             stable_before: Slot(0),
             executed: Slot(0),
             settled: Slot(0),
-            pool: Pool::new(&config),
+            pool: Pool::new(&config, seat.group.size()),
             suspicion: Suspicion::default(),
             changes: BTreeMap::new(),
             backoff: Backoff::default(),
@@ -167,7 +167,7 @@ impl Pbft {
         effects: &mut Effects<Message>,
     ) {
         match message {
-            Message::Forward(entries) => self.on_forward(entries, effects),
+            Message::Forward(entries) => self.on_forward(from, entries, effects),
             Message::Proposal { view, slot, batch, signature } => {
                 let ballot = ordering::prepare(view, slot, &batch);
                 self.on_proposal(from, ballot, batch, signature, clock, effects);

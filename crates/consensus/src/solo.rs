@@ -60,7 +60,7 @@ impl Solo {
     /// A replica that has decided nothing.
     #[must_use]
     pub fn new(config: Config) -> Solo {
-        let pool = Pool::new(&config);
+        let pool = Pool::new(&config, 1);
         Solo { config, pool, decided: Slot(0), executed: Slot(0), settled: Slot(0), log_base: Slot(0) }
     }
 

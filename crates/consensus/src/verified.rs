@@ -66,10 +66,7 @@ impl Rules<'_> {
     /// How large a batch may be.
     #[must_use]
     pub fn batch_limits(&self) -> BatchLimits {
-        BatchLimits {
-            entries_max: self.config.batch_entries_max as usize,
-            bytes_max: self.config.batch_bytes_max as usize,
-        }
+        self.config.batch_limits()
     }
 }
 
@@ -100,8 +97,8 @@ pub enum Refused {
     /// A list longer than the limits allow, or out of order.
     #[error("a list is too long or out of order")]
     Shape,
-    /// A batch above its limits.
-    #[error("a batch is above its limits")]
+    /// A batch, or an entry, above its limits.
+    #[error("a batch or an entry is above its limits")]
     BatchLimit,
     /// A request that is not acceptable.
     #[error("a request is not acceptable: {0}")]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork};
+use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status};
 use smr_uds::{Workers, preset};
 use smr_wire::{FromContact, ReplicaId, Slot, Timestamp};
@@ -333,6 +334,13 @@ impl Core {
                     edge.metrics.counters.combined.one();
                     let culprits = culprits.into_iter().map(ReplicaId).collect();
                     let _ = results.send(Event::Combined { statement, signature, culprits });
+                });
+            }
+            Effect::Chunk { slot, image, chunk_bytes } => {
+                let results = self.results.clone();
+                self.jobs.put(move || {
+                    let image = Chunked::new(&image, chunk_bytes);
+                    let _ = results.send(Event::Chunked { slot, image });
                 });
             }
             Effect::Reply { connection, reply } => {

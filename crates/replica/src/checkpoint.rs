@@ -1,7 +1,7 @@
 //! Checkpoints: every replica votes on the digest of its state every K slots; n-f equal votes make it stable, and
 //! the log below may go. The votes' certificate also tells a laggard which state to fetch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
@@ -9,32 +9,73 @@ use smr_consensus::{Group, Seat};
 use smr_crypto::Signature;
 use smr_wire::{ReplicaId, Slot};
 
+use crate::config::Config;
 use crate::message::PeerMessage;
 use crate::system::Chunked;
 
-/// Images that a replica keeps: the stable one and the one before, which somebody may still be fetching.
+/// Stable images that a replica keeps beside those that are being fetched: the last one and the one before.
 const IMAGES_KEPT: usize = 2;
 
-/// Votes of one replica that are kept: it may be one checkpoint ahead of the others.
+/// Own images that are not stable yet: this replica may be ahead of the others. If it is further ahead, they get to
+/// the newest of these by themselves.
+const IMAGES_AHEAD_MAX: usize = 3;
+
+/// Votes of one replica that are kept: it may be ahead of this one.
 const VOTES_KEPT: usize = 3;
 
 /// Votes, own images and the newest certificate.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Checkpoints {
     votes: BTreeMap<ReplicaId, BTreeMap<Slot, (Checkpoint, Signature)>>,
-    images: BTreeMap<Slot, Arc<Chunked>>,
+    images: BTreeMap<Slot, Kept>,
+    pins: BTreeMap<ReplicaId, Pin>,
+    /// Images that are pinned at once at most: one for a laggard beside one for each liar.
+    pins_max: usize,
+    pin_periods: u64,
     stable: Option<CheckpointCertificate>,
     own: Option<(Checkpoint, Signature)>,
 }
 
+/// An own image, with its certificate once it is stable.
+#[derive(Clone, Debug)]
+struct Kept {
+    image: Arc<Chunked>,
+    certificate: Option<CheckpointCertificate>,
+}
+
+/// An image that a peer fetches: kept for it though newer ones are stable, but not for ever.
+#[derive(Clone, Copy, Debug)]
+struct Pin {
+    slot: Slot,
+    periods_left: u64,
+}
+
 impl Checkpoints {
+    /// No checkpoints yet.
+    #[must_use]
+    pub fn new(config: &Config, faults: u16) -> Checkpoints {
+        Checkpoints {
+            votes: BTreeMap::new(),
+            images: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            pins_max: usize::from(faults) + 1,
+            pin_periods: config.image_pin_ms.div_ceil(config.repeat_ms),
+            stable: None,
+            own: None,
+        }
+    }
+
     /// Votes for this replica's own image after `slot`.
     pub fn vote(&mut self, slot: Slot, image: Chunked, seat: &Seat) -> PeerMessage {
         let checkpoint = Checkpoint { slot, digest: image.digest() };
         let signature = seat.sign(&checkpoint.statement(&seat.group));
-        self.images.insert(slot, Arc::new(image));
-        self.own = Some((checkpoint, signature));
+        self.images.insert(slot, Kept { image: Arc::new(image), certificate: None });
+        // Workers may finish one out of turn.
+        if self.own.is_none_or(|(own, _)| own.slot < slot) {
+            self.own = Some((checkpoint, signature));
+        }
         self.add(seat.me, checkpoint, signature);
+        self.prune();
         PeerMessage::CheckpointVote { checkpoint, signature }
     }
 
@@ -50,11 +91,14 @@ impl Checkpoints {
         }
     }
 
-    /// The highest checkpoint above the stable one that n-f votes certify, if there is one now.
+    /// The highest checkpoint above the stable one that n-f votes certify and whose own image is there to be compared,
+    /// if there is one now. One without lies ahead: this replica gets there by execution or by transfer, and what is
+    /// certified below it must not wait for that.
     #[must_use]
     pub fn certified(&self, group: &Group) -> Option<CheckpointCertificate> {
         let mut candidates: Vec<Checkpoint> =
             self.votes.values().flat_map(|votes| votes.values().map(|(checkpoint, _)| *checkpoint)).collect();
+        candidates.retain(|candidate| self.images.contains_key(&candidate.slot));
         candidates.sort_unstable();
         candidates.dedup();
         candidates.into_iter().rev().find_map(|checkpoint| {
@@ -77,20 +121,62 @@ impl Checkpoints {
         if slot <= self.stable() {
             return;
         }
+        if let Some(kept) = self.images.get_mut(&slot) {
+            kept.certificate = Some(certificate.clone());
+        }
         self.stable = Some(certificate);
         for votes in self.votes.values_mut() {
             votes.retain(|voted, _| *voted > slot);
         }
-        let stable_images = self.images.range(..=slot).count();
-        for _ in IMAGES_KEPT..stable_images {
-            self.images.pop_first();
+        self.prune();
+    }
+
+    /// Gives up images that nobody needs.
+    fn prune(&mut self) {
+        let stable = self.stable();
+        // Those that were passed over have no certificate that could be shown to anybody.
+        self.images.retain(|slot, kept| *slot > stable || kept.certificate.is_some());
+        let slots: Vec<Slot> = self.images.keys().rev().copied().collect();
+        let (ahead, past): (Vec<Slot>, Vec<Slot>) = slots.into_iter().partition(|slot| *slot > stable);
+        let pinned = |slot: &Slot| self.pins.values().any(|pin| pin.slot == *slot);
+        let surplus: Vec<Slot> = ahead
+            .into_iter()
+            .skip(IMAGES_AHEAD_MAX)
+            .chain(past.into_iter().skip(IMAGES_KEPT).filter(|slot| !pinned(slot)))
+            .collect();
+        for slot in surplus {
+            self.images.remove(&slot);
         }
+    }
+
+    /// `peer` fetches the image after `slot`: it is kept for it for a while. One image for each peer.
+    pub fn pin(&mut self, peer: ReplicaId, slot: Slot) {
+        let known = self.images.get(&slot).is_some_and(|kept| kept.certificate.is_some());
+        let pinned: BTreeSet<Slot> =
+            self.pins.iter().filter(|(other, _)| **other != peer).map(|(_, pin)| pin.slot).collect();
+        if !known || (pinned.len() >= self.pins_max && !pinned.contains(&slot)) {
+            return;
+        }
+        // Asking again does not prolong it; otherwise it would last as long as a liar likes.
+        if self.pins.get(&peer).is_none_or(|pin| pin.slot < slot) {
+            self.pins.insert(peer, Pin { slot, periods_left: self.pin_periods });
+            self.prune();
+        }
+    }
+
+    /// One period of `repeat_ms` has passed: pins come to their end.
+    pub fn period_passed(&mut self) {
+        self.pins.retain(|_, pin| {
+            pin.periods_left = pin.periods_left.saturating_sub(1);
+            pin.periods_left > 0
+        });
+        self.prune();
     }
 
     /// The digest of this replica's own image after `slot`, if it keeps it.
     #[must_use]
     pub fn own_digest(&self, slot: Slot) -> Option<smr_crypto::Digest> {
-        self.images.get(&slot).map(|image| image.digest())
+        self.image(slot).map(|image| image.digest())
     }
 
     /// The last stable slot.
@@ -105,19 +191,23 @@ impl Checkpoints {
         self.stable.as_ref().filter(|certificate| certificate.checkpoint.slot >= slot)
     }
 
-    /// The newest certified state above `slot` that this replica has, to be offered to one that is behind.
+    /// A certified state above a slot, to be offered to one that is behind: the one that it has `begun` to fetch if it
+    /// is still here, otherwise the newest.
     #[must_use]
-    pub fn offer(&self, above: Slot) -> Option<(CheckpointCertificate, Arc<Chunked>)> {
-        let certificate = self.stable.as_ref().filter(|c| c.checkpoint.slot > above)?;
-        let image = self.images.get(&certificate.checkpoint.slot)?;
-        // Own and certified state may differ if this replica is corrupted; then it has nothing to offer.
-        (image.digest() == certificate.checkpoint.digest).then(|| (certificate.clone(), image.clone()))
+    pub fn offer(&self, above: Slot, begun: Option<Slot>) -> Option<(CheckpointCertificate, Arc<Chunked>)> {
+        let begun = begun.and_then(|slot| self.images.get_key_value(&slot));
+        begun.into_iter().chain(self.images.iter().rev()).find_map(|(slot, kept)| {
+            let certificate = kept.certificate.as_ref().filter(|_| *slot > above)?;
+            // Own and certified state may differ if this replica is corrupted; then it has nothing to offer.
+            (kept.image.digest() == certificate.checkpoint.digest)
+                .then(|| (certificate.clone(), kept.image.clone()))
+        })
     }
 
     /// The image after `slot`, if kept.
     #[must_use]
     pub fn image(&self, slot: Slot) -> Option<&Arc<Chunked>> {
-        self.images.get(&slot)
+        self.images.get(&slot).map(|kept| &kept.image)
     }
 
     /// The own vote that is not stable yet, to be repeated.
@@ -125,5 +215,95 @@ impl Checkpoints {
     pub fn unfinished(&self) -> Option<PeerMessage> {
         let (checkpoint, signature) = self.own.filter(|(own, _)| own.slot > self.stable())?;
         Some(PeerMessage::CheckpointVote { checkpoint, signature })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smr_crypto::IdentityKey;
+    use smr_wire::client::FaultModel;
+    use smr_wire::{Generation, ServiceId};
+
+    fn seats() -> Vec<Seat> {
+        let keys: Vec<_> = (1..=4).map(|seed| Arc::new(IdentityKey::from_seed(&[seed; 32]))).collect();
+        let group = Arc::new(Group {
+            service: ServiceId(smr_crypto::Digest::default()),
+            generation: Generation(0),
+            model: FaultModel::Byzantine,
+            faults: 1,
+            keys: keys.iter().map(|key| key.public()).collect(),
+        });
+        let seat = |(index, key)| Seat { group: group.clone(), me: ReplicaId::at(index), key };
+        keys.into_iter().enumerate().map(seat).collect()
+    }
+
+    fn image(slot: u64) -> Chunked {
+        Chunked::of_bytes(&slot.to_le_bytes(), 1 << 10)
+    }
+
+    fn checkpoints() -> Checkpoints {
+        Checkpoints::new(&Config::default(), 1)
+    }
+
+    fn vote_of(other: &Seat, slot: u64, checkpoints: &mut Checkpoints) {
+        let checkpoint = Checkpoint { slot: Slot(slot), digest: image(slot).digest() };
+        let signature = other.sign(&checkpoint.statement(&other.group));
+        checkpoints.add(other.me, checkpoint, signature);
+    }
+
+    /// Votes of two others, so that with the own one there are n-f.
+    fn votes(seats: &[Seat], slot: u64, checkpoints: &mut Checkpoints) {
+        seats[1..3].iter().for_each(|seat| vote_of(seat, slot, checkpoints));
+    }
+
+    fn stabilise(seats: &[Seat], slot: u64, checkpoints: &mut Checkpoints) {
+        checkpoints.vote(Slot(slot), image(slot), &seats[0]);
+        votes(seats, slot, checkpoints);
+        let certificate = checkpoints.certified(&seats[0].group).expect("n-f votes");
+        assert_eq!(certificate.checkpoint.slot, Slot(slot));
+        checkpoints.stabilise(certificate);
+    }
+
+    #[test]
+    fn one_certified_far_ahead_does_not_hide_the_one_that_can_be_compared() {
+        let (seats, mut checkpoints) = (seats(), checkpoints());
+        checkpoints.vote(Slot(8), image(8), &seats[0]);
+        votes(&seats, 8, &mut checkpoints);
+        seats[1..].iter().for_each(|seat| vote_of(seat, 16, &mut checkpoints));
+        let certificate = checkpoints.certified(&seats[0].group).expect("n-f votes");
+        assert_eq!(certificate.checkpoint.slot, Slot(8));
+    }
+
+    #[test]
+    fn a_replica_far_ahead_keeps_few_images() {
+        let (seats, mut checkpoints) = (seats(), checkpoints());
+        for slot in 1..=50 {
+            checkpoints.vote(Slot(slot), image(slot), &seats[0]);
+        }
+        assert_eq!(checkpoints.images.keys().map(|slot| slot.0).collect::<Vec<_>>(), [48, 49, 50]);
+    }
+
+    #[test]
+    fn an_image_that_is_being_fetched_stays_while_newer_ones_become_stable_but_not_for_ever() {
+        let (seats, mut checkpoints) = (seats(), checkpoints());
+        let (laggard, liar) = (ReplicaId(3), ReplicaId(2));
+        stabilise(&seats, 1, &mut checkpoints);
+        checkpoints.pin(laggard, Slot(1));
+        for slot in 2..=9 {
+            stabilise(&seats, slot, &mut checkpoints);
+            checkpoints.pin(liar, Slot(slot));
+        }
+        assert!(checkpoints.image(Slot(1)).is_some());
+        assert_eq!(checkpoints.images.len(), IMAGES_KEPT + 1, "the liar has one, which is among the last");
+        let offered = checkpoints.offer(Slot(0), Some(Slot(1))).expect("kept");
+        assert_eq!(offered.0.checkpoint.slot, Slot(1));
+        let newest = checkpoints.offer(Slot(1), Some(Slot(1))).expect("kept");
+        assert_eq!(newest.0.checkpoint.slot, Slot(9), "of no use to one that is there already");
+        for _ in 0..checkpoints.pin_periods {
+            checkpoints.pin(laggard, Slot(1));
+            checkpoints.period_passed();
+        }
+        assert!(checkpoints.image(Slot(1)).is_none(), "asking again prolongs nothing");
     }
 }

@@ -13,6 +13,7 @@ use smr_wire::{Hint, ReplicaId, Reply, Slot, Timestamp};
 use crate::message::{Incoming, Message};
 use crate::replies::Statement;
 use crate::status::Halt;
+use crate::system::{Chunked, Image};
 
 /// One event and the machine's clock when it happened.
 #[derive(Debug)]
@@ -59,6 +60,13 @@ pub enum Event {
         /// The state.
         bytes: Vec<u8>,
     },
+    /// What came of [`Effect::Chunk`].
+    Chunked {
+        /// After which slot the state is.
+        slot: Slot,
+        /// The state in chunks.
+        image: Chunked,
+    },
     /// The application did not give the state after a slot.
     SnapshotFailed(Slot),
     /// The application has, or has not, taken over the state of [`Effect::Restore`].
@@ -103,6 +111,16 @@ pub enum Effect {
     /// Take the application's state after this slot, once everything up to it has ended and before anything later
     /// begins.
     Snapshot(Slot),
+    /// Cut a state into chunks and hash them ([`Chunked::new`]). Takes long where the state is large, so it is done
+    /// by a worker, while ordering and execution go on.
+    Chunk {
+        /// After which slot the state is.
+        slot: Slot,
+        /// The state.
+        image: Box<Image>,
+        /// Bytes of a chunk.
+        chunk_bytes: u32,
+    },
     /// Replace the application's state.
     Restore {
         /// After which slot the state is.

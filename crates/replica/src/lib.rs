@@ -22,6 +22,7 @@ pub mod sessions;
 pub mod status;
 pub mod system;
 pub mod transfer;
+pub mod waiting;
 
 pub use config::Config;
 pub use effect::{ConnectionId, Effect, Event, Input, Observation, Timer};

@@ -46,6 +46,8 @@ pub enum PeerMessage {
     StateQuery {
         /// The slot.
         above: Slot,
+        /// The state of which the sender has some chunks already, if it is still to be had.
+        begun: Option<Slot>,
     },
     /// A certified state, and how many chunks it has.
     StateOffer {

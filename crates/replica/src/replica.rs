@@ -12,18 +12,18 @@ use smr_consensus::{Batch, Engine, Entry, Protocol, Seat};
 use smr_crypto::dkg::DecryptionKey;
 use smr_crypto::threshold::{GroupKey, KeyShare};
 use smr_crypto::{Digest, IdentityKey};
-use smr_wire::client::About;
-use smr_wire::{ClientId, EndpointCertificate, Epoch, ReplicaId, ServiceId, Slot, Timestamp};
+use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId, Slot, Timestamp};
 
 use crate::checkpoint::Checkpoints;
 use crate::effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
 use crate::epoch::Voice;
 use crate::genesis::Genesis;
 use crate::message::{Incoming, Message, PeerMessage};
-use crate::replies::{Blocks, Member, Shares, Statement};
+use crate::replies::{Blocks, Key, Member, Shares, Statement};
 use crate::status::{Halt, Phase, Status};
 use crate::system::{SystemCommand, SystemState};
 use crate::transfer::Transfer;
+use crate::waiting::Waiting;
 
 /// What only this replica knows. Made on its machine; never encoded, never sent.
 #[derive(Clone, Debug)]
@@ -76,11 +76,26 @@ pub struct Replica {
     blocks: Blocks,
     shares: Shares,
     endpoints: Option<EndpointCertificate>,
-    waiting: BTreeMap<(ClientId, About), ConnectionId>,
-    connections: BTreeMap<ConnectionId, Vec<(ClientId, About)>>,
-    offering: BTreeMap<Digest, ConnectionId>,
+    waiting: Waiting,
+    /// Requests that consensus has not taken or refused yet; empty between steps.
+    offering: BTreeMap<Digest, Offering>,
+    quota: Quota,
     checkpoints: Checkpoints,
     transfer: Transfer,
+}
+
+/// A request on its way into the pool.
+#[derive(Clone, Debug)]
+struct Offering {
+    connection: ConnectionId,
+    keys: Vec<Key>,
+}
+
+/// What was asked and answered since the last repeat.
+#[derive(Clone, Debug, Default)]
+struct Quota {
+    asked: usize,
+    answered: BTreeMap<ReplicaId, usize>,
 }
 
 /// A slot on its way through the application.
@@ -115,13 +130,13 @@ impl Replica {
             draining: None,
             restoring: None,
             halted: None,
-            blocks: Blocks::new(genesis.config.blocks_kept),
+            blocks: Blocks::new(genesis.config.blocks_kept, genesis.config.blocks_bytes_max),
             shares: Shares::default(),
             endpoints: None,
-            waiting: BTreeMap::new(),
-            connections: BTreeMap::new(),
+            waiting: Waiting::default(),
             offering: BTreeMap::new(),
-            checkpoints: Checkpoints::default(),
+            quota: Quota::default(),
+            checkpoints: Checkpoints::new(&genesis.config, genesis.faults),
             transfer: Transfer::default(),
             genesis,
         }
@@ -144,10 +159,11 @@ impl Replica {
                 self.on_peer(from, message, effects);
             }
             Event::Request { connection, entry } => self.on_request(connection, entry, effects),
-            Event::Closed(connection) => self.on_closed(connection),
+            Event::Closed(connection) => self.waiting.close(connection),
             Event::Timer(timer) => self.on_timer(timer, effects),
             Event::Executed { slot, outcomes } => self.on_executed(slot, outcomes, effects),
             Event::SnapshotTaken { slot, bytes } => self.on_snapshot(slot, bytes, effects),
+            Event::Chunked { slot, image } => self.on_chunked(slot, image, effects),
             Event::SnapshotFailed(_) => self.halt(Halt::SnapshotFailed, effects),
             Event::Restored { slot, result } => self.on_restored(slot, result, effects),
             Event::Signed { statement, share } => self.on_signed(statement, share, effects),
@@ -291,6 +307,7 @@ impl Replica {
     fn halt(&mut self, why: Halt, effects: &mut Vec<Effect>) {
         self.halted.get_or_insert(why);
         effects.push(Effect::Report(Observation::Halted(why)));
+        self.send_away(effects);
     }
 
     fn broadcast(effects: &mut Vec<Effect>, message: PeerMessage) {

@@ -11,7 +11,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_crypto::threshold::{ServiceSignature, SignatureShare};
 use smr_crypto::{Digest, merkle};
 use smr_wire::client::About;
-use smr_wire::{ClientId, Epoch, Outcome, ReplicaId, Reply, ReplyProof, ServiceId, Slot, Timestamp};
+use smr_wire::{ClientId, Epoch, Outcome, Refusal, ReplicaId, Reply, ReplyProof, ServiceId, Slot, Timestamp};
+
+use crate::sessions::bytes_of;
 
 /// What the service signs, by name. Ordered by age among those of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
@@ -46,10 +48,32 @@ pub enum MemberState {
     Ended(Outcome),
 }
 
+/// Bytes that a reply costs in memory beside what it carries: names, leaf and path in the tree, place.
+const MEMBER_BYTES: u64 = 384;
+
+/// What becomes of a reply for which its slot has no room.
+pub(crate) const CROWDED_OUT: &str = "the replies of this slot are too large together; this one was dropped, but the command has had its effect";
+
+/// Makes the outcomes of a slot fit into `bytes_max`: the largest give way to `instead` first, so that small ones are
+/// safe from whoever asks for large ones.
+pub fn fit(outcomes: &mut [Outcome], bytes_max: u64, instead: &Outcome) {
+    let mut total: u64 = outcomes.iter().map(bytes_of).sum();
+    let mut by_size: Vec<usize> = (0..outcomes.len()).collect();
+    by_size.sort_by_key(|index| std::cmp::Reverse(bytes_of(&outcomes[*index])));
+    for index in by_size {
+        if total <= bytes_max {
+            break;
+        }
+        total -= bytes_of(&outcomes[index]);
+        outcomes[index] = instead.clone();
+    }
+}
+
 /// A slot's replies once all have ended.
 #[derive(Clone, Debug)]
 pub struct Block {
     members: Vec<Member>,
+    bytes: u64,
     tree: merkle::Tree,
     signature: Option<ServiceSignature>,
 }
@@ -62,7 +86,8 @@ impl Block {
             .iter()
             .map(|member| Reply::leaf(&member.client, &member.about, member.outcome()))
             .collect();
-        Block { members, tree: merkle::Tree::new(leaves), signature: None }
+        let bytes = members.iter().map(|member| MEMBER_BYTES + bytes_of(member.outcome())).sum();
+        Block { members, bytes, tree: merkle::Tree::new(leaves), signature: None }
     }
 
     /// Root over the replies.
@@ -111,38 +136,68 @@ impl Member {
     }
 }
 
-/// The last blocks, their shares and where to find a reply in them.
+/// A command of a client, by name.
+pub type Key = (ClientId, About);
+
+/// The last blocks and where to find a reply in them.
 #[derive(Clone, Debug)]
 pub struct Blocks {
     kept: u64,
+    bytes_max: u64,
+    bytes: u64,
     blocks: BTreeMap<Slot, Block>,
-    places: BTreeMap<(ClientId, About), (Slot, usize)>,
+    places: BTreeMap<Key, (Slot, usize)>,
     last: Slot,
+    /// Up to here none is kept.
+    gone: Slot,
 }
 
 impl Blocks {
-    /// Keeps the blocks of the last `kept` slots.
+    /// Keeps the blocks of the last `kept` slots, as far as they fit into `bytes_max`; the last one always.
     #[must_use]
-    pub fn new(kept: u32) -> Blocks {
-        Blocks { kept: u64::from(kept), blocks: BTreeMap::new(), places: BTreeMap::new(), last: Slot(0) }
+    pub fn new(kept: u32, bytes_max: u64) -> Blocks {
+        Blocks {
+            kept: u64::from(kept),
+            bytes_max,
+            bytes: 0,
+            blocks: BTreeMap::new(),
+            places: BTreeMap::new(),
+            last: Slot(0),
+            gone: Slot(0),
+        }
     }
 
-    /// Adds the block of `slot`, the latest so far, and gives up those that are too old.
-    pub fn add(&mut self, slot: Slot, block: Block) {
+    /// Adds the block of `slot`, the latest so far, and gives up the oldest for it. Returns the commands whose
+    /// replies went with them.
+    pub fn add(&mut self, slot: Slot, block: Block) -> Vec<Key> {
         for (index, member) in block.members.iter().enumerate() {
-            self.places.insert((member.client, member.about), (slot, index));
+            // "No longer kept" is true of sessions; here the reply may still be.
+            let is_less = *member.outcome() == Outcome::Refused(Refusal::Stale);
+            let key = (member.client, member.about);
+            if !(is_less && self.places.contains_key(&key)) {
+                self.places.insert(key, (slot, index));
+            }
         }
+        self.bytes += block.bytes;
         self.blocks.insert(slot, block);
         self.last = slot;
-        while let Some(oldest) = self.blocks.first_entry().filter(|e| *e.key() <= slot.minus(self.kept)) {
+        let mut lost = Vec::new();
+        while let Some(oldest) = self.blocks.first_entry().filter(|oldest| {
+            let old = *oldest.key() <= slot.minus(self.kept);
+            old || (self.bytes > self.bytes_max && *oldest.key() < slot)
+        }) {
             let (slot, block) = oldest.remove_entry();
+            self.bytes -= block.bytes;
+            self.gone = slot;
             for member in &block.members {
-                let place = (member.client, member.about);
-                if self.places.get(&place).is_some_and(|(kept, _)| *kept == slot) {
-                    self.places.remove(&place);
+                let key = (member.client, member.about);
+                if self.places.get(&key).is_some_and(|(kept, _)| *kept == slot) {
+                    self.places.remove(&key);
+                    lost.push(key);
                 }
             }
         }
+        lost
     }
 
     /// The block of `slot`, if kept.
@@ -151,22 +206,38 @@ impl Blocks {
         self.blocks.get(&slot)
     }
 
-    /// Where the latest reply to a command stands.
+    /// Where the reply to a command stands.
     #[must_use]
-    pub fn find(&self, client: ClientId, about: About) -> Option<(Slot, usize)> {
-        self.places.get(&(client, about)).copied()
+    pub fn find(&self, key: &Key) -> Option<(Slot, usize)> {
+        self.places.get(key).copied()
+    }
+
+    /// The certified reply to a command, if it is kept and signed.
+    #[must_use]
+    pub fn reply(&self, key: &Key) -> Option<Reply> {
+        let (slot, index) = self.find(key)?;
+        self.blocks.get(&slot)?.reply(slot, index)
+    }
+
+    /// The commands to which the block of `slot` is the one that replies.
+    pub fn answered_by(&self, slot: Slot) -> impl Iterator<Item = Key> + '_ {
+        let members = self.blocks.get(&slot).map_or(&[][..], Block::members);
+        members.iter().enumerate().filter_map(move |(index, member)| {
+            let key = (member.client, member.about);
+            (self.find(&key) == Some((slot, index))).then_some(key)
+        })
     }
 
     /// Whether shares for `slot` may still be of use: it is kept, or not far ahead of what is executed.
     #[must_use]
     pub fn wants(&self, slot: Slot) -> bool {
-        slot > self.last.minus(self.kept) && slot <= self.last.plus(self.kept)
+        slot > self.oldest() && slot <= self.last.plus(self.kept)
     }
 
-    /// The oldest slot that is kept.
+    /// The slot below the oldest that is kept.
     #[must_use]
     pub fn oldest(&self) -> Slot {
-        self.last.minus(self.kept)
+        self.last.minus(self.kept).max(self.gone)
     }
 
     /// Notes the service's signature on the block of `slot`.
@@ -186,7 +257,9 @@ impl Blocks {
     pub fn restart(&mut self, slot: Slot) {
         self.blocks.clear();
         self.places.clear();
+        self.bytes = 0;
         self.last = slot;
+        self.gone = slot;
     }
 }
 
@@ -262,7 +335,7 @@ mod tests {
     #[test]
     fn a_reply_leads_to_the_statement_that_was_signed() {
         let service = ServiceId(Digest::of("TEST", &[]));
-        let mut blocks = Blocks::new(16);
+        let mut blocks = Blocks::new(16, 1 << 20);
         blocks.add(Slot(3), Block::close((1..=5).map(member).collect()));
         assert_eq!(blocks.get(Slot(3)).and_then(|b| b.reply(Slot(3), 0)), None, "not signed yet");
         let signature = ServiceSignature([7; 96]);
@@ -277,12 +350,61 @@ mod tests {
 
     #[test]
     fn old_blocks_go_and_the_latest_place_of_a_reply_stays() {
-        let mut blocks = Blocks::new(16);
+        let mut blocks = Blocks::new(16, 1 << 20);
         blocks.add(Slot(1), Block::close(vec![member(1), member(2)]));
         blocks.add(Slot(17), Block::close(vec![member(1)]));
         assert!(blocks.get(Slot(1)).is_none());
-        assert_eq!(blocks.find(member(1).client, member(1).about), Some((Slot(17), 0)));
-        assert_eq!(blocks.find(member(2).client, member(2).about), None);
+        assert_eq!(blocks.find(&key(1)), Some((Slot(17), 0)));
+        assert_eq!(blocks.find(&key(2)), None);
+    }
+
+    fn key(number: u64) -> Key {
+        (member(number).client, member(number).about)
+    }
+
+    fn with(number: u64, outcome: Outcome) -> Member {
+        Member { state: MemberState::Ended(outcome), ..member(number) }
+    }
+
+    #[test]
+    fn blocks_of_large_replies_go_oldest_first_when_they_are_too_many_bytes() {
+        let mut blocks = Blocks::new(1000, 4 << 20);
+        for slot in 1..=100 {
+            let large = with(slot, Outcome::Answer(vec![0; 1 << 20]));
+            let lost = blocks.add(Slot(slot), Block::close(vec![large]));
+            assert_eq!(lost.as_slice(), if slot > 3 { vec![key(slot - 3)] } else { vec![] });
+            assert!(blocks.bytes <= 4 << 20);
+        }
+        assert_eq!((blocks.blocks.len(), blocks.places.len(), blocks.oldest()), (3, 3, Slot(97)));
+        assert!(!blocks.wants(Slot(97)) && blocks.wants(Slot(98)));
+        let huge = with(101, Outcome::Answer(vec![0; 8 << 20]));
+        assert_eq!(blocks.add(Slot(101), Block::close(vec![huge])).len(), 3);
+        assert_eq!(blocks.find(&key(101)), Some((Slot(101), 0)), "the last one stays");
+    }
+
+    #[test]
+    fn the_word_that_a_reply_is_no_longer_kept_does_not_replace_the_reply() {
+        let mut blocks = Blocks::new(16, 1 << 20);
+        let stale = || with(1, Outcome::Refused(Refusal::Stale));
+        blocks.add(Slot(1), Block::close(vec![member(1)]));
+        blocks.add(Slot(2), Block::close(vec![stale(), member(2)]));
+        assert_eq!(blocks.find(&key(1)), Some((Slot(1), 0)));
+        assert_eq!(blocks.answered_by(Slot(2)).collect::<Vec<_>>(), [key(2)]);
+        blocks.add(Slot(17), Block::close(vec![stale()]));
+        assert_eq!(blocks.add(Slot(18), Block::close(vec![])), [key(2)]);
+    }
+
+    #[test]
+    fn the_largest_replies_of_a_slot_give_way_and_small_ones_are_safe() {
+        let answer = |bytes: usize| Outcome::Answer(vec![0; bytes]);
+        let kept = |bytes_max| {
+            let mut outcomes = [10, 900, 5, 500, 900].map(answer);
+            fit(&mut outcomes, bytes_max, &Outcome::Fault(CROWDED_OUT.into()));
+            outcomes.map(|outcome| matches!(outcome, Outcome::Answer(_)))
+        };
+        assert_eq!(kept(2315), [true; 5]);
+        assert_eq!(kept(1450), [true, false, true, true, true]);
+        assert_eq!(kept(14), [false, false, true, false, false]);
     }
 
     #[test]

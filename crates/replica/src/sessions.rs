@@ -4,11 +4,16 @@
 //! ([`Sessions::admit`]) depends on numbers alone, in the log's order. What is *remembered* ([`Sessions::ended`],
 //! [`Sessions::outcome`]) changes as slots end, also in the log's order. A repeat is judged as such at once and finds
 //! its outcome when its own slot ends.
+//!
+//! Anyone may open sessions, so room is given to those in use: a session in which a command was executed within
+//! `session_idle_ms` of agreed time is not given up for a newcomer, who gets a certified [`Refusal::Full`] instead.
+//! A session without any command goes first. That makes old requests harmless when somebody sends them again: an
+//! old opening makes at most a session that nobody uses, and a repeated command counts as no use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use smr_wire::{ClientId, Outcome, Refusal, RequestNumber, SessionId, Slot};
+use smr_wire::{ClientId, Outcome, Refusal, RequestNumber, SessionId, Slot, Timestamp};
 
 use crate::config::Config;
 
@@ -16,21 +21,28 @@ use crate::config::Config;
 #[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Sessions {
     sessions: BTreeMap<SessionId, Session>,
-    /// By last use, for giving up the one unused for longest.
-    by_use: BTreeMap<(u64, SessionId), ClientId>,
+    /// In the order in which they may be given up.
+    by_use: BTreeSet<(Use, SessionId)>,
     /// By client, with the nonce that opened each.
     by_client: BTreeMap<ClientId, Vec<(u64, SessionId)>>,
-    uses: u64,
     /// Given up in these slots; repeats admitted before may still ask for outcomes until the slot has ended.
     leaving: BTreeMap<SessionId, (Slot, Session)>,
+}
+
+/// How much a session is in use; the least goes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+enum Use {
+    /// No command was executed in it. Sessions are named in the order of opening, so the oldest stands first.
+    Opened,
+    /// A command was executed at this agreed time.
+    Executed(Timestamp),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 struct Session {
     client: ClientId,
-    nonce: u64,
     window: u16,
-    last_use: u64,
+    last_use: Use,
     /// Judged so far: the highest number, and those above the floor that ran.
     highest: RequestNumber,
     admitted: BTreeSet<RequestNumber>,
@@ -53,28 +65,26 @@ pub enum Verdict {
 }
 
 impl Sessions {
-    /// Opens a session for `client`, or finds the one that the same nonce opened.
+    /// Opens the session `fresh` for `client`, or finds the one that the same nonce opened.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`] if all sessions that might make room are in use.
     pub fn open(
         &mut self,
         client: ClientId,
-        nonce: u64,
-        window: u16,
-        fresh: SessionId,
-        slot: Slot,
+        Opening { nonce, window, fresh }: Opening,
+        place: Place,
         config: &Config,
-    ) -> SessionId {
+    ) -> Result<SessionId, Refusal> {
         let known = self.by_client.get(&client).and_then(|all| all.iter().find(|(n, _)| *n == nonce));
         if let Some((_, session)) = known.copied() {
-            self.touch(session);
-            return session;
+            return Ok(session);
         }
-        self.make_room(client, slot, config);
-        self.uses += 1;
+        self.make_room(client, place, config)?;
         let session = Session {
             client,
-            nonce,
             window,
-            last_use: self.uses,
+            last_use: Use::Opened,
             highest: RequestNumber(0),
             admitted: BTreeSet::new(),
             highest_ended: RequestNumber(0),
@@ -82,18 +92,20 @@ impl Sessions {
             reply_bytes: 0,
         };
         self.sessions.insert(fresh, session);
-        self.by_use.insert((self.uses, fresh), client);
+        self.by_use.insert((Use::Opened, fresh));
         self.by_client.entry(client).or_default().push((nonce, fresh));
-        fresh
+        Ok(fresh)
     }
 
-    /// Judges command `number` of `client` in `session`, from numbers alone.
-    pub fn admit(&mut self, client: ClientId, session: SessionId, number: RequestNumber) -> Verdict {
-        if self.sessions.get(&session).is_none_or(|s| s.client != client) {
-            return Verdict::Refused(Refusal::SessionGone);
-        }
-        self.touch(session);
-        let Some(session) = self.sessions.get_mut(&session) else {
+    /// Judges command `number` of `client` in `session`, from numbers alone; `now` is agreed time.
+    pub fn admit(
+        &mut self,
+        client: ClientId,
+        id: SessionId,
+        number: RequestNumber,
+        now: Timestamp,
+    ) -> Verdict {
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.client == client) else {
             return Verdict::Refused(Refusal::SessionGone);
         };
         if session.admitted.contains(&number) {
@@ -106,6 +118,9 @@ impl Sessions {
         session.admitted.insert(number);
         let floor = floor(session.highest, session.window);
         session.admitted = session.admitted.split_off(&floor.next());
+        self.by_use.remove(&(session.last_use, id));
+        session.last_use = Use::Executed(now);
+        self.by_use.insert((session.last_use, id));
         Verdict::Run
     }
 
@@ -113,7 +128,7 @@ impl Sessions {
     pub fn ended(&mut self, session: SessionId, number: RequestNumber, outcome: &Outcome, config: &Config) {
         let leaving = self.leaving.get_mut(&session).map(|(_, session)| session);
         if let Some(session) = self.sessions.get_mut(&session).or(leaving) {
-            session.remember(number, outcome, u64::from(config.session_reply_bytes_max));
+            session.remember(number, outcome, config.session_reply_bytes());
         }
     }
 
@@ -143,31 +158,22 @@ impl Sessions {
         self.sessions.is_empty()
     }
 
-    fn touch(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
+    fn make_room(&mut self, client: ClientId, place: Place, config: &Config) -> Result<(), Refusal> {
+        let may_go = |(last_use, _): &(Use, SessionId)| match last_use {
+            Use::Opened => true,
+            Use::Executed(at) => place.now.since(*at) > config.session_idle_ms,
         };
-        self.by_use.remove(&(session.last_use, id));
-        self.uses += 1;
-        session.last_use = self.uses;
-        self.by_use.insert((self.uses, id), session.client);
-    }
-
-    fn make_room(&mut self, client: ClientId, slot: Slot, config: &Config) {
-        let own = self.by_client.get(&client).map_or(0, Vec::len);
-        if own >= config.client_sessions_max as usize {
-            let oldest =
-                self.by_client[&client].iter().map(|(_, id)| (self.sessions[id].last_use, *id)).min();
-            if let Some((_, id)) = oldest {
-                self.give_up(id, slot);
-            }
+        let own = self.by_client.get(&client).map_or(&[][..], Vec::as_slice);
+        if own.len() >= config.client_sessions_max as usize {
+            let own = own.iter().map(|(_, id)| (self.sessions[id].last_use, *id));
+            let (_, id) = own.min().filter(may_go).ok_or(Refusal::Full)?;
+            self.give_up(id, place.slot);
         }
-        if self.sessions.len() >= config.sessions_max as usize
-            && let Some(((_, id), _)) = self.by_use.first_key_value()
-        {
-            let id = *id;
-            self.give_up(id, slot);
+        if self.sessions.len() >= config.sessions_max as usize {
+            let (_, id) = self.by_use.first().copied().filter(may_go).ok_or(Refusal::Full)?;
+            self.give_up(id, place.slot);
         }
+        Ok(())
     }
 
     fn give_up(&mut self, id: SessionId, slot: Slot) {
@@ -185,16 +191,38 @@ impl Sessions {
     }
 }
 
+/// What a client asks for when it opens a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// Chosen by the client.
+    pub nonce: u64,
+    /// Commands it will have in flight at most.
+    pub window: u16,
+    /// The session's name if it is a new one; later ones have higher names.
+    pub fresh: SessionId,
+}
+
+/// Where in the log something stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its slot.
+    pub slot: Slot,
+    /// The slot's agreed time.
+    pub now: Timestamp,
+}
+
 impl Session {
     fn remember(&mut self, number: RequestNumber, outcome: &Outcome, bytes_max: u64) {
         self.highest_ended = self.highest_ended.max(number);
-        self.reply_bytes += bytes_of(outcome);
-        self.ended.insert(number, Some(outcome.clone()));
+        let bytes = bytes_of(outcome);
+        let kept = (bytes <= bytes_max).then(|| outcome.clone());
+        self.reply_bytes += kept.as_ref().map_or(0, bytes_of);
+        self.ended.insert(number, kept);
         let floor = floor(self.highest_ended, self.window);
         while let Some(entry) = self.ended.first_entry().filter(|entry| *entry.key() <= floor) {
             self.reply_bytes -= entry.remove().as_ref().map_or(0, bytes_of);
         }
-        // The oldest replies go until the rest fits; the one just made stays.
+        // The oldest replies go until the rest fits; the one just made fits by itself.
         for (_, kept) in self.ended.iter_mut().filter(|(other, _)| **other != number) {
             if self.reply_bytes <= bytes_max {
                 return;
@@ -209,7 +237,8 @@ fn floor(highest: RequestNumber, window: u16) -> RequestNumber {
     RequestNumber(highest.0.saturating_sub(u64::from(window)))
 }
 
-fn bytes_of(outcome: &Outcome) -> u64 {
+/// Bytes of what an outcome carries.
+pub(crate) fn bytes_of(outcome: &Outcome) -> u64 {
     match outcome {
         Outcome::Answer(bytes) => bytes.len() as u64,
         Outcome::Fault(text) => text.len() as u64,
@@ -226,12 +255,25 @@ mod tests {
 
     fn with_session(window: u16) -> (Sessions, SessionId) {
         let mut sessions = Sessions::default();
-        let id = sessions.open(CLIENT, 7, window, SessionId(100), Slot(1), &Config::default());
+        let opening = Opening { nonce: 7, window, fresh: SessionId(100) };
+        let id = sessions.open(CLIENT, opening, at(0), &Config::default()).expect("room");
         (sessions, id)
     }
 
+    fn at(now_ms: u64) -> Place {
+        Place { slot: Slot(1), now: Timestamp(now_ms) }
+    }
+
+    fn client(number: u8) -> ClientId {
+        ClientId(PublicKey([number; 32]))
+    }
+
+    fn opening(nonce: u64, fresh: u64) -> Opening {
+        Opening { nonce, window: 4, fresh: SessionId(fresh) }
+    }
+
     fn admit(sessions: &mut Sessions, id: SessionId, number: u64) -> Verdict {
-        sessions.admit(CLIENT, id, RequestNumber(number))
+        sessions.admit(CLIENT, id, RequestNumber(number), Timestamp(0))
     }
 
     fn answer(text: &str) -> Outcome {
@@ -264,8 +306,7 @@ mod tests {
     #[test]
     fn a_stranger_and_a_session_never_opened_are_refused() {
         let (mut sessions, id) = with_session(4);
-        let other = ClientId(PublicKey([2; 32]));
-        assert_eq!(sessions.admit(other, id, RequestNumber(1)), GONE);
+        assert_eq!(sessions.admit(client(2), id, RequestNumber(1), Timestamp(0)), GONE);
         assert_eq!(admit(&mut sessions, SessionId(5), 1), GONE);
     }
 
@@ -273,27 +314,56 @@ mod tests {
     fn opening_again_with_the_same_nonce_finds_the_session() {
         let (mut sessions, id) = with_session(4);
         let config = Config::default();
-        assert_eq!(sessions.open(CLIENT, 7, 4, SessionId(200), Slot(1), &config), id);
-        assert_eq!(sessions.open(CLIENT, 8, 4, SessionId(200), Slot(1), &config), SessionId(200));
+        assert_eq!(sessions.open(CLIENT, opening(7, 200), at(0), &config), Ok(id));
+        assert_eq!(sessions.open(CLIENT, opening(8, 200), at(0), &config), Ok(SessionId(200)));
         assert_eq!(sessions.len(), 2);
     }
 
+    /// Room for three sessions, two of each client; in use for 100 ms after a command.
+    fn tight() -> Config {
+        Config { sessions_max: 3, client_sessions_max: 2, session_idle_ms: 100, ..Config::default() }
+    }
+
     #[test]
-    fn beyond_the_limits_the_session_unused_for_longest_goes() {
-        let config = Config { sessions_max: 3, client_sessions_max: 2, ..Config::default() };
+    fn beyond_the_limits_sessions_without_commands_go_first_and_then_those_idle_for_long() {
         let (mut sessions, first) = with_session(4);
-        let second = sessions.open(CLIENT, 8, 4, SessionId(101), Slot(1), &config);
         assert_eq!(admit(&mut sessions, first, 1), Verdict::Run);
-        sessions.open(CLIENT, 9, 4, SessionId(102), Slot(1), &config);
+        let second = sessions.open(CLIENT, opening(8, 101), at(0), &tight()).expect("room");
+        let third = sessions.open(CLIENT, opening(9, 102), at(0), &tight()).expect("the second goes");
         assert_eq!(admit(&mut sessions, second, 1), GONE);
-        assert_eq!(admit(&mut sessions, first, 2), Verdict::Run);
-        for other in 2..=4 {
-            let client = ClientId(PublicKey([other; 32]));
-            sessions.open(client, 1, 4, SessionId(200 + u64::from(other)), Slot(1), &config);
+        assert_eq!(admit(&mut sessions, third, 1), Verdict::Run);
+        let full = Err(Refusal::Full);
+        assert_eq!(sessions.open(CLIENT, opening(10, 103), at(100), &tight()), full, "both are in use");
+        assert!(sessions.open(client(2), opening(1, 104), at(100), &tight()).is_ok());
+        assert!(sessions.open(client(3), opening(1, 105), at(100), &tight()).is_ok(), "in place of client 2");
+        assert_eq!(sessions.admit(client(3), SessionId(105), RequestNumber(1), Timestamp(100)), Verdict::Run);
+        assert_eq!(sessions.open(client(4), opening(1, 106), at(100), &tight()), full);
+        assert!(sessions.open(client(4), opening(1, 106), at(101), &tight()).is_ok(), "the first was idle");
+        assert_eq!(admit(&mut sessions, first, 2), GONE);
+        assert_eq!((sessions.len(), sessions.by_use.len()), (3, 3));
+    }
+
+    #[test]
+    fn old_requests_that_come_again_neither_take_room_nor_keep_it() {
+        let (mut sessions, id) = with_session(4);
+        assert_eq!(admit(&mut sessions, id, 5), Verdict::Run);
+        // Old openings of the same client and of others, which have had their sessions long ago.
+        for nonce in 20..40 {
+            let _ = sessions.open(CLIENT, opening(nonce, 200 + nonce), at(50), &tight());
+            let _ = sessions.open(client(2), opening(nonce, 300 + nonce), at(50), &tight());
         }
         assert_eq!(sessions.len(), 3);
-        assert_eq!(sessions.by_use.len(), 3);
-        assert_eq!(admit(&mut sessions, first, 3), GONE);
+        let late = Timestamp(90);
+        assert_eq!(sessions.admit(CLIENT, id, RequestNumber(5), late), Verdict::Repeat);
+        assert_eq!(sessions.admit(CLIENT, id, RequestNumber(1), late), STALE);
+        assert_eq!(sessions.open(CLIENT, opening(7, 500), at(90), &tight()), Ok(id));
+        for newcomer in [5, 6] {
+            let fresh = SessionId(600 + u64::from(newcomer));
+            sessions.open(client(newcomer), opening(1, fresh.0), at(90), &tight()).expect("room");
+            sessions.admit(client(newcomer), fresh, RequestNumber(1), late);
+        }
+        assert!(sessions.open(client(7), opening(1, 700), at(101), &tight()).is_ok());
+        assert_eq!(admit(&mut sessions, id, 6), GONE, "only what is executed keeps a session");
     }
 
     #[test]
@@ -307,6 +377,10 @@ mod tests {
         assert_eq!(admit(&mut sessions, id, 1), Verdict::Repeat);
         assert_eq!(sessions.outcome(id, RequestNumber(1)), Outcome::Refused(Refusal::Stale));
         assert_eq!(sessions.outcome(id, RequestNumber(3)), answer("123456"));
+        assert_eq!(admit(&mut sessions, id, 4), Verdict::Run);
+        sessions.ended(id, RequestNumber(4), &answer("12345678901"), &config);
+        assert_eq!(sessions.outcome(id, RequestNumber(4)), Outcome::Refused(Refusal::Stale), "too large");
+        assert_eq!(sessions.outcome(id, RequestNumber(3)), answer("123456"), "and costs no other");
     }
 
     #[test]

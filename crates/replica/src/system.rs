@@ -2,6 +2,7 @@
 //! what the log says, and checkpointed with the application's state.
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use smr_consensus::batch::SYSTEM_ENTRY_BYTES_MAX;
 use smr_crypto::dkg::{self, Ceremony, Outcome, Progress};
 use smr_crypto::threshold::GroupKey;
 use smr_crypto::{Digest, merkle};
@@ -49,8 +50,8 @@ pub enum SystemCommand {
     },
 }
 
-/// Bytes of a system command at most.
-pub const SYSTEM_COMMAND_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a system command at most: what fits into an entry beside its author and signature.
+pub const SYSTEM_COMMAND_BYTES_MAX: usize = SYSTEM_ENTRY_BYTES_MAX - 128;
 
 impl SystemState {
     /// The first state of a service.
@@ -158,7 +159,11 @@ impl Chunked {
     /// Cuts an image into chunks.
     #[must_use]
     pub fn new(image: &Image, chunk_bytes: u32) -> Chunked {
-        let bytes = smr_wire::encode(image);
+        Chunked::of_bytes(&smr_wire::encode(image), chunk_bytes)
+    }
+
+    /// Cuts an encoded image into chunks.
+    pub(crate) fn of_bytes(bytes: &[u8], chunk_bytes: u32) -> Chunked {
         let chunks: Vec<Vec<u8>> = bytes.chunks(chunk_bytes as usize).map(<[u8]>::to_vec).collect();
         let tree = merkle::Tree::new(chunks.iter().map(|chunk| merkle::leaf(chunk)).collect());
         Chunked { chunks, tree }

@@ -48,6 +48,12 @@ impl Transfer {
         self.wanted
     }
 
+    /// The state of which something may be there already.
+    #[must_use]
+    pub fn begun(&self) -> Option<Slot> {
+        self.fetching.as_ref().map(|fetching| fetching.certificate.checkpoint.slot)
+    }
+
     /// Whom to ask next: the members in turn, so that a silent or lying one is followed by another. What was
     /// fetched so far is kept.
     pub fn next_source(&mut self, me: ReplicaId, size: usize) -> ReplicaId {

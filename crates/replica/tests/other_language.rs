@@ -167,7 +167,7 @@ impl Service {
     fn generate() -> Service {
         let (group, shares) = generate_key();
         let id = ServiceId(Digest::of("TEST", &[b"service"]));
-        let mut blocks = Blocks::new(16);
+        let mut blocks = Blocks::new(16, 1 << 20);
         blocks.add(SLOT, Block::close(members()));
         let statement = blocks.get(SLOT).expect("just added").statement(&id, SLOT);
         let signed: Vec<_> = shares.iter().map(|share| (share.index(), share.sign(&statement))).collect();

@@ -1,6 +1,8 @@
 //! Replicas that misbehave, named by what they do. Each runs the real replica and then alters what it says, with
 //! its own keys and nobody else's: all that a machine that was taken over can do.
 
+use std::sync::Arc;
+
 use smr_app::CommandOutcome;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::Checkpoint;
@@ -8,11 +10,13 @@ use smr_consensus::pbft;
 use smr_consensus::quorum::{Ballot, Phase};
 use smr_consensus::{Batch, Entry, Message as Ordering, Seat};
 use smr_crypto::threshold::SignatureShare;
-use smr_crypto::{Digest, dkg};
+use smr_crypto::{Digest, IdentityKey, Verifier, dkg};
 use smr_replica::Message;
 use smr_replica::message::PeerMessage;
 use smr_replica::system::SystemCommand;
-use smr_wire::{Outcome, ReplicaId, Reply, Timestamp};
+use smr_wire::{
+    Access, Call, Command, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Timestamp,
+};
 
 use crate::rng::Rng;
 
@@ -36,6 +40,10 @@ pub enum Misdeed {
     KeepDecisions,
     /// Says that it is far ahead, that what others ask for is gone, and how views begin that others lead.
     LieAboutProgress,
+    /// Forwards requests of clients again that were ordered long ago, and old openings of sessions.
+    ReplayRequests,
+    /// Forwards what is junk, too large, or more than anybody can order: of clients that it made up, and of its own.
+    FloodForwards,
 }
 
 /// All of them.
@@ -48,6 +56,8 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::DealBadShares,
     Misdeed::KeepDecisions,
     Misdeed::LieAboutProgress,
+    Misdeed::ReplayRequests,
+    Misdeed::FloodForwards,
 ];
 
 impl Misdeed {
@@ -63,12 +73,21 @@ impl Misdeed {
             Misdeed::DealBadShares => "deal-bad-shares",
             Misdeed::KeepDecisions => "keep-decisions",
             Misdeed::LieAboutProgress => "lie-about-progress",
+            Misdeed::ReplayRequests => "replay-requests",
+            Misdeed::FloodForwards => "flood-forwards",
         }
     }
 }
 
 /// Old messages that a replaying replica keeps.
 const REMEMBERED_MAX: usize = 200;
+
+/// Clients that do what an adversary wants.
+const ACCOMPLICES: usize = 3;
+
+/// How long a flood lasts, in ms: long enough that clients must be answered through it, but in the end all correct
+/// replicas are to stand at the same slot.
+const FLOOD_MS: u64 = 20_000;
 
 /// One misbehaving replica.
 #[derive(Clone, Debug)]
@@ -77,15 +96,37 @@ pub struct Adversary {
     seat: Seat,
     rng: Rng,
     silent_from: Timestamp,
+    tired_from: Timestamp,
     remembered: Vec<Message>,
+    /// Requests of clients, the oldest first.
+    requests: Vec<Entry>,
+    /// Keys of clients that do what it wants.
+    accomplices: Vec<Arc<IdentityKey>>,
 }
 
 impl Adversary {
     /// A replica at `seat` that does `misdeed`.
     #[must_use]
-    pub fn new(misdeed: Misdeed, seat: Seat, mut rng: Rng, start: Timestamp) -> Adversary {
+    pub fn new(
+        misdeed: Misdeed,
+        seat: Seat,
+        mut rng: Rng,
+        start: Timestamp,
+        verifier: &Arc<Verifier>,
+    ) -> Adversary {
         let silent_from = start.plus_ms(rng.within(0, 3_000));
-        Adversary { misdeed, seat, rng, silent_from, remembered: Vec::new() }
+        let mut key = || Arc::new(IdentityKey::from_seed(&rng.bytes32()).noted_by(verifier.clone()));
+        let accomplices = (0..ACCOMPLICES).map(|_| key()).collect();
+        Adversary {
+            misdeed,
+            seat,
+            rng,
+            silent_from,
+            tired_from: start.plus_ms(FLOOD_MS),
+            remembered: Vec::new(),
+            requests: Vec::new(),
+            accomplices,
+        }
     }
 
     /// What it really sends to `to` in place of `message`.
@@ -105,8 +146,25 @@ impl Adversary {
                 }
             }
             Misdeed::LieAboutProgress => self.lie_about_progress(message),
-            Misdeed::StaySilent | Misdeed::Equivocate => vec![message],
+            Misdeed::ReplayRequests => {
+                self.hear(&message);
+                vec![message]
+            }
+            Misdeed::StaySilent | Misdeed::Equivocate | Misdeed::FloodForwards => vec![message],
         }
+    }
+
+    /// What it says besides.
+    pub fn invent(&mut self, now: Timestamp) -> Vec<Message> {
+        let floods = matches!(self.misdeed, Misdeed::ReplayRequests | Misdeed::FloodForwards);
+        if !floods || now >= self.tired_from || !self.rng.chance(200) {
+            return Vec::new();
+        }
+        let entries = match self.misdeed {
+            Misdeed::ReplayRequests => self.old_requests(),
+            _ => self.junk(),
+        };
+        vec![Message::Consensus(Ordering::Pbft(pbft::Message::Forward(entries)))]
     }
 
     /// What its application really computes.
@@ -179,6 +237,50 @@ impl Adversary {
             self.remembered[usize::try_from(place).expect("an index")] = message.clone();
         }
         std::iter::once(message).chain(old).collect()
+    }
+
+    /// Remembers requests of clients.
+    fn hear(&mut self, message: &Message) {
+        let Message::Consensus(Ordering::Pbft(message)) = message else { return };
+        let entries = match message {
+            pbft::Message::Forward(entries) => entries.as_slice(),
+            pbft::Message::Proposal { batch, .. } | pbft::Message::Body { batch, .. } => batch.entries(),
+            _ => return,
+        };
+        let of_clients = entries.iter().filter(|entry| matches!(entry.body(), EntryBody::Client(_)));
+        self.requests.extend(of_clients.cloned());
+        self.requests.truncate(REMEMBERED_MAX);
+    }
+
+    /// Some of what clients asked long ago, and openings of sessions that nobody will use.
+    fn old_requests(&mut self) -> Vec<Entry> {
+        let nonce = self.rng.within(1, 50);
+        let mut old = vec![self.of_accomplice(Call::Open { nonce, window: 4 })];
+        for _ in 0..self.rng.within(1, 8) {
+            if !self.requests.is_empty() {
+                old.push(self.rng.pick(&self.requests).clone());
+            }
+        }
+        old
+    }
+
+    /// Commands in sessions that do not exist, the same over and over, its own commands to the system that mean
+    /// nothing, and now and then something too large for any batch.
+    fn junk(&mut self) -> Vec<Entry> {
+        let session = SessionId(self.rng.within(1, 1 << 20));
+        let command = |number| Command { number: RequestNumber(number), bytes: b"put k1 junk".to_vec() };
+        let commands: Vec<Command> = (1..=self.rng.within(1, 20)).map(command).collect();
+        let call = Call::Commands { session, access: Access::Ordered, commands };
+        let mut junk = vec![self.of_accomplice(call); 3];
+        let bytes = *self.rng.pick(&[1, 1, 100, 2 << 20]);
+        let payload = vec![self.rng.bytes32()[0]; bytes];
+        junk.push(Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, payload))));
+        junk
+    }
+
+    fn of_accomplice(&mut self, call: Call) -> Entry {
+        let key = self.rng.pick(&self.accomplices);
+        Entry::new(EntryBody::Client(Request::sign(key, self.seat.group.service, call)))
     }
 
     fn lie_in_share(&mut self, message: Message) -> Message {

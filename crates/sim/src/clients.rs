@@ -39,6 +39,7 @@ struct Client {
     left: usize,
     in_flight: BTreeMap<Ticket, usize>,
     in_flight_max: usize,
+    value_bytes: usize,
     asked: u64,
     next_ask_us: u64,
     armed_us: Option<u64>,
@@ -86,6 +87,7 @@ impl Clients {
                 left: setting.commands,
                 in_flight: BTreeMap::new(),
                 in_flight_max: usize::try_from(rng.within(1, IN_FLIGHT_MAX)).expect("few"),
+                value_bytes: setting.value_bytes,
                 asked: 0,
                 next_ask_us: rng.within(0, 500_000),
                 armed_us: None,
@@ -198,7 +200,7 @@ impl Client {
     }
 
     fn draw(&mut self, now_us: u64) -> Record {
-        let unique = format!("c{}n{}", self.index, self.asked);
+        let unique = self.value(self.index as u64, self.asked);
         let key = format!("k{}", self.rng.within(1, KEYS));
         let op = match self.rng.within(0, 9) {
             0..=2 => Op::Get,
@@ -213,7 +215,12 @@ impl Client {
     fn guess(&mut self) -> Option<String> {
         let client = self.rng.within(0, 3);
         let number = self.rng.within(1, self.asked + 1);
-        if self.rng.chance(300) { None } else { Some(format!("c{client}n{number}")) }
+        if self.rng.chance(300) { None } else { Some(self.value(client, number)) }
+    }
+
+    /// What `client` writes with its command `number`, as long as the setting wants it.
+    fn value(&self, client: u64, number: u64) -> String {
+        format!("c{client}n{number}{}", "-".repeat(self.value_bytes))
     }
 
     fn step(&mut self, event: Event, now_us: u64, history: &mut [Record]) {

@@ -11,7 +11,7 @@ use crate::observe::Violation;
 use crate::rng::Rng;
 use crate::threshold::Scheme;
 use crate::trace::Trace;
-use crate::world::{Setting, World, hasty_config};
+use crate::world::{Setting, World, cramped_config, hasty_config};
 
 /// Simulated time in which anything may go wrong, in microseconds.
 const CHAOS_US: u64 = 4_000_000;
@@ -84,15 +84,18 @@ impl Campaign {
             let who = u16::try_from(rng.within(0, size - 1)).expect("a group is small");
             misdeeds.insert(who, self.misdeed.unwrap_or_else(|| *rng.pick(MISDEEDS)));
         }
+        let is_heavy = rng.chance(200);
         Setting {
             protocol: self.protocol,
             faults: self.faults,
             scheme: if seed.is_multiple_of(REAL_SCHEME_EVERY) { Scheme::Real } else { Scheme::Cheap(seed) },
             weather: if rng.chance(250) { Weather::calm() } else { Weather::drawn(&mut rng) },
             misdeeds,
-            config: hasty_config(),
+            config: if is_heavy { cramped_config() } else { hasty_config() },
             clients: usize::try_from(rng.within(1, 4)).expect("few"),
             commands: usize::try_from(rng.within(5, 25)).expect("few"),
+            value_bytes: if is_heavy { 6 << 10 } else { 0 },
+            execution_us_max: if is_heavy { 20_000 } else { 500 },
             encode: rng.chance(100),
         }
     }

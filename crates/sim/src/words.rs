@@ -24,6 +24,7 @@ fn event(event: &Event) -> String {
     match event {
         Event::Executed { slot, outcomes } => format!("executed slot {slot}: {} commands", outcomes.len()),
         Event::SnapshotTaken { slot, bytes } => format!("snapshot after slot {slot}: {} bytes", bytes.len()),
+        Event::Chunked { slot, image } => format!("state after slot {slot} in {} chunks", image.count()),
         Event::Restored { slot, .. } => format!("restored slot {slot}"),
         Event::Signed { statement, .. } => format!("signed {statement:?}"),
         Event::Combined { statement, signature, culprits } => {
@@ -91,7 +92,7 @@ fn peer(message: &PeerMessage) -> String {
             format!("CheckpointVote s{}: {}", checkpoint.slot, short(&checkpoint.digest))
         }
         PeerMessage::Stable(certificate) => format!("Stable s{}", certificate.checkpoint.slot),
-        PeerMessage::StateQuery { above } => format!("StateQuery above s{above}"),
+        PeerMessage::StateQuery { above, begun } => format!("StateQuery above s{above}, begun {begun:?}"),
         PeerMessage::StateOffer { certificate, chunks } => {
             format!("StateOffer s{}: {chunks} chunks", certificate.checkpoint.slot)
         }

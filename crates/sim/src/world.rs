@@ -48,6 +48,10 @@ pub struct Setting {
     pub clients: usize,
     /// How many commands each of them asks.
     pub commands: usize,
+    /// Bytes that clients add to the values that they write, so that replies that show them are large.
+    pub value_bytes: usize,
+    /// How long the execution of a slot takes at most, in microseconds.
+    pub execution_us_max: u64,
     /// Whether messages are encoded and decoded on their way.
     pub encode: bool,
 }
@@ -90,7 +94,7 @@ impl World {
         for (index, own) in secrets.into_iter().enumerate() {
             let seat = Seat { group: group.clone(), me: ReplicaId::at(index), key: own.identity.clone() };
             let misdeed = setting.misdeeds.get(&seat.me.0).copied();
-            let adversary = misdeed.map(|m| Adversary::new(m, seat.clone(), rng.fork(), START));
+            let adversary = misdeed.map(|m| Adversary::new(m, seat.clone(), rng.fork(), START, &verifier));
             let replica = Replica::new(genesis.clone(), seat.me, own);
             machines.push(Machine::new(replica, &genesis, adversary, rng.draw()));
         }
@@ -250,6 +254,7 @@ pub fn hasty_config() -> Config {
             batch_entries_max: 4,
             log_slots_max: 16,
             backlog_slots_max: 6,
+            pool_entries_max: 256,
             patience_ms: 150,
             new_view_ms: 300,
             status_ms: 60,
@@ -262,9 +267,23 @@ pub fn hasty_config() -> Config {
         transfer_ms: 200,
         repeat_ms: 100,
         ceremony_ms: 300,
+        sessions_max: 16,
+        client_sessions_max: 3,
         blocks_kept: 24,
         session_reply_bytes_max: 1 << 10,
         ..Config::default()
+    }
+}
+
+/// The same with so little room for replies that most are given up before a client that missed them asks again.
+#[must_use]
+pub fn cramped_config() -> Config {
+    Config {
+        reply_bytes_max: 8 << 10,
+        session_reply_bytes_max: 64 << 10,
+        slot_reply_bytes_max: 32 << 10,
+        blocks_bytes_max: 32 << 10,
+        ..hasty_config()
     }
 }
 

@@ -170,6 +170,10 @@ pub enum Refusal {
     /// More bytes than the service accepts in one command.
     #[error("the command is larger than the service accepts")]
     TooLarge,
+    /// A session was asked for, but there are as many as there may be, and all are in use. Asked for again, with
+    /// another nonce, it may be given.
+    #[error("the service has no room for another session now; try again later")]
+    Full,
 }
 
 /// Which request a reply or a hint is about: the session and the number, or for a call of

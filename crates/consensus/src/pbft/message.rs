@@ -9,6 +9,7 @@ use smr_wire::{ReplicaId, Slot, View};
 use crate::batch::{Batch, Entry};
 use crate::checkpoint::CheckpointCertificate;
 use crate::group::{Group, Seat};
+use crate::pool::check_parcel;
 use crate::quorum::{Ballot, Phase, QuorumCertificate};
 use crate::suspicion::Suspect;
 use crate::verified::{Refused, Rules, Verify};
@@ -277,12 +278,7 @@ impl Verify for Message {
     fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
         match self {
             Message::Forward(entries) => {
-                if entries.len() > FORWARD_ENTRIES_MAX {
-                    return Err(Refused::Shape);
-                }
-                if entries.iter().any(|entry| entry.bytes() > rules.config.batch_bytes_max as usize) {
-                    return Err(Refused::BatchLimit);
-                }
+                check_parcel(entries, FORWARD_ENTRIES_MAX, rules.batch_limits())?;
                 entries.iter().try_for_each(|entry| entry.check(rules.group, rules.verifier))
             }
             Message::Proposal { view, slot, batch, signature } => {

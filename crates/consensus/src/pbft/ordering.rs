@@ -7,7 +7,7 @@ use super::message::FORWARD_ENTRIES_MAX;
 use super::{Message, Pbft, VOTED_BATCHES_MAX};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
-use crate::pool::Added;
+use crate::pool::{Added, parcels};
 use crate::protocol::{Effect, Effects, Observation, Record, Timer};
 use crate::quorum::{Ballot, Phase};
 use crate::verified::Refused;
@@ -28,9 +28,13 @@ impl Pbft {
     }
 
     /// Entries that others wait for. What finds no room is dropped: whoever forwarded it still has it.
-    pub(super) fn on_forward(&mut self, entries: Vec<Entry>, effects: &mut Effects<Message>) {
-        let fresh: Vec<Entry> =
-            entries.into_iter().filter(|entry| self.pool.add(entry.clone()) == Added::New).collect();
+    pub(super) fn on_forward(
+        &mut self,
+        from: ReplicaId,
+        entries: Vec<Entry>,
+        effects: &mut Effects<Message>,
+    ) {
+        let fresh = self.pool.forwarded(from, entries);
         // A relayed entry that the primary does not have yet may be new to it through us.
         if !fresh.is_empty() && self.installed && !self.is_primary() {
             effects.send(self.primary(), Message::Forward(fresh));
@@ -270,8 +274,8 @@ impl Pbft {
         }
         let progress = self.decided() > self.decided_at_patience;
         let aged = self.pool.age(progress);
-        for entries in aged.relay.chunks(FORWARD_ENTRIES_MAX) {
-            effects.broadcast(Message::Forward(entries.to_vec()));
+        for entries in parcels(aged.relay, FORWARD_ENTRIES_MAX) {
+            effects.broadcast(Message::Forward(entries));
         }
         let stuck = self.head_is_open() && !progress;
         let strikes = if stuck { self.head_strikes.saturating_add(1) } else { 0 };

@@ -7,6 +7,7 @@ use smr_wire::{Slot, View};
 
 use super::message::FORWARD_ENTRIES_MAX;
 use super::{Beginning, Message, NewView, Pbft, PrefixProof, ViewChange};
+use crate::pool::parcels;
 use crate::protocol::{Effect, Effects, Observation, Record, Timer};
 use crate::quorum::QuorumCertificate;
 use crate::suspicion::Suspect;
@@ -127,8 +128,8 @@ impl Pbft {
         if self.is_primary() {
             self.fetch_bodies(effects);
         } else {
-            for entries in self.pool.all().chunks(FORWARD_ENTRIES_MAX) {
-                effects.send(self.primary(), Message::Forward(entries.to_vec()));
+            for entries in parcels(self.pool.all(), FORWARD_ENTRIES_MAX) {
+                effects.send(self.primary(), Message::Forward(entries));
             }
         }
         self.vote_reached(effects);

@@ -14,7 +14,8 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The threads. They end once this is dropped and all jobs are done.
 ///
 /// The queue before them has no limit of its own: the core puts at most two jobs for each block of replies that it
-/// has not finished, and those are limited by the slots that may wait for execution.
+/// has not finished, and those are limited by the slots that may wait for execution; and one for each checkpoint,
+/// few of which fit into the log.
 #[derive(Debug)]
 pub(super) struct Jobs(Sender<Job>);
 

@@ -1,20 +1,26 @@
 //! Clients of this contact: who waits for which reply, and when it is sent.
 
+use std::collections::BTreeSet;
+
 use smr_consensus::Entry;
 use smr_consensus::batch::EntryBody;
 use smr_consensus::pool::Added;
 use smr_crypto::Digest;
 use smr_crypto::threshold::{ServiceSignature, SignatureShare};
 use smr_wire::client::About;
-use smr_wire::{Call, ClientId, EndpointCertificate, Hint, ReplicaId, Request, Slot};
+use smr_wire::{Call, EndpointCertificate, Hint, ReplicaId, Request, Slot};
 
-use super::Replica;
+use super::{Offering, Quota, Replica};
 use crate::effect::{ConnectionId, Effect, Observation};
 use crate::message::PeerMessage;
-use crate::replies::Statement;
+use crate::replies::{Key, Statement};
 
-/// Blocks whose shares are asked for again in one period at most.
+/// Blocks whose shares are asked for in one period of `repeat_ms` at most.
 const QUERIES_MAX: usize = 16;
+
+/// Questions of one member for shares that are answered in one period of `repeat_ms` at most. More than one asks for,
+/// because periods of two replicas do not begin together, and for the contacts' certificate.
+const ANSWERS_MAX: usize = 3 * QUERIES_MAX;
 
 impl Replica {
     /// A request of a client, checked.
@@ -33,59 +39,84 @@ impl Replica {
             let bytes_max = self.genesis.config.request_bytes_max;
             return hint(Hint::TooLarge { bytes_max }, effects);
         }
-        if self.waiting.len() + abouts.len() > self.genesis.config.waiting_max as usize {
+        let keys: Vec<Key> = abouts.iter().map(|about| (request.client, *about)).collect();
+        if self.waiting.len_with(&keys) > self.genesis.config.waiting_max as usize {
             return hint(Hint::Busy, effects);
         }
-        let client = request.client;
-        let mut answered = true;
-        for about in &abouts {
-            self.wait(client, *about, connection);
-            match self.blocks.find(client, *about) {
-                Some((slot, _)) => self.answer_again(slot, effects),
+        let (mut unsigned, mut answered) = (BTreeSet::new(), true);
+        for key in &keys {
+            if let Some(reply) = self.blocks.reply(key) {
+                self.waiting.take(key);
+                effects.push(Effect::Reply { connection, reply });
+                continue;
+            }
+            self.waiting.add(*key, connection);
+            match self.blocks.find(key) {
+                Some((slot, _)) => {
+                    unsigned.insert(slot);
+                }
                 None => answered = false,
             }
         }
+        for slot in unsigned {
+            if !self.try_combine(Statement::Block(slot), effects) {
+                self.ask_shares(slot, effects);
+            }
+        }
         if !answered {
-            self.offering.insert(entry.digest(), connection);
+            self.offering.insert(entry.digest(), Offering { connection, keys });
             self.inbox.push_back(smr_consensus::Event::Offer(entry));
         }
     }
 
-    /// A command that was answered before: the reply goes out if it is certified; otherwise shares are asked for.
-    fn answer_again(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
-        if self.blocks.is_signed(slot) {
-            self.reply(slot, effects);
-        } else if !self.try_combine(Statement::Block(slot), effects) {
+    /// Asks the others for their shares on the block of `slot`, unless much was asked in this period.
+    fn ask_shares(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+        if self.quota.asked < QUERIES_MAX {
+            self.quota.asked += 1;
             Replica::broadcast(effects, PeerMessage::ShareQuery { statement: Statement::Block(slot) });
         }
     }
 
-    fn wait(&mut self, client: ClientId, about: About, connection: ConnectionId) {
-        self.waiting.insert((client, about), connection);
-        let list = self.connections.entry(connection).or_default();
-        list.push((client, about));
-        // Entries of replies that went out meanwhile are dropped now and then, so the list stays in proportion.
-        if list.len().is_multiple_of(1024) {
-            list.retain(|key| self.waiting.get(key) == Some(&connection));
+    /// `from` asks for the share on a statement.
+    pub(super) fn on_share_query(
+        &mut self,
+        from: ReplicaId,
+        statement: Statement,
+        effects: &mut Vec<Effect>,
+    ) {
+        let answered = self.quota.answered.entry(from).or_default();
+        if *answered < ANSWERS_MAX
+            && let Some(share) = self.shares.of(statement, self.seat.me)
+        {
+            *answered += 1;
+            Replica::send(effects, from, PeerMessage::Share { statement, share });
         }
     }
 
     /// What became of an entry that was offered for ordering.
     pub(super) fn on_offered(&mut self, entry: Digest, added: Added, effects: &mut Vec<Effect>) {
-        let Some(connection) = self.offering.remove(&entry) else {
+        let Some(Offering { connection, keys }) = self.offering.remove(&entry) else {
             return;
         };
         if added == Added::Full {
-            effects.push(Effect::Hint { connection, about: None, hint: Hint::Busy });
+            let about = keys.first().map(|(_, about)| *about);
+            self.forget(&keys);
+            effects.push(Effect::Hint { connection, about, hint: Hint::Busy });
         }
     }
 
-    /// A client's connection has closed: nobody waits there any more.
-    pub(super) fn on_closed(&mut self, connection: ConnectionId) {
-        for key in self.connections.remove(&connection).unwrap_or_default() {
-            if self.waiting.get(&key) == Some(&connection) {
-                self.waiting.remove(&key);
-            }
+    /// Nobody waits any more for commands that are not answered here.
+    pub(super) fn forget(&mut self, keys: &[Key]) {
+        for key in keys {
+            self.waiting.take(key);
+        }
+    }
+
+    /// Sends everybody who waits to another contact: what was asked here may have been decided where this replica
+    /// cannot see it, or will not be answered by it.
+    pub(super) fn send_away(&mut self, effects: &mut Vec<Effect>) {
+        for connection in self.waiting.clear() {
+            effects.push(Effect::Hint { connection, about: None, hint: Hint::NotReady });
         }
     }
 
@@ -141,9 +172,7 @@ impl Replica {
     }
 
     fn is_awaited(&self, slot: Slot) -> bool {
-        self.blocks.get(slot).is_some_and(|block| {
-            block.members().iter().any(|member| self.waiting.contains_key(&(member.client, member.about)))
-        })
+        self.blocks.answered_by(slot).any(|key| self.waiting.contains(&key))
     }
 
     /// What came of combining shares on a statement.
@@ -194,8 +223,8 @@ impl Replica {
     fn awaited_slots(&self) -> Vec<Slot> {
         let mut slots: Vec<Slot> = self
             .waiting
-            .keys()
-            .filter_map(|(client, about)| self.blocks.find(*client, *about))
+            .commands()
+            .filter_map(|key| self.blocks.find(key))
             .map(|(slot, _)| slot)
             .filter(|slot| !self.blocks.is_signed(*slot))
             .collect();
@@ -206,12 +235,11 @@ impl Replica {
 
     /// Sends the replies of a signed block to whoever waits for them.
     fn reply(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
-        let Some(block) = self.blocks.get(slot) else {
-            return;
-        };
-        for (index, member) in block.members().iter().enumerate() {
-            if let Some(connection) = self.waiting.remove(&(member.client, member.about))
-                && let Some(reply) = block.reply(slot, index)
+        let answered: Vec<Key> =
+            self.blocks.answered_by(slot).filter(|key| self.waiting.contains(key)).collect();
+        for key in answered {
+            if let Some(reply) = self.blocks.reply(&key)
+                && let Some(connection) = self.waiting.take(&key)
             {
                 effects.push(Effect::Reply { connection, reply });
             }
@@ -220,6 +248,8 @@ impl Replica {
 
     /// Repeats what may have been lost: shares that somebody waits for, an unfinished vote, key generation.
     pub(super) fn repeat(&mut self, effects: &mut Vec<Effect>) {
+        self.quota = Quota::default();
+        self.checkpoints.period_passed();
         // Shares that do not come must not hold up ordering for longer than this.
         self.unsettled.clear();
         self.report_settled();
@@ -237,8 +267,8 @@ impl Replica {
                 Replica::broadcast(effects, PeerMessage::ShareQuery { statement });
             }
         }
-        for slot in self.awaited_slots().into_iter().take(QUERIES_MAX) {
-            Replica::broadcast(effects, PeerMessage::ShareQuery { statement: Statement::Block(slot) });
+        for slot in self.awaited_slots() {
+            self.ask_shares(slot, effects);
         }
         self.combine_next(effects);
     }

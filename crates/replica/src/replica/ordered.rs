@@ -9,8 +9,8 @@ use smr_wire::{Call, ClientId, Outcome, Refusal, Request, SessionId, Slot};
 
 use super::{Executing, Replica};
 use crate::effect::{Effect, Observation};
-use crate::replies::{Block, Member, MemberState, Statement};
-use crate::sessions::Verdict;
+use crate::replies::{self, Block, CROWDED_OUT, Member, MemberState, Statement};
+use crate::sessions::{Opening, Place, Verdict};
 use crate::status::Halt;
 use crate::system::{Applied, Chunked, Image};
 
@@ -28,7 +28,8 @@ impl Replica {
     fn admit(&mut self, slot: Slot, batch: &Batch, effects: &mut Vec<Effect>) {
         self.system.begin_slot(slot, &batch.digest(), batch.time());
         let (mut members, mut commands) = (Vec::new(), Vec::new());
-        for (index, entry) in (0u16..).zip(batch.entries()) {
+        for (index, entry) in batch.entries().iter().enumerate() {
+            let index = u16::try_from(index).expect("a batch has at most BATCH_ENTRIES_MAX entries");
             match entry.body() {
                 EntryBody::Client(request) => {
                     self.admit_request(slot, index, request, &mut members, &mut commands);
@@ -65,9 +66,10 @@ impl Replica {
         match &request.call {
             Call::Open { nonce, window } => {
                 let fresh = SessionId::opened(slot, index);
-                let config = &self.genesis.config;
-                let session = self.system.sessions.open(client, *nonce, *window, fresh, slot, config);
-                let state = MemberState::Ended(Outcome::Opened(session));
+                let opening = Opening { nonce: *nonce, window: *window, fresh };
+                let place = Place { slot, now: self.system.time };
+                let opened = self.system.sessions.open(client, opening, place, &self.genesis.config);
+                let state = MemberState::Ended(opened.map_or_else(Outcome::Refused, Outcome::Opened));
                 members.push(Member { client, about: About::opening(*nonce), state });
             }
             Call::Commands { session, commands: asked, .. } => {
@@ -87,7 +89,7 @@ impl Replica {
         bytes: &[u8],
         commands: &mut Vec<HostCommand>,
     ) -> MemberState {
-        match self.system.sessions.admit(client, about.session, about.number) {
+        match self.system.sessions.admit(client, about.session, about.number, self.system.time) {
             Verdict::Refused(refusal) => MemberState::Ended(Outcome::Refused(refusal)),
             Verdict::Repeat => MemberState::Repeat,
             Verdict::Run if bytes.len() > self.genesis.config.command_bytes_max as usize => {
@@ -157,7 +159,11 @@ impl Replica {
         };
         assert!(slot == self.executed.next(), "slot {slot} executed after {}", self.executed);
         self.executed = slot;
-        let mut outcomes: Vec<Option<Outcome>> = outcomes.into_iter().map(|o| Some(outcome_of(o))).collect();
+        let bytes_max = self.genesis.config.slot_reply_bytes_max.into();
+        let mut outcomes: Vec<Outcome> = outcomes.into_iter().map(outcome_of).collect();
+        replies::fit(&mut outcomes, bytes_max, &Outcome::Fault(CROWDED_OUT.into()));
+        let mut repeats = Vec::new();
+        let mut outcomes: Vec<Option<Outcome>> = outcomes.into_iter().map(Some).collect();
         for member in &mut members {
             let outcome = match &member.state {
                 MemberState::Ended(_) => continue,
@@ -175,9 +181,15 @@ impl Replica {
                 }
                 MemberState::Repeat => {
                     let About { session, number } = member.about;
-                    self.system.sessions.outcome(session, number)
+                    repeats.push(self.system.sessions.outcome(session, number));
+                    continue;
                 }
             };
+            member.state = MemberState::Ended(outcome);
+        }
+        replies::fit(&mut repeats, bytes_max, &Outcome::Refused(Refusal::Stale));
+        let repeated = members.iter_mut().filter(|member| member.state == MemberState::Repeat);
+        for (member, outcome) in repeated.zip(repeats) {
             member.state = MemberState::Ended(outcome);
         }
         self.system.sessions.end_slot(slot);
@@ -189,7 +201,8 @@ impl Replica {
 
     fn close_block(&mut self, slot: Slot, block: Block, effects: &mut Vec<Effect>) {
         let empty = block.members().is_empty();
-        self.blocks.add(slot, block);
+        let lost = self.blocks.add(slot, block);
+        self.forget(&lost);
         let endpoints = self.system.endpoints.as_ref().map(|e| Statement::Endpoints(e.epoch, e.issued));
         self.shares.prune(self.blocks.oldest(), endpoints);
         if !empty && self.share.is_some() && self.halted.is_none() {
@@ -208,17 +221,25 @@ impl Replica {
         assert!(self.executed == slot, "a snapshot after {slot}, but executed is {}", self.executed);
         self.draining = None;
         self.system.renew_endpoints(&self.genesis);
-        let image = Image { system: self.system.clone(), application: bytes };
-        let chunked = Chunked::new(&image, self.genesis.config.chunk_bytes);
         if self.halted.is_none() {
-            let vote = self.checkpoints.vote(slot, chunked, &self.seat);
-            Replica::broadcast(effects, vote);
+            let image = Box::new(Image { system: self.system.clone(), application: bytes });
+            let chunk_bytes = self.genesis.config.chunk_bytes;
+            effects.push(Effect::Chunk { slot, image, chunk_bytes });
             self.certify_endpoints_if_renewed(effects);
         }
+        self.admit_decided(effects);
+    }
+
+    /// The state after `slot`, in chunks: this replica votes for it, unless it knows of a later one by now.
+    pub(super) fn on_chunked(&mut self, slot: Slot, image: Chunked, effects: &mut Vec<Effect>) {
+        if self.halted.is_some() || slot <= self.checkpoints.stable() {
+            return;
+        }
+        let vote = self.checkpoints.vote(slot, image, &self.seat);
+        Replica::broadcast(effects, vote);
         if let Some(certificate) = self.checkpoints.certified(&self.seat.group) {
             self.settle_checkpoint(certificate, effects);
         }
-        self.admit_decided(effects);
     }
 
     fn certify_endpoints_if_renewed(&mut self, effects: &mut Vec<Effect>) {

@@ -21,9 +21,7 @@ impl Replica {
                 }
             }
             PeerMessage::ShareQuery { statement } => {
-                if let Some(share) = self.shares.of(statement, self.seat.me) {
-                    Replica::send(effects, from, PeerMessage::Share { statement, share });
-                }
+                self.on_share_query(from, statement, effects);
             }
             PeerMessage::CheckpointVote { checkpoint, signature } => {
                 // Whoever still votes for what is stable has missed the votes of others, who repeat them no more.
@@ -36,12 +34,13 @@ impl Replica {
                 }
             }
             PeerMessage::Stable(certificate) => self.settle_checkpoint(certificate, effects),
-            PeerMessage::StateQuery { above } => self.on_state_query(from, above, effects),
+            PeerMessage::StateQuery { above, begun } => self.on_state_query(from, above, begun, effects),
             PeerMessage::StateOffer { certificate, chunks } => {
                 self.on_state_offer(from, certificate, chunks, effects);
             }
             PeerMessage::ChunkQuery { slot, index } => {
                 let found = self.checkpoints.image(slot).and_then(|image| image.chunk(index));
+                self.checkpoints.pin(from, slot);
                 if let Some((bytes, path)) = found {
                     Replica::send(effects, from, PeerMessage::Chunk { slot, bytes, path });
                 }
@@ -66,8 +65,15 @@ impl Replica {
         }
     }
 
-    fn on_state_query(&self, from: ReplicaId, above: Slot, effects: &mut Vec<Effect>) {
-        if let Some((certificate, image)) = self.checkpoints.offer(above) {
+    fn on_state_query(
+        &mut self,
+        from: ReplicaId,
+        above: Slot,
+        begun: Option<Slot>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some((certificate, image)) = self.checkpoints.offer(above, begun) {
+            self.checkpoints.pin(from, certificate.checkpoint.slot);
             Replica::send(effects, from, PeerMessage::StateOffer { certificate, chunks: image.count() });
         }
     }
@@ -89,7 +95,8 @@ impl Replica {
             return;
         }
         let source = self.transfer.next_source(self.seat.me, self.seat.group.size());
-        Replica::send(effects, source, PeerMessage::StateQuery { above });
+        let begun = self.transfer.begun();
+        Replica::send(effects, source, PeerMessage::StateQuery { above, begun });
         effects.push(Effect::Arm { timer: Timer::Transfer, after_ms: self.genesis.config.transfer_ms });
     }
 
@@ -163,6 +170,7 @@ impl Replica {
         self.executed = slot;
         self.unsettled.clear();
         self.blocks.restart(slot);
+        self.send_away(effects);
         // Its chunks are not kept: this replica becomes a source of state again with its own next checkpoint.
         self.checkpoints.stabilise(certificate.clone());
         self.take_key(effects);

@@ -3,6 +3,7 @@
 use smr_app::{CommandOutcome, HostEvent};
 use smr_consensus::{Entry, EntryBody};
 use smr_replica::effect::{ConnectionId, Observation};
+use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Message};
 use smr_wire::client::WIRE_VERSION;
 use smr_wire::{FromContact, Hint, ReplicaId, ToContact};
@@ -47,6 +48,10 @@ impl World {
                 let (signature, culprits) = self.setting.scheme.combine(&key, &digest, &shares);
                 self.report_later(machine, 2_000, Event::Combined { statement, signature, culprits });
             }
+            Effect::Chunk { slot, image, chunk_bytes } => {
+                let image = Chunked::new(&image, chunk_bytes);
+                self.report_later(machine, 50_000, Event::Chunked { slot, image });
+            }
             Effect::Reply { connection, reply } => {
                 let reply = match &mut self.machines[machine].adversary {
                     Some(adversary) => adversary.reply(reply),
@@ -90,7 +95,11 @@ impl World {
             Some(adversary) => adversary.alter(ReplicaId::at(to), message, clock),
             None => vec![message],
         };
-        for message in really {
+        let own_tricks = match &mut self.machines[from].adversary {
+            Some(adversary) => adversary.invent(clock),
+            None => Vec::new(),
+        };
+        for message in really.into_iter().chain(own_tricks) {
             for delay_us in self.network.send(from, to) {
                 let message = message.clone();
                 self.plan(self.now_us + delay_us, Happening::Deliver { from, to, message });
@@ -113,7 +122,7 @@ impl World {
                 }
             };
             let begin_us = self.machines[machine].busy_until_us.max(self.now_us);
-            let due_us = begin_us + self.rng.within(10, 500);
+            let due_us = begin_us + self.rng.within(10, self.setting.execution_us_max);
             self.machines[machine].busy_until_us = due_us;
             self.plan(due_us, Happening::Event { machine, event });
         }
