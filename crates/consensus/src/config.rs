@@ -66,10 +66,7 @@ impl Config {
     /// How large a batch may be.
     #[must_use]
     pub fn batch_limits(&self) -> BatchLimits {
-        BatchLimits {
-            entries_max: self.batch_entries_max as usize,
-            bytes_max: self.batch_bytes_max as usize,
-        }
+        BatchLimits { entries_max: self.batch_entries_max as usize, bytes_max: self.batch_bytes_max as usize }
     }
 
     /// Whether the numbers fit together.

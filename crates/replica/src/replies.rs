@@ -11,9 +11,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_crypto::threshold::{ServiceSignature, SignatureShare};
 use smr_crypto::{Digest, merkle};
 use smr_wire::client::About;
-use smr_wire::{
-    ClientId, Epoch, Outcome, Refusal, ReplicaId, Reply, ReplyProof, ServiceId, Slot, Timestamp,
-};
+use smr_wire::{ClientId, Epoch, Outcome, Refusal, ReplicaId, Reply, ReplyProof, ServiceId, Slot, Timestamp};
 
 use crate::sessions::bytes_of;
 
@@ -54,8 +52,7 @@ pub enum MemberState {
 const MEMBER_BYTES: u64 = 384;
 
 /// What becomes of a reply for which its slot has no room.
-pub(crate) const CROWDED_OUT: &str =
-    "the replies of this slot are too large together; this one was dropped, but the command has had its effect";
+pub(crate) const CROWDED_OUT: &str = "the replies of this slot are too large together; this one was dropped, but the command has had its effect";
 
 /// Makes the outcomes of a slot fit into `bytes_max`: the largest give way to `instead` first, so that small ones are
 /// safe from whoever asks for large ones.
