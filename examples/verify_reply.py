@@ -28,7 +28,7 @@ An outcome is one byte that says which, and then its content (Borsh; integers ar
     00 length:u32 bytes       the application's answer
     01 session:u64            the session that was asked for is open
     02 reason:u8              refused and not executed: 00 the session is gone, 01 the number is too old,
-                              02 the command is too large
+                              02 the command is too large, 03 there is no room for another session
     03 length:u32 text        the application failed on the command, in the same way on every replica
 """
 

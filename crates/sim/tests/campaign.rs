@@ -40,6 +40,14 @@ fn two_faults_of_seven_are_survived() {
 }
 
 #[test]
+fn large_replies_slow_execution_and_little_room_for_blocks_are_survived() {
+    let campaign = campaign(ProtocolName::Pbft, 1);
+    let heavy = (1..).filter(|seed| campaign.setting(*seed).value_bytes > 0);
+    let all = run(&campaign, heavy.take(25));
+    assert!(all.commands > 25 * 5, "only {} commands were executed", all.commands);
+}
+
+#[test]
 fn every_misdeed_is_survived() {
     for misdeed in MISDEEDS {
         let campaign = Campaign { protocol: ProtocolName::Pbft, faults: 1, misdeed: Some(*misdeed) };

@@ -1,0 +1,214 @@
+//! A replica as the contact of clients: what it keeps for them, and what it gives up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use smr_app::{CommandOutcome, SlotWork};
+use smr_consensus::{Config as OrderingConfig, Entry, EntryBody, ProtocolName};
+use smr_crypto::IdentityKey;
+use smr_crypto::dkg::DecryptionKey;
+use smr_replica::effect::ConnectionId;
+use smr_replica::replica::DealingSeed;
+use smr_replica::system::Chunked;
+use smr_replica::{Config, Effect, Event, Genesis, Input, Member, Replica, Secrets};
+use smr_wire::client::About;
+use smr_wire::{
+    Access, Call, Command, Hint, Outcome, ReplicaId, Reply, ReplyProof, Request, RequestNumber, SessionId,
+    Slot, Timestamp,
+};
+
+/// A lone replica whose application answers each command with so many bytes.
+struct Bench {
+    replica: Replica,
+    client: IdentityKey,
+    reply_bytes: usize,
+    /// Slots that are not executed while execution is held up.
+    held: Option<VecDeque<SlotWork>>,
+    replies: Vec<Reply>,
+    hints: Vec<(Option<About>, Hint)>,
+}
+
+impl Bench {
+    fn new(config: Config) -> Bench {
+        let secrets = Secrets {
+            identity: Arc::new(IdentityKey::from_seed(&[1; 32])),
+            decryption: Arc::new(DecryptionKey::from_seed(&[2; 32])),
+            dealing_seed: DealingSeed([3; 32]),
+        };
+        let member = Member {
+            identity: secrets.identity.public(),
+            channel: IdentityKey::from_seed(&[4; 32]).public(),
+            encryption: secrets.decryption.public(),
+            address: "here:1".into(),
+        };
+        let genesis = Genesis {
+            name: "test".into(),
+            application: "none".into(),
+            protocol: ProtocolName::Solo,
+            faults: 0,
+            members: vec![member],
+            administrator: IdentityKey::from_seed(&[5; 32]).public(),
+            config,
+        };
+        genesis.validate().expect("valid");
+        let replica = Replica::new(Arc::new(genesis), ReplicaId(0), secrets);
+        let client = IdentityKey::from_seed(&[6; 32]);
+        let (replies, hints) = (Vec::new(), Vec::new());
+        let mut bench = Bench { replica, client, reply_bytes: 1, held: None, replies, hints };
+        bench.happen(Event::Start);
+        assert!(bench.replica.endpoint_certificate().is_some(), "a lone replica has its key at once");
+        bench
+    }
+
+    fn happen(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let mut effects = Vec::new();
+            self.replica.step(Input { clock: Timestamp(1000), event }, &mut effects);
+            for effect in effects {
+                events.extend(self.act(effect));
+            }
+        }
+    }
+
+    fn act(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Execute(work) => match &mut self.held {
+                Some(held) => {
+                    held.push_back(work);
+                    None
+                }
+                None => Some(self.executed(&work)),
+            },
+            Effect::Snapshot(slot) => Some(Event::SnapshotTaken { slot, bytes: vec![7; 5000] }),
+            Effect::Chunk { slot, image, chunk_bytes } => {
+                Some(Event::Chunked { slot, image: Chunked::new(&image, chunk_bytes) })
+            }
+            Effect::Sign { statement, digest, share } => {
+                Some(Event::Signed { statement, share: share.sign(&digest) })
+            }
+            Effect::Combine { statement, digest, shares, key } => {
+                let signature = key.combine_verified(&digest, &shares).expect("good shares").signature;
+                Some(Event::Combined { statement, signature: Some(signature), culprits: Vec::new() })
+            }
+            Effect::Reply { reply, .. } => {
+                self.replies.push(reply);
+                None
+            }
+            Effect::Hint { about, hint, .. } => {
+                self.hints.push((about, hint));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn executed(&self, work: &SlotWork) -> Event {
+        let answer = |mark: &[u8]| CommandOutcome::Answer(mark.repeat(self.reply_bytes));
+        let outcomes = work.commands.iter().map(|command| answer(&command.command)).collect();
+        Event::Executed { slot: work.slot, outcomes }
+    }
+
+    fn execute_held(&mut self) {
+        while let Some(work) = self.held.as_mut().and_then(VecDeque::pop_front) {
+            let event = self.executed(&work);
+            self.happen(event);
+        }
+        self.held = None;
+    }
+
+    fn ask(&mut self, call: Call) {
+        let service = self.replica.system().endpoints.as_ref().expect("there is a key").service;
+        let request = Request::sign(&self.client, service, call);
+        let entry = Entry::new(EntryBody::Client(request));
+        self.happen(Event::Request { connection: ConnectionId(1), entry });
+    }
+
+    fn open(&mut self) -> SessionId {
+        self.ask(Call::Open { nonce: 1, window: 64 });
+        match self.replies.pop().expect("an answer").outcome {
+            Outcome::Opened(session) => session,
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+
+    fn command(&mut self, session: SessionId, numbers: std::ops::RangeInclusive<u64>) {
+        let command =
+            |number| Command { number: RequestNumber(number), bytes: number.to_le_bytes()[..1].to_vec() };
+        let commands = numbers.map(command).collect();
+        self.ask(Call::Commands { session, access: Access::Ordered, commands });
+    }
+
+    fn answered(&mut self) -> Vec<(u64, Slot, Outcome)> {
+        let read = |reply: Reply| {
+            let ReplyProof::Certified { slot, .. } = reply.proof;
+            (reply.about.number.0, slot, reply.outcome)
+        };
+        std::mem::take(&mut self.replies).into_iter().map(read).collect()
+    }
+}
+
+/// Room for the replies of about four slots of three KiB each.
+fn cramped() -> Config {
+    Config {
+        reply_bytes_max: 4 << 10,
+        slot_reply_bytes_max: 8 << 10,
+        blocks_bytes_max: 16 << 10,
+        session_reply_bytes_max: 1 << 20,
+        checkpoint_slots: 4,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn a_reply_that_was_given_up_is_ordered_again_and_certified_anew_and_a_kept_one_is_sent_as_it_was() {
+    let mut bench = Bench::new(cramped());
+    bench.reply_bytes = 3 << 10;
+    let session = bench.open();
+    (1..=10).for_each(|number| bench.command(session, number..=number));
+    let first = bench.answered();
+    assert_eq!(first.len(), 10);
+    bench.command(session, 10..=10);
+    assert_eq!(bench.answered(), [first[9].clone()]);
+    bench.command(session, 1..=1);
+    let again = bench.answered();
+    assert_eq!((again.len(), &again[0].2), (1, &first[0].2));
+    assert!(again[0].1 > first[9].1, "in a later slot than all");
+}
+
+#[test]
+fn the_replies_of_one_slot_are_bounded_and_the_commands_still_end() {
+    let mut bench = Bench::new(cramped());
+    let session = bench.open();
+    bench.reply_bytes = 3 << 10;
+    bench.command(session, 1..=6);
+    let answers = bench.answered();
+    let kept = answers.iter().filter(|(_, _, outcome)| matches!(outcome, Outcome::Answer(_))).count();
+    assert_eq!((answers.len(), kept), (6, 2));
+    bench.command(session, 1..=6);
+    assert_eq!(bench.answered(), answers);
+}
+
+#[test]
+fn requests_without_room_leave_nobody_waiting() {
+    let consensus = OrderingConfig {
+        pool_entries_max: 1,
+        backlog_slots_max: 1,
+        pipeline_slots: 1,
+        ..OrderingConfig::default()
+    };
+    let mut bench = Bench::new(Config { consensus, waiting_max: 3, ..Config::default() });
+    let session = bench.open();
+    bench.held = Some(VecDeque::new());
+    for number in 1..=20 {
+        bench.command(session, number..=number);
+    }
+    let about = |number| Some(About { session, number: RequestNumber(number) });
+    let busy: Vec<_> = (3..=20).map(|number| (about(number), Hint::Busy)).collect();
+    assert_eq!(bench.hints, busy, "each by name");
+    bench.execute_held();
+    assert_eq!(bench.answered().len(), 2);
+    bench.hints.clear();
+    bench.command(session, 3..=5);
+    assert_eq!((bench.answered().len(), bench.hints.len()), (3, 0), "there is room for three that wait");
+}
