@@ -1,53 +1,96 @@
-//! The scheduler as a pure value: tasks ask for locks, unlock and end; grants come out.
+//! The scheduler as a pure value: tasks ask, unlock and end; grants come out.
 //!
-//! Source: UDS (SRDS 2016) in its round-robin form. We differ in: a retry after a round needs a new
-//! turn; a round without progress grows the next one; a fill marker, ordered like a task, lets the tasks before it
-//! go on without newcomers; a cycle of waits ends its youngest task.
+//! Source: UDS (SRDS 2016). We differ in: a retry after a round needs a new turn; a round without progress grows
+//! the next one; a primary that is blocked when nobody runs gives up its turns; markers, ordered like tasks, let
+//! the tasks before them go on without newcomers; a cycle of waits ends its youngest task; conditions, semaphores,
+//! barriers and spawned tasks are new.
 //!
 //! ```text
 //!   list (agreed order)   t1 t2 t3 t4 F t5 ...        t = task, F = fill marker
-//!   round, N=3, S=2       primaries t1 t2 t3          turns t1 t2 t3 t1 t2 t3
-//!   a turn                one request for a lock: granted, or queued behind the owner
+//!   round, N=3, S=2       primaries t1 t2 t3          turns t1 t2 t3 t1 t2 t3 (round robin)
+//!   a turn                one request: granted, or queued behind the owner, or the beginning of a wait
 //!   the round ends        when it is full and no primary runs; unused turns lapse, queued requests ask again
+//!   behind a task         its children and the tasks that it wakes, from the next round on
 //! ```
 //!
 //! Why grants do not depend on timing: (1) a round's primaries are the first of the list that have not left, a
 //! function of the list and of earlier rounds; (2) requests reach a lock in the order of turns, and an unlock
 //! hands over in that order, so whether it comes before or after the next request decides nothing; (3) the end of
 //! a round is the one stuck state of a confluent system; (4) a running task that holds a lock is a primary, since
-//! rounds end only when no primary runs. Tasks that never took a turn may run ahead of their round: they have
-//! touched nothing that is shared.
+//! rounds end only when no primary runs; (5) whatever else can be seen by others (a wait, a notification, a
+//! spawn) is done in a turn. Tasks that never took a turn may run ahead of their round: they have touched nothing
+//! that is shared.
 
+mod deadlock;
+mod list;
+mod lock;
+mod mutant;
+mod objects;
 mod round;
+mod schedule;
+mod trace;
+mod turns;
+mod wait;
 
-use std::collections::VecDeque;
-
-use crate::config::{BadConfig, Config};
+use crate::config::{BadConfig, Config, Order, Start};
+use list::{Entry, List, Marker, Node};
+use lock::{Hold, Lock};
+use mutant::Mutant;
+use objects::Objects;
 use round::Round;
+use trace::{Chain, Trace};
+use wait::{Barrier, Condition};
 
-/// The state of one scheduler: the list of tasks, the locks, and the round that is going on.
-#[derive(Debug)]
+/// The state of one scheduler: the list of tasks, the objects that they share, and the round that is going on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Core {
     config: Config,
     /// Settings that a marker has announced for the next round.
     announced: Option<Config>,
     /// The next round wants this many times `config.primaries`; more than 1 only after rounds without progress.
     growth: u32,
-    /// No more tasks than this can have been alive at once, so a round of this size holds every lock owner.
+    /// `tasks_max`, or the largest that tasks of today may have been admitted under; no round is larger.
     size_max: u32,
-    /// What comes after the primaries of this round. At most `2 * tasks_max` entries beyond the room check.
-    list: VecDeque<Entry>,
+    list: List,
     tasks: Vec<Task>,
     tasks_free: Vec<usize>,
-    locks: Vec<Lock>,
-    locks_free: Vec<usize>,
+    locks: Objects<Lock>,
+    conditions: Objects<Condition>,
+    barriers: Objects<Barrier>,
     round: Round,
-    /// Tasks that have not left.
+    /// A suspension was reached, and nobody has resumed.
+    suspended: bool,
+    counts: Counts,
+    trace: Trace,
+    /// Walks through the graph of waits so far.
+    walks: u64,
+    #[cfg(test)]
+    mutant: Option<Mutant>,
+}
+
+/// How many there are, or have been, of whom.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+struct Counts {
+    /// Tasks that have neither left nor wait.
     live: u32,
+    /// Tasks on conditions and at barriers.
+    waiting: u32,
+    /// Blocked tasks without a place in the list.
+    displaced: u32,
+    /// Spawned tasks that have not left.
+    spawned: u32,
+    /// The same at the end of the last round, and those spawned since: equal on all replicas.
+    spawned_bound: u32,
     /// Tasks admitted so far; the next one's number.
     admitted: u64,
-    /// Walks through the graph of waits so far; see [`Core::doom_cycles`].
-    walks: u64,
+    /// Tasks that have become primaries; the next one's rank.
+    ranked: u64,
+    /// Tasks with a rank among the live ones: all that can hold something.
+    ranked_live: u32,
+    /// Waits begun so far.
+    waits: u64,
+    /// Tasks of either kind; tells users of one record apart.
+    created: u64,
 }
 
 impl Core {
@@ -62,51 +105,112 @@ impl Core {
             announced: None,
             growth: 1,
             size_max: config.tasks_max,
-            list: VecDeque::new(),
+            list: List::new(),
             tasks: Vec::new(),
             tasks_free: Vec::new(),
-            locks: Vec::new(),
-            locks_free: Vec::new(),
-            round: Round::new(config.primaries, config.steps),
-            live: 0,
-            admitted: 0,
+            locks: Objects::new(),
+            conditions: Objects::new(),
+            barriers: Objects::new(),
+            round: Round::new(config.primaries, config.order),
+            suspended: false,
+            counts: Counts::default(),
+            trace: Trace::default(),
             walks: 0,
+            #[cfg(test)]
+            mutant: None,
         })
     }
 
-    /// Whether another entry may be admitted: fewer than `tasks_max` tasks live, and markers do not pile up.
-    /// When it is admitted has no influence on any order.
+    /// Whether another task may be admitted: fewer than `tasks_max` live, or the round still wants some. When it
+    /// is admitted has no influence on any order.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.live < self.config.tasks_max && self.list.len() <= 2 * self.config.tasks_max as usize
+        let Counts { live, displaced, .. } = self.counts;
+        let wanted = if displaced < self.size_max { displaced + self.round.size } else { 0 };
+        live < self.config.tasks_max.max(wanted)
+    }
+
+    /// Whether another marker may be admitted: they do not pile up.
+    #[must_use]
+    pub fn has_room_for_marker(&self) -> bool {
+        self.list.len() <= 4 * (self.size_max as usize).max(self.counts.live as usize)
     }
 
     /// Whether tasks live and none can go on until another is admitted or a fill marker comes.
     #[must_use]
     pub fn is_starving(&self) -> bool {
-        self.live > 0 && self.round.running == 0
+        self.counts.live > 0 && self.round.running == 0 && !self.suspended && !self.round.is_full()
     }
 
-    /// The next task of the list. It runs from now on; whoever asks [`Core::has_room`] before keeps the limit.
+    /// Tasks that have neither left nor wait on a condition or at a barrier.
+    #[must_use]
+    pub fn live(&self) -> u32 {
+        self.counts.live
+    }
+
+    /// Tasks that wait on a condition or at a barrier.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.counts.waiting
+    }
+
+    /// A digest of all grants since the beginning or the last recall. Equal on replicas that have come to the same
+    /// place of the order and have nothing left to do before it. It tells which task's which turn was granted at
+    /// one object after which other; not what was written. It is quick and not cryptographic: it finds accidents,
+    /// not forgers.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        self.trace.digest()
+    }
+
+    /// The next task. It runs when [`Effect::Granted`] says so; whoever asks [`Core::has_room`] before keeps the
+    /// limit.
     pub fn admit(&mut self, effects: &mut Vec<Effect>) -> TaskId {
-        let task = Task { number: self.admitted, phase: Phase::Running, primary: false, held: 0, walk: 0 };
-        self.admitted += 1;
-        self.live += 1;
-        let index = put(&mut self.tasks, &mut self.tasks_free, task);
-        self.list.push_back(Entry::Task(index));
+        let number = self.counts.admitted;
+        self.counts.admitted += 1;
+        let index = self.create_task(number, None);
+        self.tasks[index].node = Some(self.list.push_back(Entry::Task(index)));
+        self.start(index, effects);
         self.advance(effects);
         self.id(index)
     }
 
-    /// A fill marker at the end of the list: until all tasks before it have left, they have rounds of their own
-    /// and wait for no newcomer. Tasks after it compute, but take no turn before that, and then find the core as
-    /// if it were new: with the settings last announced, and nothing that came before has an influence.
+    /// A fill marker at the end of the list: until all tasks before it have left or wait, they have rounds of their
+    /// own and wait for no newcomer. Tasks after it compute, but take no turn before that, and then find the core
+    /// as if it were new but for the tasks that wait: with the settings last announced, and nothing that came
+    /// before has an influence. If the tasks before it can only go on with the help of those after it, they do.
     pub fn fill(&mut self, effects: &mut Vec<Effect>) {
         // Two neighbours act as one, whenever they come.
-        if self.list.back() != Some(&Entry::Fill) {
-            self.list.push_back(Entry::Fill);
-        }
+        self.mark(Marker::Fill, effects);
+    }
+
+    /// A marker like [`Core::fill`], which then wakes all waiting tasks that restart, in the order in which they
+    /// began to wait. If no others wait, the core is as new from there on.
+    pub fn recall(&mut self, effects: &mut Vec<Effect>) {
+        self.mark(Marker::Recall, effects);
+    }
+
+    /// A marker like [`Core::fill`], at which everything stops: [`Effect::Suspended`]. Tasks before it that could
+    /// only be helped by those after it end with [`Denial::Deadlock`]. Nobody takes a turn until [`Core::resume`].
+    pub fn suspend(&mut self, effects: &mut Vec<Effect>) {
+        self.list.push_back(Entry::Marker(Marker::Suspend));
         self.advance(effects);
+    }
+
+    /// Goes on after a suspension.
+    ///
+    /// # Errors
+    /// [`NotSuspended`]; nothing changes then.
+    pub fn resume(&mut self, how: Resume, effects: &mut Vec<Effect>) -> Result<(), NotSuspended> {
+        if !std::mem::take(&mut self.suspended) {
+            return Err(NotSuspended);
+        }
+        if how == Resume::Recall {
+            self.recall_all(effects);
+        }
+        self.renew();
+        self.advance(effects);
+        Ok(())
     }
 
     /// New settings at the end of the list; they hold from the round after the one that reaches this place.
@@ -116,43 +220,68 @@ impl Core {
     pub fn reconfigure(&mut self, config: Config, effects: &mut Vec<Effect>) -> Result<(), BadConfig> {
         config.validate()?;
         // Of two neighbours the later one holds, whenever they come.
-        match self.list.back_mut() {
-            Some(Entry::Config(last)) => *last = config,
-            _ => self.list.push_back(Entry::Config(config)),
+        match self.list.last() {
+            Entry::Config(last) => *last = config,
+            _ => drop(self.list.push_back(Entry::Config(config))),
         }
         self.advance(effects);
         Ok(())
     }
 
-    /// A running task asks for a lock and stops; [`Effect::Granted`] lets it go on, perhaps among these effects.
+    /// A running task asks for a turn and stops; [`Effect::Granted`] lets it go on, perhaps among these effects.
     ///
     /// # Errors
     /// What is wrong with the request; the task still runs then.
-    pub fn request(&mut self, task: TaskId, lock: LockId, effects: &mut Vec<Effect>) -> Result<(), Misuse> {
+    pub fn request(&mut self, task: TaskId, op: Op, effects: &mut Vec<Effect>) -> Result<(), Misuse> {
         let index = self.running(task)?;
-        if self.lock(lock)?.owner == Some(index) {
-            return Err(Misuse::HeldByAsker);
+        self.check(index, op)?;
+        self.begin_use(op);
+        self.tasks[index].phase = Phase::Asks(op);
+        if self.is(Mutant::ActsWithoutTurn) && self.tasks[index].place.is_some() {
+            self.round.running -= 1;
+            self.perform(index, op, effects);
+            return Ok(());
         }
-        self.locks[lock.0].askers += 1;
-        self.tasks[index].phase = Phase::Asks(lock);
-        if self.tasks[index].primary {
+        if self.tasks[index].place.is_some() {
             self.round.running -= 1;
             self.advance(effects);
         }
         Ok(())
     }
 
-    /// A running task gives a lock back; whoever waits for it longest has it next.
+    /// A running task gives back what it acquired as this share of a lock or semaphore; whoever waits for it longest has it next.
     ///
     /// # Errors
     /// The task does not run or does not hold the lock; nothing changes then.
-    pub fn unlock(&mut self, task: TaskId, lock: LockId, effects: &mut Vec<Effect>) -> Result<(), Misuse> {
+    pub fn unlock(
+        &mut self,
+        task: TaskId,
+        lock: LockId,
+        share: Share,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Misuse> {
         let index = self.running(task)?;
-        if self.lock(lock)?.owner != Some(index) {
+        self.find_lock(lock)?;
+        if !self.release(index, lock, share, effects) {
             return Err(Misuse::NotHeld);
         }
-        self.tasks[index].held -= 1;
-        self.pass_on(lock, effects);
+        Ok(())
+    }
+
+    /// A running task adds to its logical clock. Matters with [`Order::Clocks`] only.
+    ///
+    /// # Errors
+    /// The task does not run.
+    pub fn tick(&mut self, task: TaskId, ticks: u64, effects: &mut Vec<Effect>) -> Result<(), Misuse> {
+        let index = self.running(task)?;
+        let task = &mut self.tasks[index];
+        let from = task.clock;
+        // Far below the end of the range, so that turns can add to it.
+        task.clock = from.saturating_add(ticks).min(1 << 60);
+        if let Some(place) = task.place {
+            self.round.turns.tick(place, from, task.clock);
+            self.advance(effects);
+        }
         Ok(())
     }
 
@@ -163,7 +292,7 @@ impl Core {
     pub fn end(&mut self, task: TaskId, effects: &mut Vec<Effect>) -> Result<(), Misuse> {
         let index = self.running(task)?;
         self.tasks[index].phase = Phase::Ends;
-        if self.tasks[index].primary {
+        if self.tasks[index].place.is_some() {
             self.round.running -= 1;
             self.leave(index, effects);
             self.advance(effects);
@@ -171,277 +300,269 @@ impl Core {
         Ok(())
     }
 
-    /// A new lock, free. Its id has no influence on any order. Their number is bounded by what the caller keeps:
-    /// each stands for an object of the caller's that is at least as large.
+    /// A new lock, free, for one owner or many readers. Its id has no influence on any order. Their number is
+    /// bounded by what the caller keeps: each stands for an object of the caller's that is at least as large. The
+    /// same holds for what else is created here.
     pub fn create_lock(&mut self) -> LockId {
-        LockId(put(&mut self.locks, &mut self.locks_free, Lock::default()))
+        LockId(self.locks.create(Lock::new(u32::MAX, false)))
+    }
+
+    /// A new semaphore with this many permits, which are asked for and given back as locks are.
+    pub fn create_semaphore(&mut self, permits: u32) -> LockId {
+        LockId(self.locks.create(Lock::new(permits, true)))
+    }
+
+    /// A new condition, nobody waiting.
+    pub fn create_condition(&mut self) -> ConditionId {
+        ConditionId(self.conditions.create(Condition::default()))
+    }
+
+    /// A new barrier for this many tasks; 0 acts as 1.
+    pub fn create_barrier(&mut self, parties: u32) -> BarrierId {
+        BarrierId(self.barriers.create(Barrier::new(parties)))
     }
 
     /// Nobody will ask for `lock` any more; its record goes when it is free.
     pub fn retire_lock(&mut self, lock: LockId) {
-        if let Some(record) = self.locks.get_mut(lock.0).filter(|record| record.stage == Stage::Used) {
-            record.stage = Stage::Retired;
-            self.free_if_idle(lock);
-        }
+        self.locks.retire(lock.0);
     }
 
-    /// Whatever can happen now: newcomers join the round, turns are taken, stuck rounds end.
-    fn advance(&mut self, effects: &mut Vec<Effect>) {
-        loop {
-            self.compose(effects);
-            self.serve_turns(effects);
-            if !self.round.is_over() {
-                return;
+    /// Nobody will come to `condition` any more. Who waits there waits for a recall.
+    pub fn retire_condition(&mut self, condition: ConditionId) {
+        self.conditions.retire(condition.0);
+    }
+
+    /// Nobody will come to `barrier` any more.
+    pub fn retire_barrier(&mut self, barrier: BarrierId) {
+        self.barriers.retire(barrier.0);
+    }
+
+    /// Numbers of the waiting tasks that a recall restarts, in the order in which they began to wait.
+    #[must_use]
+    pub fn recallable(&self) -> Vec<u64> {
+        self.waiting_restarters().into_iter().map(|index| self.tasks[index].number).collect()
+    }
+
+    fn mark(&mut self, marker: Marker, effects: &mut Vec<Effect>) {
+        if *self.list.last() != Entry::Marker(marker) {
+            self.list.push_back(Entry::Marker(marker));
+        }
+        self.advance(effects);
+    }
+
+    fn create_task(&mut self, number: u64, parent: Option<usize>) -> usize {
+        let serial = self.counts.created;
+        self.counts.created += 1;
+        self.counts.live += 1;
+        let task = Task {
+            number,
+            serial,
+            rank: None,
+            step: 0,
+            phase: Phase::Resumes,
+            place: None,
+            node: None,
+            clock: 0,
+            held: Vec::new(),
+            behind: None,
+            wait: 0,
+            waits_on: None,
+            spawned: parent.is_some(),
+            walk: 0,
+        };
+        match self.tasks_free.pop() {
+            Some(index) => {
+                let held = std::mem::take(&mut self.tasks[index].held);
+                self.tasks[index] = Task { held, ..task };
+                index
             }
-            self.end_round();
-        }
-    }
-
-    /// Fills the round from the head of the list, up to its size or a fill marker.
-    fn compose(&mut self, effects: &mut Vec<Effect>) {
-        while !self.round.is_full() {
-            match self.list.front() {
-                None => return,
-                Some(Entry::Task(index)) => {
-                    let index = *index;
-                    self.list.pop_front();
-                    self.enlist(index, effects);
-                }
-                // The marker stays until its tasks have left, which is when a round finds none before it.
-                Some(Entry::Fill) if !self.round.primaries.is_empty() => self.round.closed = true,
-                Some(Entry::Fill) => {
-                    self.list.pop_front();
-                    self.adopt_announced();
-                    // Since the marker waits for all before it, no owner is left that a larger round would reach.
-                    self.size_max = self.config.tasks_max;
-                    self.begin_round(Vec::new(), true);
-                }
-                Some(Entry::Config(config)) => {
-                    self.announced = Some(*config);
-                    self.list.pop_front();
-                }
-            }
-        }
-    }
-
-    /// Makes a task a primary of this round.
-    fn enlist(&mut self, index: usize, effects: &mut Vec<Effect>) {
-        self.round.primaries.push(index);
-        let id = self.id(index);
-        let task = &mut self.tasks[index];
-        task.primary = true;
-        match task.phase {
-            Phase::Running => self.round.running += 1,
-            Phase::Asks(_) => {}
-            Phase::Ends => self.leave(index, effects),
-            Phase::Doomed => {
-                task.phase = Phase::Running;
-                self.round.running += 1;
-                self.round.progress = true;
-                effects.push(Effect::Deadlocked(id));
-            }
-            Phase::Queued(_) | Phase::Left => unreachable!("task {id:?} is listed in phase {:?}", task.phase),
-        }
-    }
-
-    /// Lets those take their turn who may, in order, up to the first one that has not come to its turn.
-    fn serve_turns(&mut self, effects: &mut Vec<Effect>) {
-        while let Some(place) = self.round.turn() {
-            let Some(&index) = self.round.primaries.get(place) else {
-                if !self.round.closed {
-                    return;
-                }
-                self.round.forfeit();
-                continue;
-            };
-            match self.tasks[index].phase {
-                Phase::Asks(lock) => {
-                    self.round.take();
-                    if self.locks[lock.0].owner.is_none() {
-                        self.grant(index, lock, effects);
-                    } else {
-                        self.locks[lock.0].queue.push_back(index);
-                        self.tasks[index].phase = Phase::Queued(lock);
-                        self.round.queued = true;
-                    }
-                }
-                Phase::Left => self.round.forfeit(),
-                Phase::Running | Phase::Queued(_) => return,
-                Phase::Ends | Phase::Doomed => unreachable!("a primary's end takes effect at once"),
-            }
-        }
-    }
-
-    /// Closes a stuck round and begins the next: queued requests ask again, in a turn of the new round.
-    fn end_round(&mut self) {
-        for &index in &self.round.primaries {
-            if let Phase::Queued(lock) = self.tasks[index].phase {
-                self.locks[lock.0].queue.clear();
-                self.tasks[index].phase = Phase::Asks(lock);
-            }
-        }
-        let progress = self.round.progress | (self.round.queued && self.doom_cycles());
-        let primaries = std::mem::take(&mut self.round.primaries);
-        for &index in primaries.iter().rev() {
-            self.tasks[index].primary = false;
-            if self.tasks[index].phase == Phase::Left {
-                self.tasks_free.push(index);
-            } else {
-                self.list.push_front(Entry::Task(index));
-            }
-        }
-        self.adopt_announced();
-        self.begin_round(primaries, progress);
-    }
-
-    fn adopt_announced(&mut self) {
-        if let Some(config) = self.announced.take() {
-            self.config = config;
-            self.size_max = self.size_max.max(config.tasks_max);
-        }
-    }
-
-    /// The next round. `memory` is what held the primaries of the last one.
-    fn begin_round(&mut self, memory: Vec<usize>, progress: bool) {
-        // After a shrink of N, what an old task waits for may be held by one too young for the round. Growing
-        // until something moves reaches every owner, at the latest with all tasks in the round.
-        self.growth = if progress { 1 } else { self.growth.saturating_mul(2) };
-        let size = self.config.primaries.saturating_mul(self.growth).min(self.size_max);
-        self.round.begin(memory, size, self.config.steps);
-    }
-
-    /// Ends the youngest task of every cycle of waits that a primary waits for; whether there was one. At the end
-    /// of a round all lock owners have stopped at a request that is the same everywhere, so the cycles are too.
-    /// A cycle never resolves by itself, hence is found at the latest when its tasks queue in one round.
-    fn doom_cycles(&mut self) -> bool {
-        let before = self.walks;
-        let mut found = false;
-        for place in 0..self.round.primaries.len() {
-            self.walks += 1;
-            let mut at = self.round.primaries[place];
-            while self.tasks[at].walk <= before {
-                self.tasks[at].walk = self.walks;
-                let Some(next) = self.blocker(at) else { break };
-                at = next;
-            }
-            // A task met in an earlier walk leads where that one led; only one met twice in this walk is news.
-            if self.tasks[at].walk == self.walks && self.blocker(at).is_some() {
-                self.doom_youngest(at);
-                found = true;
-            }
-        }
-        found
-    }
-
-    /// Dooms the youngest task of the cycle that `first` is on.
-    fn doom_youngest(&mut self, first: usize) {
-        let (mut at, mut youngest) = (first, first);
-        while let Some(next) = self.blocker(at).filter(|next| *next != first) {
-            at = next;
-            if self.tasks[at].number > self.tasks[youngest].number {
-                youngest = at;
-            }
-        }
-        if let Phase::Asks(lock) = std::mem::replace(&mut self.tasks[youngest].phase, Phase::Doomed) {
-            self.locks[lock.0].askers -= 1;
-        }
-    }
-
-    /// Who owns the lock that a task asks for.
-    fn blocker(&self, index: usize) -> Option<usize> {
-        match self.tasks[index].phase {
-            Phase::Asks(lock) => self.locks[lock.0].owner,
-            _ => None,
-        }
-    }
-
-    fn grant(&mut self, index: usize, lock: LockId, effects: &mut Vec<Effect>) {
-        let record = &mut self.locks[lock.0];
-        record.owner = Some(index);
-        record.askers -= 1;
-        let task = &mut self.tasks[index];
-        task.phase = Phase::Running;
-        task.held += 1;
-        self.round.running += 1;
-        self.round.progress = true;
-        effects.push(Effect::Granted(self.id(index)));
-    }
-
-    /// Hands a lock over to whoever is next, or frees it.
-    fn pass_on(&mut self, lock: LockId, effects: &mut Vec<Effect>) {
-        match self.locks[lock.0].queue.pop_front() {
-            Some(next) => self.grant(next, lock, effects),
             None => {
-                self.locks[lock.0].owner = None;
-                self.free_if_idle(lock);
+                self.tasks.push(task);
+                self.tasks.len() - 1
             }
         }
     }
 
-    /// A primary is gone: its remaining turns lapse, and what it still holds is passed on.
-    fn leave(&mut self, index: usize, effects: &mut Vec<Effect>) {
-        self.tasks[index].phase = Phase::Left;
-        self.live -= 1;
-        self.round.progress = true;
-        if std::mem::take(&mut self.tasks[index].held) > 0 {
-            // Only a task that leaks a guard comes here, so a search is cheap enough.
-            for lock in (0..self.locks.len()).map(LockId) {
-                if self.locks[lock.0].owner == Some(index) {
-                    self.pass_on(lock, effects);
-                }
-            }
+    /// Lets a task that has touched nothing compute, now or when it is a primary.
+    fn start(&mut self, index: usize, effects: &mut Vec<Effect>) {
+        if self.config.start == Start::AtOnce {
+            self.tasks[index].phase = Phase::Running;
+            effects.push(Effect::Granted(self.id(index)));
+        } else {
+            self.tasks[index].phase = Phase::Resumes;
         }
-        effects.push(Effect::Left(self.id(index)));
     }
 
-    fn free_if_idle(&mut self, lock: LockId) {
-        let record = &mut self.locks[lock.0];
-        if record.stage == Stage::Retired && record.owner.is_none() && record.askers == 0 {
-            record.stage = Stage::Free;
-            self.locks_free.push(lock.0);
+    fn check(&self, index: usize, op: Op) -> Result<(), Misuse> {
+        let unknown = Misuse::UnknownObject;
+        match op {
+            Op::Acquire { lock, share } => self.check_acquire(index, lock, share),
+            Op::Wait { condition, lock, .. } => {
+                self.conditions.find(condition.0).ok_or(unknown)?;
+                let owned = self.find_lock(lock)?.owner == Some(index);
+                if owned { Ok(()) } else { Err(Misuse::NotHeld) }
+            }
+            Op::NotifyOne(condition) | Op::NotifyAll(condition) => {
+                self.conditions.find(condition.0).map(|_| ()).ok_or(unknown)
+            }
+            Op::Arrive(barrier) => self.barriers.find(barrier.0).map(|_| ()).ok_or(unknown),
+            Op::Yield | Op::Spawn => Ok(()),
+        }
+    }
+
+    fn begin_use(&mut self, op: Op) {
+        match op {
+            Op::Acquire { lock, .. } => self.locks.begin_use(lock.0),
+            Op::Wait { condition: at, .. } | Op::NotifyOne(at) | Op::NotifyAll(at) => {
+                self.conditions.begin_use(at.0);
+            }
+            Op::Arrive(barrier) => self.barriers.begin_use(barrier.0),
+            Op::Yield | Op::Spawn => {}
+        }
+    }
+
+    fn end_use(&mut self, op: Op) {
+        match op {
+            Op::Acquire { lock, .. } => self.locks.end_use(lock.0),
+            Op::Wait { condition: at, .. } | Op::NotifyOne(at) | Op::NotifyAll(at) => {
+                self.conditions.end_use(at.0);
+            }
+            Op::Arrive(barrier) => self.barriers.end_use(barrier.0),
+            Op::Yield | Op::Spawn => {}
         }
     }
 
     fn id(&self, index: usize) -> TaskId {
-        TaskId { index, number: self.tasks[index].number }
+        TaskId { index, serial: self.tasks[index].serial, number: self.tasks[index].number }
     }
 
     /// The record of a task that runs.
     fn running(&self, task: TaskId) -> Result<usize, Misuse> {
         match self.tasks.get(task.index) {
-            Some(record) if record.number == task.number && record.phase == Phase::Running => Ok(task.index),
+            Some(record) if record.serial == task.serial && record.phase == Phase::Running => Ok(task.index),
             _ => Err(Misuse::NotRunning),
         }
     }
 
-    fn lock(&self, lock: LockId) -> Result<&Lock, Misuse> {
-        match self.locks.get(lock.0) {
-            Some(record) if record.stage != Stage::Free => Ok(record),
-            _ => Err(Misuse::UnknownLock),
-        }
+    fn find_lock(&self, lock: LockId) -> Result<&Lock, Misuse> {
+        self.locks.find(lock.0).ok_or(Misuse::UnknownObject)
     }
+}
+
+/// What a task asks for; each takes a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Op {
+    /// A lock or permits of a semaphore.
+    Acquire {
+        /// Which.
+        lock: LockId,
+        /// How much of it.
+        share: Share,
+    },
+    /// To give a mutex back and wait until another task notifies; then to have the mutex again.
+    Wait {
+        /// Where to wait.
+        condition: ConditionId,
+        /// The mutex, which the task holds.
+        lock: LockId,
+        /// What follows the wait.
+        then: Then,
+    },
+    /// To wake who has waited longest, if anybody waits.
+    NotifyOne(ConditionId),
+    /// To wake all who wait.
+    NotifyAll(ConditionId),
+    /// To wait at a barrier until all have come.
+    Arrive(BarrierId),
+    /// To let others have their turns.
+    Yield,
+    /// A new task: [`Effect::Spawned`].
+    Spawn,
+}
+
+/// How much of a lock or semaphore.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Share {
+    /// Alone.
+    All,
+    /// So many permits, 1 for a reader.
+    Part(u32),
+}
+
+/// What a task does when it is woken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Then {
+    /// It asks for the mutex again, by a turn of its own, and goes on.
+    Relock,
+    /// It begins from the top; it holds nothing while it waits.
+    Restart,
+}
+
+/// How to go on after a suspension.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Resume {
+    /// As after a fill marker.
+    GoOn,
+    /// As after a recall.
+    Recall,
 }
 
 /// What a call to [`Core`] leads to, in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// The task has the lock that it asked for, and runs.
+    /// The task runs: its request was granted, or it was admitted, spawned or woken and may begin.
     Granted(TaskId),
-    /// The task runs, without the lock: it was the youngest of a cycle of waits, and must end.
-    Deadlocked(TaskId),
+    /// The task runs, without what it asked for, and must end.
+    Denied(TaskId, Denial),
+    /// The task waits on a condition or at a barrier.
+    Waits(TaskId),
+    /// The task waits no longer. It does not run before [`Effect::Granted`].
+    Woken {
+        /// Who waited.
+        task: TaskId,
+        /// Who notified or came to the barrier last; nobody at a recall.
+        by: Option<TaskId>,
+        /// What it does now.
+        then: Then,
+    },
+    /// A new task. It runs when [`Effect::Granted`] says so.
+    Spawned {
+        /// Its creator.
+        by: TaskId,
+        /// The new task.
+        child: TaskId,
+    },
     /// The task that ended has left; there is room for another.
     Left(TaskId),
+    /// A suspension was reached.
+    Suspended,
+}
+
+/// Why a request failed in its turn.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Denial {
+    /// The task was the youngest of a cycle of waits, or before a suspension waited for what only tasks after it
+    /// could give.
+    Deadlock,
+    /// `waiting_max` tasks wait already.
+    TooManyWaiting,
+    /// `spawned_max` spawned tasks live already.
+    TooManySpawned,
+    /// Others wait on the condition with another mutex.
+    OtherMutex,
 }
 
 /// A task, in the core that admitted it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TaskId {
     index: usize,
+    serial: u64,
     number: u64,
 }
 
 impl TaskId {
-    /// Place of the task in the order of admission, from 0.
+    /// Place in the order of admission, from 0, of the task or, if it was spawned, of the admitted task that it
+    /// descends from.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.number
@@ -454,90 +575,86 @@ impl TaskId {
     }
 }
 
-/// A lock, in the core that created it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A lock or semaphore, in the core that created it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LockId(usize);
 
-/// A call that the state of the task or lock does not allow.
+/// A condition, in the core that created it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConditionId(usize);
+
+/// A barrier, in the core that created it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BarrierId(usize);
+
+/// A call that the state of the task or object does not allow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Misuse {
     /// The task waits, has ended, or is not of this core.
     #[error("the task does not run")]
     NotRunning,
-    /// The lock was retired or is not of this core.
-    #[error("there is no such lock")]
-    UnknownLock,
+    /// The lock, condition or barrier was retired or is not of this core.
+    #[error("there is no such object")]
+    UnknownObject,
     /// The task asks for a lock that it holds; locks are not re-entrant.
     #[error("the task already holds this lock")]
     HeldByAsker,
-    /// The task gives back what it does not hold.
+    /// The task gives back, or waits with, what it does not hold.
     #[error("the task does not hold this lock")]
     NotHeld,
+    /// The semaphore will never have so many permits.
+    #[error("the semaphore has fewer permits than were asked for")]
+    TooManyPermits,
 }
 
-/// A place in the agreed order.
-#[derive(PartialEq, Eq, Debug)]
-enum Entry {
-    Task(usize),
-    Fill,
-    Config(Config),
-}
+/// Nothing is suspended that could be resumed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the scheduler is not suspended")]
+pub struct NotSuspended;
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Task {
     number: u64,
+    serial: u64,
+    /// How many were primaries before it first was: its identity in the trace, and its age.
+    rank: Option<u64>,
+    /// Turns taken.
+    step: u64,
     phase: Phase,
-    primary: bool,
-    /// Locks that it owns.
-    held: u32,
+    /// Place among this round's primaries.
+    place: Option<usize>,
+    /// Place in the list.
+    node: Option<Node>,
+    clock: u64,
+    /// What it holds, in the order of grants.
+    held: Vec<Hold>,
+    /// The last task that queued before it to have the lock alone.
+    behind: Option<usize>,
+    /// Which wait it is in.
+    wait: u64,
+    /// The condition that it waits on.
+    waits_on: Option<ConditionId>,
+    spawned: bool,
     /// The last walk of [`Core::doom_cycles`] that met it.
     walk: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     Running,
-    /// Wants a turn to request this lock.
-    Asks(LockId),
+    /// Wants a turn for this.
+    Asks(Op),
     /// Has spent its turn and waits for the owner.
-    Queued(LockId),
+    Queued(LockId, Share),
+    /// Waits on a condition or at a barrier, outside of the list.
+    Waits(Then),
+    /// Runs as soon as it is a primary.
+    Resumes,
     /// Leaves as soon as it is a primary.
     Ends,
-    /// Is told of its deadlock as soon as it is a primary.
-    Doomed,
+    /// Is told of its fault as soon as it is a primary.
+    Denied(Denial),
     Left,
-}
-
-#[derive(Default, Debug)]
-struct Lock {
-    owner: Option<usize>,
-    /// Primaries of this round whose turn came while the lock was owned, in the order of turns.
-    queue: VecDeque<usize>,
-    /// Tasks that ask or queue for it. More than none after its end only if one leaked its request.
-    askers: u32,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-enum Stage {
-    #[default]
-    Used,
-    Retired,
-    Free,
-}
-
-/// Puts `value` into a free place of `all`, or behind the last.
-fn put<T>(all: &mut Vec<T>, free: &mut Vec<usize>, value: T) -> usize {
-    match free.pop() {
-        Some(index) => {
-            all[index] = value;
-            index
-        }
-        None => {
-            all.push(value);
-            all.len() - 1
-        }
-    }
 }
 
 #[cfg(test)]

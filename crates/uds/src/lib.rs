@@ -40,7 +40,11 @@ pub mod preset;
 pub mod sync;
 pub mod task;
 
-pub use config::{BadConfig, Config};
-pub use executor::{Scheduler, Seeded, Workers};
-pub use sync::{Mutex, MutexGuard};
-pub use task::{Fault, TaskEnd};
+pub use config::{BadConfig, Blocked, Config, Order, Start};
+pub use core::Resume;
+pub use executor::{Scheduler, Seeded, Suspension, Workers};
+pub use sync::{
+    Barrier, BarrierWaitResult, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    Semaphore, SemaphorePermit, advance, spawn, yield_now,
+};
+pub use task::{Fault, Sink, TaskEnd, WokenBy};

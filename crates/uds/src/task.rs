@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::core::{LockId, TaskId};
-use crate::executor::current::{self, Stand};
+use crate::core::{Op, TaskId, Then};
+use crate::executor::current::{self, Kind, Stand};
 use crate::executor::shared::Shared;
 
 /// How a task ended: the same on every replica.
@@ -28,24 +28,78 @@ pub enum Fault {
     /// It awaited something that is not of this crate, so nobody could tell all replicas when to go on.
     #[error("it awaited something other than a deterministic lock")]
     ForeignAwait,
-    /// It asked for a second lock while one request was outstanding, as in `join!` or `select!` over two locks.
+    /// It made a second request while one was outstanding, as in `join!` or `select!` over two locks.
     #[error("it asked for a lock while it was already waiting for one")]
     SecondRequest,
-    /// It dropped or leaked a lock request that it had begun to await.
+    /// It dropped or leaked a request that it had begun to await.
     #[error("it gave up a lock request that was outstanding")]
     DroppedRequest,
-    /// It asked for a lock whose first user belongs to another scheduler.
+    /// It used a lock, condition or barrier whose first user belongs to another scheduler.
     #[error("it asked for a lock of another scheduler")]
     OtherScheduler,
-    /// It asked for a lock that it holds.
+    /// It asked for a lock that it holds, or to write where it reads.
     #[error("it asked for a lock that it already holds")]
     Relock,
-    /// It was the youngest of some tasks that waited for each other's locks in a circle.
+    /// It was the youngest of some tasks that waited for each other's locks in a circle, or waited for what no task
+    /// before a suspension could give.
     #[error("it waited in a circle with other tasks, each for a lock that the next one holds")]
     Deadlock,
     /// It was granted a lock whose value is gone, because an earlier owner leaked the guard or gave it away.
     #[error("the value behind a lock was lost when an earlier owner leaked its guard")]
     ValueLost,
+    /// It waited on a condition with a guard that is not its own.
+    #[error("it waited on a condition with a mutex that it does not hold")]
+    MutexNotHeld,
+    /// It waited on a condition while others waited there with another mutex.
+    #[error("it waited on a condition with another mutex than those who already wait there")]
+    OtherMutex,
+    /// It asked for more permits than the semaphore was made with.
+    #[error("it asked for more permits than the semaphore has")]
+    TooManyPermits,
+    /// It wanted to wait on a condition or at a barrier, where `waiting_max` tasks wait already.
+    #[error("too many tasks wait already")]
+    TooManyWaiting,
+    /// It wanted to spawn a task while `spawned_max` spawned ones live.
+    #[error("too many spawned tasks live already")]
+    TooManySpawned,
+    /// It can be restarted, and wanted to wait after it had written or spawned, with another lock in its hands, or
+    /// at a barrier; or it was spawned by such a task.
+    #[error("it waited on a condition after it had written, or while it held another lock")]
+    WaitAfterWrite,
+}
+
+/// Who learns what becomes of a task. A function of the end is one.
+///
+/// The calls are made outside of all tasks, must not wait and may admit further tasks. Panics in them are dropped.
+/// Those about waiting, of all tasks of a scheduler, are made one after the other, in the order in which the waits
+/// began and ended; that order follows the agreed one.
+pub trait Sink<O>: Send {
+    /// The task waits on a condition: it has had no effect and will begin from the top. Called before any task is
+    /// polled that the wait let go on.
+    fn waits(&mut self) {}
+
+    /// The task waits no longer. Called before it, or the task that woke it, is polled again.
+    fn woken(&mut self, by: WokenBy) {
+        let _ = by;
+    }
+
+    /// The task is over; after all else. The ends of different tasks come in any order.
+    fn ended(self, end: TaskEnd<O>);
+}
+
+impl<O, F: FnOnce(TaskEnd<O>) + Send> Sink<O> for F {
+    fn ended(self, end: TaskEnd<O>) {
+        self(end);
+    }
+}
+
+/// Who woke a waiting task.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum WokenBy {
+    /// The admitted task with this number notified, or one that descends from it.
+    Task(u64),
+    /// A recall.
+    Recall,
 }
 
 /// A task between two polls.
@@ -57,8 +111,8 @@ pub(crate) struct Body {
 
 impl Body {
     /// The task `id`, which runs `work`.
-    pub(crate) fn new(task: TaskId, work: Box<dyn Work>) -> Body {
-        Body { task, stand: Stand::default(), work }
+    pub(crate) fn new(task: TaskId, kind: Kind, work: Box<dyn Work>) -> Body {
+        Body { task, stand: Stand::new(kind), work }
     }
 
     /// Polls once, as the thread's current task. When it is over, the future is dropped and its guards with it.
@@ -76,6 +130,10 @@ impl Body {
             };
             let polled = current::verdict(result);
             match polled {
+                Polled::Asks(Op::Wait { then: Then::Restart, .. }) => match guarded(|| work.abandon()) {
+                    Ok(()) => polled,
+                    Err(Panicked) => Polled::Over(Some(Fault::Panicked)),
+                },
                 Polled::Asks(_) => polled,
                 Polled::Over(fault) => match guarded(|| work.abandon()) {
                     Ok(()) => polled,
@@ -96,6 +154,16 @@ impl Body {
         });
     }
 
+    /// Tells the sink that the task waits.
+    pub(crate) fn waits(&mut self) {
+        let _ = guarded(|| self.work.waits());
+    }
+
+    /// Tells the sink that the task waits no longer.
+    pub(crate) fn woken(&mut self, by: WokenBy) {
+        let _ = guarded(|| self.work.woken(by));
+    }
+
     /// Drops a task that will never run again, and whatever panics in it.
     pub(crate) fn discard(self) {
         let _ = guarded(|| drop(self));
@@ -105,8 +173,8 @@ impl Body {
 /// Where a poll has led.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Polled {
-    /// The task waits for this lock.
-    Asks(LockId),
+    /// The task asks for this.
+    Asks(Op),
     /// It is over, without or with a fault.
     Over(Option<Fault>),
 }
@@ -118,30 +186,68 @@ pub(crate) trait Work: Send {
     /// Drops the future. Called inside the task, so that its guards unlock.
     fn abandon(&mut self);
     /// Calls the sink.
+    fn waits(&mut self);
+    /// Calls the sink.
+    fn woken(&mut self, by: WokenBy);
+    /// Calls the sink.
     fn report(self: Box<Self>, fault: Option<Fault>);
 }
 
-/// A future and the sink of its end.
-pub(crate) struct Job<F: Future, S> {
+/// A future, how to make it (again), and the sink.
+pub(crate) struct Job<M, F: Future, S> {
+    make: M,
     future: Option<Pin<Box<F>>>,
     output: Option<F::Output>,
     sink: S,
 }
 
-impl<F: Future, S> Job<F, S> {
-    pub(crate) fn new(future: F, sink: S) -> Job<F, S> {
-        Job { future: Some(Box::pin(future)), output: None, sink }
+impl<F: Future, S> Job<(), F, S> {
+    /// A job that is done once.
+    pub(crate) fn once(future: F, sink: S) -> Job<Once, F, S> {
+        Job { make: Once, future: Some(Box::pin(future)), output: None, sink }
     }
 }
 
-impl<F, S> Work for Job<F, S>
+impl<M: Fn() -> F, F: Future, S> Job<Again<M>, F, S> {
+    /// A job that can begin anew.
+    pub(crate) fn again(make: M, sink: S) -> Job<Again<M>, F, S> {
+        Job { make: Again(make), future: None, output: None, sink }
+    }
+}
+
+/// Where the future of a job comes from.
+pub(crate) trait Make<F>: Send {
+    /// The future of a job that has none.
+    fn make(&self) -> F;
+}
+
+/// The future was given.
+pub(crate) struct Once;
+
+impl<F> Make<F> for Once {
+    fn make(&self) -> F {
+        unreachable!("a task that is over is not polled")
+    }
+}
+
+/// The future is made when the task begins, each time.
+pub(crate) struct Again<M>(M);
+
+impl<F, M: Fn() -> F + Send> Make<F> for Again<M> {
+    fn make(&self) -> F {
+        (self.0)()
+    }
+}
+
+impl<M, F, S> Work for Job<M, F, S>
 where
+    M: Make<F>,
     F: Future + Send,
     F::Output: Send,
-    S: FnOnce(TaskEnd<F::Output>) + Send,
+    S: Sink<F::Output>,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let future = self.future.as_mut().expect("a task that is over is not polled");
+        let future = self.future.get_or_insert_with(|| Box::pin(self.make.make()));
         future.as_mut().poll(cx).map(|output| self.output = Some(output))
     }
 
@@ -149,12 +255,20 @@ where
         self.future = None;
     }
 
+    fn waits(&mut self) {
+        self.sink.waits();
+    }
+
+    fn woken(&mut self, by: WokenBy) {
+        self.sink.woken(by);
+    }
+
     fn report(self: Box<Self>, fault: Option<Fault>) {
         let end = match (fault, self.output) {
             (None, Some(output)) => TaskEnd::Done(output),
             (fault, _) => TaskEnd::Fault(fault.expect("a task without fault has an output")),
         };
-        (self.sink)(end);
+        self.sink.ended(end);
     }
 }
 

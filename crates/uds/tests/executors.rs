@@ -182,7 +182,7 @@ fn a_full_backlog_refuses_and_takes_again_when_a_task_has_left() {
     let config = Config { backlog_max: 2, ..preset::sequential() };
     let scheduler = Scheduler::new(config).unwrap();
     let admit = || scheduler.admit(async {}, |end| assert_eq!(end, TaskEnd::Done(())));
-    assert_eq!([admit(), admit(), admit()], [Ok(()); 3]);
+    assert_eq!([admit(), admit(), admit()], [Ok(0), Ok(1), Ok(2)]);
     assert!(admit().is_err());
     Seeded::new(0).run(&scheduler);
     assert!(admit().is_ok());

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Chance, Op, Program, programs, reference};
-use smr_uds::core::{Core, Effect, LockId, TaskId};
+use smr_uds::core::{Core, Effect, LockId, Op as Ask, Share, TaskId};
 use smr_uds::{Config, preset};
 
 /// Runs `programs` in an order of events drawn from `chance`; the order of owners of each lock, and who ended in a
@@ -47,7 +47,7 @@ fn run(
             } else {
                 let id = core.admit(&mut effects);
                 world.tasks.push(id);
-                world.done.push(Done { runs: true, ops: 0, held: Vec::new(), ends: false });
+                world.done.push(Done { begun: false, runs: false, ops: 0, held: Vec::new(), ends: false });
             }
         } else {
             assert!(!runnable.is_empty(), "nothing can happen, but {} tasks have left", world.left);
@@ -75,6 +75,7 @@ struct World {
 }
 
 struct Done {
+    begun: bool,
     runs: bool,
     ops: usize,
     held: Vec<usize>,
@@ -98,12 +99,17 @@ impl World {
             Some(Op::Compute(_)) => done.ops += 1,
             Some(Op::Lock(lock)) => {
                 done.runs = false;
-                core.request(self.tasks[task], self.locks[lock], effects).unwrap();
+                core.request(
+                    self.tasks[task],
+                    Ask::Acquire { lock: self.locks[lock], share: Share::All },
+                    effects,
+                )
+                .unwrap();
             }
             Some(Op::Unlock(lock)) => {
                 done.ops += 1;
                 done.held.retain(|held| *held != lock);
-                core.unlock(self.tasks[task], self.locks[lock], effects).unwrap();
+                core.unlock(self.tasks[task], self.locks[lock], Share::All, effects).unwrap();
             }
         }
     }
@@ -114,6 +120,10 @@ impl World {
                 Effect::Granted(id) => {
                     let task = usize::try_from(id.number()).unwrap();
                     let done = &mut self.done[task];
+                    if !done.begun {
+                        (done.begun, done.runs) = (true, true);
+                        continue;
+                    }
                     let Op::Lock(lock) = programs[task][done.ops] else {
                         panic!("a grant that nobody asked for")
                     };
@@ -122,13 +132,14 @@ impl World {
                     done.held.push(lock);
                     self.orders[lock].push(task);
                 }
-                Effect::Deadlocked(id) => {
+                Effect::Denied(id, _) => {
                     let task = usize::try_from(id.number()).unwrap();
                     self.done[task].runs = true;
                     self.done[task].ends = true;
                     self.deadlocked.push(task);
                 }
                 Effect::Left(_) => self.left += 1,
+                other => panic!("{other:?} without a cause"),
             }
         }
     }

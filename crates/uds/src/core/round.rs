@@ -1,78 +1,74 @@
-//! The round that is going on: who takes part, whose turn it is, and whether anything moved.
+//! The round that is going on: who takes part, and whether anything moved.
 
-use std::collections::VecDeque;
+use super::list::{HEAD, Node};
+use super::turns::{Turn, Turns};
+use crate::config::Order;
 
-/// Turns of up to `size` primaries in round robin, the same number for each.
-#[derive(Debug)]
+/// Up to `size` primaries and their turns.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Round {
     /// Records of the tasks that take part, in list order.
     pub(super) primaries: Vec<usize>,
     /// Primaries that run: neither stopped at a request nor gone.
     pub(super) running: usize,
-    /// A fill marker ended the wait for more primaries.
+    /// A marker ended the wait for more primaries: all tasks before it are here.
     pub(super) closed: bool,
-    /// A lock was granted, or a task left or was told of its deadlock.
+    /// Something happened that a repetition of this round would not meet again.
     pub(super) progress: bool,
-    /// A request had to queue.
-    pub(super) queued: bool,
-    size: u32,
-    /// Places of primaries with turns left, and how many; the front has the turn. At most `size` entries.
-    turns: VecDeque<(u32, u32)>,
+    /// A task that holds something had to queue: only then can a cycle of waits have closed.
+    pub(super) holder_queued: bool,
+    /// The last place of the list that was looked at.
+    pub(super) cursor: Node,
+    pub(super) turns: Turns,
+    pub(super) size: u32,
+    /// Nodes of primaries that have left or wait; they stay until the round ends, for followers to enter behind.
+    pub(super) vacated: Vec<Node>,
+    /// Tasks that enter the list when the round ends, and behind whom.
+    pub(super) followers: Vec<(Node, usize)>,
+    /// Tasks without a place that were granted what they waited for.
+    pub(super) returning: Vec<usize>,
 }
 
 impl Round {
-    /// The first round.
-    pub(super) fn new(size: u32, steps: u32) -> Round {
-        let mut round = Round {
+    pub(super) fn new(size: u32, order: Order) -> Round {
+        Round {
             primaries: Vec::new(),
             running: 0,
             closed: false,
             progress: false,
-            queued: false,
+            holder_queued: false,
+            cursor: HEAD,
+            turns: Turns::new(order),
             size,
-            turns: VecDeque::new(),
-        };
-        round.begin(Vec::new(), size, steps);
-        round
+            vacated: Vec::new(),
+            followers: Vec::new(),
+            returning: Vec::new(),
+        }
     }
 
-    /// The next round, nobody in it yet; `memory` is emptied and used again.
-    pub(super) fn begin(&mut self, mut memory: Vec<usize>, size: u32, steps: u32) {
+    /// The next round, nobody in it yet.
+    pub(super) fn begin(&mut self, size: u32, order: Order, clock: u64) {
         assert!(self.running == 0, "a round ended while {} primaries ran", self.running);
-        memory.clear();
-        self.primaries = memory;
+        self.primaries.clear();
         self.closed = false;
         self.progress = false;
-        self.queued = false;
+        self.holder_queued = false;
+        self.cursor = HEAD;
         self.size = size;
-        self.turns.clear();
-        self.turns.extend((0..size).map(|place| (place, steps)));
+        self.turns.reset(order, clock);
     }
 
     /// Whether no further primary may join.
     pub(super) fn is_full(&self) -> bool {
-        self.closed || self.primaries.len() == self.size as usize
+        self.closed || self.primaries.len() >= self.size as usize
+    }
+
+    pub(super) fn turn(&self) -> Turn {
+        self.turns.next(self.primaries.len(), !self.is_full())
     }
 
     /// Whether the round is full and stuck. Whoever asks has served all turns that could be taken.
     pub(super) fn is_over(&self) -> bool {
         self.is_full() && self.running == 0
-    }
-
-    /// The place of the primary whose turn it is; it may not have come yet.
-    pub(super) fn turn(&self) -> Option<usize> {
-        self.turns.front().map(|(place, _)| *place as usize)
-    }
-
-    /// The primary at the front takes its turn and goes to the end of the queue for its next one.
-    pub(super) fn take(&mut self) {
-        if let Some((place, left)) = self.turns.pop_front().filter(|(_, left)| *left > 1) {
-            self.turns.push_back((place, left - 1));
-        }
-    }
-
-    /// The primary at the front gives up all its turns.
-    pub(super) fn forfeit(&mut self) {
-        self.turns.pop_front();
     }
 }

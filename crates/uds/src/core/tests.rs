@@ -12,21 +12,25 @@ impl Bench {
     fn new(config: Config, tasks: usize, locks: usize) -> Bench {
         let mut core = Core::new(config).unwrap();
         let mut effects = Vec::new();
-        let tasks = (0..tasks).map(|_| core.admit(&mut effects)).collect();
-        assert_eq!(effects, []);
+        let tasks: Vec<TaskId> = (0..tasks).map(|_| core.admit(&mut effects)).collect();
+        effects.clear();
+        for at_once in &tasks {
+            // Presets whose tasks begin as primaries let the first one run, and that is all that is used of them.
+            assert!(core.config.start == Start::AsPrimary || core.running(*at_once).is_ok());
+        }
         let locks = (0..locks).map(|_| core.create_lock()).collect();
         Bench { core, tasks, locks }
     }
 
     fn ask(&mut self, task: usize, lock: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.core.request(self.tasks[task], self.locks[lock], &mut effects).unwrap();
+        self.core.request(self.tasks[task], lock_op(self.locks[lock]), &mut effects).unwrap();
         effects
     }
 
     fn unlock(&mut self, task: usize, lock: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.core.unlock(self.tasks[task], self.locks[lock], &mut effects).unwrap();
+        self.core.unlock(self.tasks[task], self.locks[lock], Share::All, &mut effects).unwrap();
         effects
     }
 
@@ -49,6 +53,11 @@ impl Bench {
     fn left(&self, task: usize) -> Effect {
         Effect::Left(self.tasks[task])
     }
+}
+
+/// A request for the whole of a lock.
+fn lock_op(lock: LockId) -> Op {
+    Op::Acquire { lock, share: Share::All }
 }
 
 #[test]
@@ -108,7 +117,7 @@ fn two_tasks_that_wait_for_each_other_end_the_younger() {
     assert_eq!(b.ask(0, 0), [b.granted(0)]);
     assert_eq!(b.ask(1, 1), [b.granted(1)]);
     assert_eq!(b.ask(0, 1), []);
-    assert_eq!(b.ask(1, 0), [Effect::Deadlocked(b.tasks[1])]);
+    assert_eq!(b.ask(1, 0), [Effect::Denied(b.tasks[1], Denial::Deadlock)]);
     assert_eq!(b.unlock(1, 1), [b.granted(0)]);
     assert_eq!(b.end(1), [b.left(1)]);
 }
@@ -117,7 +126,7 @@ fn two_tasks_that_wait_for_each_other_end_the_younger() {
 fn a_task_may_not_ask_for_what_it_holds() {
     let mut b = Bench::new(sequential(), 1, 1);
     assert_eq!(b.ask(0, 0), [b.granted(0)]);
-    let refused = b.core.request(b.tasks[0], b.locks[0], &mut Vec::new());
+    let refused = b.core.request(b.tasks[0], lock_op(b.locks[0]), &mut Vec::new());
     assert_eq!(refused, Err(Misuse::HeldByAsker));
     assert_eq!(b.end(0), [b.left(0)]);
 }
@@ -125,11 +134,11 @@ fn a_task_may_not_ask_for_what_it_holds() {
 #[test]
 fn calls_that_fit_no_state_are_refused() {
     let mut b = Bench::new(rounds(2, 1), 2, 1);
-    assert_eq!(b.core.unlock(b.tasks[0], b.locks[0], &mut Vec::new()), Err(Misuse::NotHeld));
-    assert_eq!(b.core.unlock(b.tasks[0], LockId(9), &mut Vec::new()), Err(Misuse::UnknownLock));
+    assert_eq!(b.core.unlock(b.tasks[0], b.locks[0], Share::All, &mut Vec::new()), Err(Misuse::NotHeld));
+    assert_eq!(b.core.unlock(b.tasks[0], LockId(9), Share::All, &mut Vec::new()), Err(Misuse::UnknownObject));
     assert_eq!(b.ask(1, 0), []);
     assert_eq!(b.core.end(b.tasks[1], &mut Vec::new()), Err(Misuse::NotRunning));
-    let stranger = TaskId { index: 0, number: 77 };
+    let stranger = TaskId { index: 0, number: 0, serial: 77 };
     assert_eq!(b.core.end(stranger, &mut Vec::new()), Err(Misuse::NotRunning));
 }
 

@@ -8,9 +8,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use crate::core::{LockId, TaskId};
+use crate::core::{Op, TaskId, Then};
 use crate::executor::shared::Shared;
-use crate::task::{Fault, Panicked, Polled};
+use crate::task::{Fault, Panicked, Polled, Work};
 
 thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
@@ -23,7 +23,7 @@ pub(crate) struct Current {
     pub(crate) stand: Stand,
 }
 
-/// What a task has asked for, kept between its polls.
+/// What a task has asked for and done, kept between its polls.
 #[derive(Default)]
 pub(crate) struct Stand {
     /// Requests made so far; names the next one.
@@ -34,18 +34,46 @@ pub(crate) struct Stand {
     granted: Option<u64>,
     /// The first thing that went wrong.
     fault: Option<Fault>,
+    /// It was woken by another task since its last request.
+    pub(crate) woken: bool,
+    /// The task that it wants to spawn.
+    pub(crate) child: Option<Box<dyn Work>>,
+    /// Guards and permits that it has.
+    pub(crate) held: u32,
+    /// It had write access to the value of a lock, or spawned a task.
+    pub(crate) wrote: bool,
+    pub(crate) kind: Kind,
+    /// Its future is dropped in order to be made anew.
+    restarting: bool,
+}
+
+/// What a task may do when it waits.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Kind {
+    /// Waits like a thread.
+    #[default]
+    Plain,
+    /// Waits only before it has had an effect, and begins from the top.
+    Restartable,
+    /// Was spawned by one that restarts; may not wait.
+    Restless,
 }
 
 struct Asked {
-    lock: LockId,
+    op: Op,
     request: u64,
     /// Set if a future of the task's own stands between: who has to be woken to have the request polled.
     waker: Option<Waker>,
 }
 
 impl Stand {
+    /// The stand of a new task.
+    pub(crate) fn new(kind: Kind) -> Stand {
+        Stand { kind, ..Stand::default() }
+    }
+
     /// A new request of the running task, by its number. `None`: the task may not go on.
-    pub(crate) fn ask(&mut self, lock: LockId, waker: &Waker) -> Option<u64> {
+    pub(crate) fn ask(&mut self, op: Op, waker: &Waker) -> Option<u64> {
         if self.asked.is_some() || self.granted.is_some() {
             self.fail(Fault::SecondRequest);
         }
@@ -53,8 +81,9 @@ impl Stand {
             return None;
         }
         self.requests += 1;
+        self.woken = false;
         let waker = (!waker.will_wake(Waker::noop())).then(|| waker.clone());
-        self.asked = Some(Asked { lock, request: self.requests, waker });
+        self.asked = Some(Asked { op, request: self.requests, waker });
         Some(self.requests)
     }
 
@@ -63,9 +92,30 @@ impl Stand {
         self.fault.is_none() && self.granted.take_if(|granted| *granted == request).is_some()
     }
 
+    /// A request was dropped before its future saw that it was granted.
+    pub(crate) fn give_up(&mut self) {
+        if !self.restarting {
+            self.fail(Fault::DroppedRequest);
+        }
+    }
+
     /// Ends the task when its poll returns, for the first reason given.
     pub(crate) fn fail(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
+    }
+
+    /// Whether the task may wait now, and how.
+    fn wait(&self) -> Result<Then, Fault> {
+        match self.kind {
+            Kind::Plain => Ok(Then::Relock),
+            Kind::Restartable if !self.wrote && self.held == 1 => Ok(Then::Restart),
+            Kind::Restartable | Kind::Restless => Err(Fault::WaitAfterWrite),
+        }
+    }
+
+    /// Back to the beginning. Requests keep counting, so that none of an earlier run is taken for a new one.
+    pub(crate) fn restart(&mut self) {
+        *self = Stand { requests: self.requests, ..Stand::new(self.kind) };
     }
 }
 
@@ -112,7 +162,7 @@ pub(crate) fn resume() -> Result<Option<Waker>, Fault> {
 pub(crate) fn verdict(result: Result<Poll<()>, Panicked>) -> Polled {
     with(|current| {
         let stand = &mut current.expect("called within a task").stand;
-        let outstanding = stand.asked.as_ref().map(|asked| asked.lock);
+        let outstanding = stand.asked.as_ref().map(|asked| asked.op);
         let leaked = outstanding.is_some() || stand.granted.is_some();
         let over = match (result, stand.fault) {
             // First, because unwinding also drops requests.
@@ -120,7 +170,10 @@ pub(crate) fn verdict(result: Result<Poll<()>, Panicked>) -> Polled {
             (Ok(_), Some(fault)) => Some(fault),
             (Ok(Poll::Ready(())), None) => leaked.then_some(Fault::DroppedRequest),
             (Ok(Poll::Pending), None) => match outstanding {
-                Some(lock) => return Polled::Asks(lock),
+                Some(op) => match admissible(stand, op) {
+                    Ok(op) => return Polled::Asks(op),
+                    Err(fault) => Some(fault),
+                },
                 None => Some(Fault::ForeignAwait),
             },
         };
@@ -128,4 +181,18 @@ pub(crate) fn verdict(result: Result<Poll<()>, Panicked>) -> Polled {
         stand.fault = Some(over.unwrap_or(Fault::DroppedRequest));
         Polled::Over(over)
     })
+}
+
+/// The request as the core is to see it.
+fn admissible(stand: &mut Stand, op: Op) -> Result<Op, Fault> {
+    match op {
+        Op::Wait { condition, lock, .. } => {
+            let then = stand.wait()?;
+            stand.restarting = then == Then::Restart;
+            Ok(Op::Wait { condition, lock, then })
+        }
+        // An arrival is seen by others, so it is an effect, and a wait follows.
+        Op::Arrive(_) if stand.kind != Kind::Plain => Err(Fault::WaitAfterWrite),
+        op => Ok(op),
+    }
 }

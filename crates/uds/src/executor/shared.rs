@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::config::{BadConfig, Config};
-use crate::core::{Core, Effect, LockId, Misuse, TaskId};
-use crate::task::{Body, Fault, Polled, Work};
+use crate::core::{Core, Denial, Effect, LockId, Misuse, NotSuspended, Op, Resume, Share, TaskId, Then};
+use crate::executor::Suspension;
+use crate::executor::current::Kind;
+use crate::task::{Body, Fault, Polled, WokenBy, Work, guarded};
 
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -20,13 +22,21 @@ pub(crate) struct Shared {
 
 struct State {
     core: Core,
-    /// By index of the task: those that wait for a grant. At most `tasks_max`.
+    /// By index of the task: those that wait for a grant. As many as there are tasks, waiting ones included.
     parked: Vec<Option<Body>>,
-    /// Those that can be polled. At most `tasks_max`.
+    /// Those that can be polled.
     ready: VecDeque<Body>,
+    /// Effects behind one of which a sink is to be told, in their order; empty but for moments.
+    outbox: VecDeque<Effect>,
+    /// A thread tells sinks; who adds to the outbox leaves it to that one.
+    delivers: bool,
+    /// Whom to call when a suspension is reached, in the order in which they were admitted.
+    suspensions: VecDeque<SuspensionSink>,
     /// Not admitted yet, in their order. At most `backlog_max`.
     backlog: VecDeque<Admission>,
     backlog_max: u32,
+    /// Tasks admitted to the backlog so far.
+    admitted: u64,
     effects: Vec<Effect>,
     /// Threads that sleep in [`Shared::wait`], and how many of them have been woken but do not run yet.
     asleep: usize,
@@ -35,10 +45,14 @@ struct State {
 
 /// What stands in the agreed order.
 pub(crate) enum Admission {
-    Task(Box<dyn Work>),
+    Task(Kind, Box<dyn Work>),
     Fill,
+    Recall,
+    Suspend(SuspensionSink),
     Config(Config),
 }
+
+pub(crate) type SuspensionSink = Box<dyn FnOnce(Suspension) + Send>;
 
 /// Picks what to poll next.
 pub(crate) trait Choose {
@@ -52,8 +66,12 @@ impl Shared {
             core: Core::new(config)?,
             parked: Vec::new(),
             ready: VecDeque::new(),
+            outbox: VecDeque::new(),
+            delivers: false,
+            suspensions: VecDeque::new(),
             backlog: VecDeque::new(),
             backlog_max: config.backlog_max,
+            admitted: 0,
             effects: Vec::new(),
             asleep: 0,
             woken: 0,
@@ -61,24 +79,41 @@ impl Shared {
         Ok(Shared { state: Mutex::new(state), ready: AtomicUsize::new(0), idle: Condvar::new() })
     }
 
-    /// Puts an entry at the end of the order.
+    /// Puts an entry at the end of the order; how many tasks were admitted before.
     ///
     /// # Errors
     /// The entry, if the backlog is full.
-    pub(crate) fn admit(&self, admission: Admission) -> Result<(), Admission> {
+    pub(crate) fn admit(&self, admission: Admission) -> Result<u64, Admission> {
         let mut state = self.lock();
         if state.backlog.len() >= state.backlog_max as usize {
             return Err(admission);
         }
+        let number = state.admitted;
+        state.admitted += u64::from(matches!(admission, Admission::Task(..)));
         state.backlog.push_back(admission);
         state.settle(None);
-        self.publish(state);
+        self.publish(self.deliver(state));
+        Ok(number)
+    }
+
+    /// See [`Core::resume`].
+    pub(crate) fn resume(&self, how: Resume) -> Result<(), NotSuspended> {
+        let mut state = self.lock();
+        let State { core, effects, .. } = &mut *state;
+        core.resume(how, effects)?;
+        state.settle(None);
+        self.publish(self.deliver(state));
         Ok(())
     }
 
-    /// See [`Core::is_starving`].
-    pub(crate) fn is_starving(&self) -> bool {
-        self.lock().core.is_starving()
+    /// Looks at the core.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> R {
+        look(&self.lock().core)
+    }
+
+    /// Creates or retires an object of the core.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Core) -> R) -> R {
+        change(&mut self.lock().core)
     }
 
     /// Polls `body` once, and what follows from it; the task to poll next.
@@ -89,7 +124,7 @@ impl Shared {
     ) -> (Arc<Self>, Option<Body>) {
         let (shared, polled) = body.poll(self);
         let next = match polled {
-            Polled::Asks(lock) => shared.ask(body, lock, choose),
+            Polled::Asks(op) => shared.ask(body, op, choose),
             Polled::Over(fault) => {
                 shared.end(body.task);
                 body.report(fault);
@@ -101,7 +136,7 @@ impl Shared {
 
     /// A task that can be polled, if there is one.
     pub(crate) fn next(&self, choose: &mut impl Choose) -> Option<Body> {
-        let mut state = self.lock();
+        let mut state = self.deliver(self.lock());
         let next = choose.choose(&mut state.ready, None);
         self.publish(state);
         next
@@ -114,21 +149,20 @@ impl Shared {
         self.publish(state);
     }
 
-    /// A new lock of the core.
-    pub(crate) fn create_lock(&self) -> LockId {
-        self.lock().core.create_lock()
-    }
-
-    /// The end of a lock of the core.
-    pub(crate) fn retire_lock(&self, lock: LockId) {
-        self.lock().core.retire_lock(lock);
-    }
-
     /// The running task gives a lock back.
-    pub(crate) fn unlock(&self, task: TaskId, lock: LockId) {
+    pub(crate) fn unlock(&self, task: TaskId, lock: LockId, share: Share) {
         let mut state = self.lock();
         let State { core, effects, .. } = &mut *state;
-        core.unlock(task, lock, effects).expect("a guard that unlocks is its running task's");
+        core.unlock(task, lock, share, effects).expect("a guard that unlocks is its running task's");
+        state.settle(None);
+        self.publish(state);
+    }
+
+    /// The running task adds to its logical clock.
+    pub(crate) fn tick(&self, task: TaskId, ticks: u64) {
+        let mut state = self.lock();
+        let State { core, effects, .. } = &mut *state;
+        core.tick(task, ticks, effects).expect("a polled task runs");
         state.settle(None);
         self.publish(state);
     }
@@ -136,7 +170,7 @@ impl Shared {
     /// Waits until a task can be polled or `leave` holds; a thread calls it after it found nothing.
     pub(crate) fn wait(&self, leave: impl Fn() -> bool) {
         let mut state = self.lock();
-        while state.ready.is_empty() && !leave() {
+        while state.work() == 0 && !leave() {
             state.asleep += 1;
             state = self.idle.wait(state).expect(UNBROKEN);
             state.asleep -= 1;
@@ -161,25 +195,28 @@ impl Shared {
         self.ready.load(Ordering::Relaxed) > 0
     }
 
-    fn ask(&self, body: Body, lock: LockId, choose: &mut impl Choose) -> Option<Body> {
+    fn ask(&self, body: Body, op: Op, choose: &mut impl Choose) -> Option<Body> {
         let task = body.task;
         let mut state = self.lock();
         state.park(body);
         let State { core, effects, .. } = &mut *state;
-        let asked = core.request(task, lock, effects);
+        let asked = core.request(task, op, effects);
         let own = match asked {
             Ok(()) => state.settle(Some(task)),
             Err(misuse) => {
                 let mut body = state.unpark(task);
                 body.stand.fail(match misuse {
                     Misuse::HeldByAsker => Fault::Relock,
-                    // Its lock was dropped while the request lived, which takes a request that outlives the borrow.
-                    Misuse::UnknownLock => Fault::DroppedRequest,
-                    Misuse::NotRunning | Misuse::NotHeld => unreachable!("a polled task runs: {misuse}"),
+                    Misuse::TooManyPermits => Fault::TooManyPermits,
+                    Misuse::NotHeld => Fault::MutexNotHeld,
+                    // It was dropped while the request lived, which takes a request that outlives the borrow.
+                    Misuse::UnknownObject => Fault::DroppedRequest,
+                    Misuse::NotRunning => unreachable!("a polled task runs"),
                 });
                 Some(body)
             }
         };
+        let mut state = self.deliver(state);
         let next = choose.choose(&mut state.ready, own);
         self.publish(state);
         next
@@ -190,12 +227,65 @@ impl Shared {
         let State { core, effects, .. } = &mut *state;
         core.end(task, effects).expect("a polled task runs");
         state.settle(None);
-        self.publish(state);
+        self.publish(self.deliver(state));
+    }
+
+    /// Carries out what is in the outbox, unless another thread is at it. Sinks are called without the mutex, one
+    /// after the other, and what comes behind in the outbox waits for them.
+    fn deliver<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        if state.delivers || state.outbox.is_empty() {
+            return state;
+        }
+        state.delivers = true;
+        while let Some(effect) = state.outbox.pop_front() {
+            state = match effect {
+                Effect::Waits(task) => self.tell(state, task, Body::waits),
+                Effect::Woken { task, by, then: Then::Restart } => {
+                    let by = by.map_or(WokenBy::Recall, |by| WokenBy::Task(by.number()));
+                    self.tell(state, task, |body| {
+                        body.stand.restart();
+                        body.woken(by);
+                    })
+                }
+                Effect::Suspended => {
+                    let sink = state.suspensions.pop_front().expect("each suspension has a sink");
+                    let suspension =
+                        Suspension { waiting: state.core.recallable(), trace: state.core.trace() };
+                    drop(state);
+                    // As with other sinks, a panic has been printed and is no matter of the other tasks.
+                    let _ = guarded(|| sink(suspension));
+                    self.lock()
+                }
+                effect => {
+                    if let Some(body) = state.carry_out(effect) {
+                        state.ready.push_back(body);
+                    }
+                    state
+                }
+            };
+        }
+        state.delivers = false;
+        state
+    }
+
+    /// Lets a sink hear of a parked task.
+    fn tell<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        task: TaskId,
+        call: impl FnOnce(&mut Body),
+    ) -> MutexGuard<'a, State> {
+        let mut body = state.unpark(task);
+        drop(state);
+        call(&mut body);
+        state = self.lock();
+        state.park(body);
+        state
     }
 
     /// Lets go of the mutex and wakes as many sleepers as there is work.
     fn publish(&self, mut state: MutexGuard<'_, State>) {
-        let ready = state.ready.len();
+        let ready = state.work();
         let wake = ready.min(state.asleep).saturating_sub(state.woken);
         state.woken += wake;
         self.ready.store(ready, Ordering::Relaxed);
@@ -210,6 +300,8 @@ impl Shared {
 
 const UNBROKEN: &str = "nothing that can panic runs under the scheduler's mutex";
 
+const PARKED: &str = "a task that stopped at a request is parked";
+
 impl State {
     /// Carries out the effects of a call to the core, and admits what there is room for. `own` is returned instead
     /// of made ready if it was granted.
@@ -218,38 +310,98 @@ impl State {
         loop {
             let mut effects = std::mem::take(&mut self.effects);
             for effect in effects.drain(..) {
-                let (task, fault) = match effect {
-                    Effect::Granted(task) => (task, None),
-                    Effect::Deadlocked(task) => (task, Some(Fault::Deadlock)),
-                    Effect::Left(_) => continue,
-                };
-                let mut body = self.unpark(task);
-                if let Some(fault) = fault {
-                    body.stand.fail(fault);
-                }
-                if own == Some(task) {
-                    granted = Some(body);
-                } else {
-                    self.ready.push_back(body);
+                if self.is_for_sinks(effect) {
+                    self.outbox.push_back(effect);
+                } else if let Some(body) = self.carry_out(effect) {
+                    if own == Some(body.task) {
+                        granted = Some(body);
+                    } else {
+                        self.ready.push_back(body);
+                    }
                 }
             }
             self.effects = effects;
-            if !self.core.has_room() {
+            if !self.admit_next() {
                 return granted;
             }
-            match self.backlog.pop_front() {
-                None => return granted,
-                Some(Admission::Task(work)) => {
-                    let task = self.core.admit(&mut self.effects);
-                    self.ready.push_back(Body::new(task, work));
-                }
-                Some(Admission::Fill) => self.core.fill(&mut self.effects),
-                Some(Admission::Config(config)) => {
-                    let valid = self.core.reconfigure(config, &mut self.effects);
-                    valid.expect("settings are validated when they are given");
-                }
+        }
+    }
+
+    /// Whether an effect has to wait for a sink: it concerns one, or comes behind one that does.
+    fn is_for_sinks(&self, effect: Effect) -> bool {
+        self.delivers
+            || !self.outbox.is_empty()
+            || match effect {
+                Effect::Waits(task) => self.is_restartable(task),
+                Effect::Woken { then, .. } => then == Then::Restart,
+                Effect::Suspended => true,
+                _ => false,
+            }
+    }
+
+    fn is_restartable(&self, task: TaskId) -> bool {
+        self.parked[task.index()].as_ref().is_some_and(|body| body.stand.kind == Kind::Restartable)
+    }
+
+    /// Does what an effect demands without a sink; the task that can be polled now.
+    fn carry_out(&mut self, effect: Effect) -> Option<Body> {
+        match effect {
+            Effect::Granted(task) => Some(self.unpark(task)),
+            Effect::Denied(task, denial) => {
+                let mut body = self.unpark(task);
+                body.stand.fail(match denial {
+                    Denial::Deadlock => Fault::Deadlock,
+                    Denial::TooManyWaiting => Fault::TooManyWaiting,
+                    Denial::TooManySpawned => Fault::TooManySpawned,
+                    Denial::OtherMutex => Fault::OtherMutex,
+                });
+                Some(body)
+            }
+            Effect::Woken { task, .. } => {
+                self.parked[task.index()].as_mut().expect(PARKED).stand.woken = true;
+                None
+            }
+            Effect::Spawned { by, child } => {
+                let parent = &mut self.parked[by.index()].as_mut().expect(PARKED).stand;
+                let kind = if parent.kind == Kind::Plain { Kind::Plain } else { Kind::Restless };
+                let work = parent.child.take().expect("who spawns brings a task");
+                self.park(Body::new(child, kind, work));
+                None
+            }
+            Effect::Waits(_) | Effect::Left(_) | Effect::Suspended => None,
+        }
+    }
+
+    /// Admits the first of the backlog, if there is one and room for it.
+    fn admit_next(&mut self) -> bool {
+        let room = match self.backlog.front() {
+            None => false,
+            Some(Admission::Task(..)) => self.core.has_room(),
+            Some(_) => self.core.has_room_for_marker(),
+        };
+        let Some(next) = room.then(|| self.backlog.pop_front()).flatten() else { return false };
+        match next {
+            Admission::Task(kind, work) => {
+                let task = self.core.admit(&mut self.effects);
+                self.park(Body::new(task, kind, work));
+            }
+            Admission::Fill => self.core.fill(&mut self.effects),
+            Admission::Recall => self.core.recall(&mut self.effects),
+            Admission::Suspend(sink) => {
+                self.suspensions.push_back(sink);
+                self.core.suspend(&mut self.effects);
+            }
+            Admission::Config(config) => {
+                let valid = self.core.reconfigure(config, &mut self.effects);
+                valid.expect("settings are validated when they are given");
             }
         }
+        true
+    }
+
+    /// How much there is to do for a thread.
+    fn work(&self) -> usize {
+        self.ready.len() + usize::from(!self.delivers && !self.outbox.is_empty())
     }
 
     fn park(&mut self, body: Body) {
@@ -261,7 +413,7 @@ impl State {
     }
 
     fn unpark(&mut self, task: TaskId) -> Body {
-        self.parked[task.index()].take().expect("a task that stopped at a request is parked")
+        self.parked[task.index()].take().expect(PARKED)
     }
 }
 
@@ -273,8 +425,8 @@ impl Drop for Shared {
         let ready = std::mem::take(&mut state.ready);
         parked.into_iter().flatten().chain(ready).for_each(Body::discard);
         for admission in std::mem::take(&mut state.backlog) {
-            if let Admission::Task(work) = admission {
-                let _ = crate::task::guarded(|| drop(work));
+            if let Admission::Task(_, work) = admission {
+                let _ = guarded(|| drop(work));
             }
         }
     }

@@ -1,14 +1,14 @@
 //! A mutex whose owners follow each other in the same order on every replica.
 
 use std::fmt;
-use std::future::Future;
 use std::ops::{Deref, DerefMut};
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::sync::{Arc, PoisonError};
 
-use crate::core::{LockId, TaskId};
-use crate::executor::current::{self, Current};
+use super::NotAtRest;
+use super::binding::Binding;
+use super::request::{fail, request};
+use crate::core::{Core, LockId, Op, Share, TaskId};
+use crate::executor::current;
 use crate::executor::shared::Shared;
 use crate::task::Fault;
 
@@ -19,22 +19,27 @@ use crate::task::Fault;
 pub struct Mutex<T> {
     /// Empty while a guard has the value. Never contended: only the owner of the deterministic lock comes here.
     cell: std::sync::Mutex<Option<Box<T>>>,
-    binding: OnceLock<Binding>,
+    binding: Binding<LockId>,
 }
 
 impl<T> Mutex<T> {
     /// A free lock around `value`.
     pub fn new(value: T) -> Mutex<T> {
-        Mutex { cell: std::sync::Mutex::new(Some(Box::new(value))), binding: OnceLock::new() }
+        Mutex { cell: std::sync::Mutex::new(Some(Box::new(value))), binding: Binding::new() }
     }
 
-    /// Asks for the lock; `lock().await` is a guard, and dropping that gives the lock back. The request is made
-    /// when the future is first polled; from then on it must be awaited to its end.
+    /// Asks for the lock; dropping the guard gives it back, without a turn.
     ///
     /// # Panics
-    /// The future, if it is polled outside of a task: there is no order then that it could follow.
-    pub fn lock(&self) -> Lock<'_, T> {
-        Lock { mutex: self, request: None }
+    /// If it is polled outside of a task: there is no order then that it could follow.
+    pub async fn lock(&self) -> MutexGuard<'_, T> {
+        let granted = request(|current| {
+            let lock = self.lock_in(&current.shared)?;
+            Ok(Op::Acquire { lock, share: Share::All })
+        });
+        let task = granted.await.task;
+        current::with(|current| current.into_iter().for_each(|current| current.stand.held += 1));
+        self.guard(task).await
     }
 
     /// Looks at the value from outside of all tasks, while none holds it: to read it after they have ended, to
@@ -49,16 +54,18 @@ impl<T> Mutex<T> {
         self.cell.try_lock().ok().as_mut().and_then(|cell| cell.as_deref_mut()).map(look).ok_or(NotAtRest)
     }
 
+    /// The guard of a task that holds the lock.
+    pub(super) async fn guard(&self, task: TaskId) -> MutexGuard<'_, T> {
+        let value = self.cell().take();
+        match value {
+            Some(value) => MutexGuard { mutex: self, task, value: Some(value), wrote: false },
+            None => fail(Fault::ValueLost).await,
+        }
+    }
+
     /// The lock's id in `shared`.
     fn lock_in(&self, shared: &Arc<Shared>) -> Result<LockId, Fault> {
-        let binding = self
-            .binding
-            .get_or_init(|| Binding { scheduler: Arc::downgrade(shared), lock: shared.create_lock() });
-        if std::ptr::eq(binding.scheduler.as_ptr(), Arc::as_ptr(shared)) {
-            Ok(binding.lock)
-        } else {
-            Err(Fault::OtherScheduler)
-        }
+        self.binding.id(shared, Core::create_lock)
     }
 
     fn cell(&self) -> std::sync::MutexGuard<'_, Option<Box<T>>> {
@@ -80,81 +87,32 @@ impl<T> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The value was not there to be looked at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a task holds the lock, or this is inside a task; await `lock` there")]
-pub struct NotAtRest;
-
-/// A request for a [`Mutex`], to be awaited at once.
-#[must_use = "a lock is requested by awaiting it"]
-#[derive(Debug)]
-pub struct Lock<'a, T> {
-    mutex: &'a Mutex<T>,
-    /// The outstanding request: whose, and which of its requests.
-    request: Option<(TaskId, u64)>,
-}
-
-impl<'a, T> Lock<'a, T> {
-    /// The guard, once the current task's request was granted.
-    fn progress(&mut self, current: &mut Current, cx: &Context<'_>) -> Poll<MutexGuard<'a, T>> {
-        match self.request {
-            None => match self.mutex.lock_in(&current.shared) {
-                Ok(lock) => self.request = current.stand.ask(lock, cx.waker()).map(|n| (current.task, n)),
-                Err(fault) => current.stand.fail(fault),
-            },
-            Some((task, request)) if task == current.task && self.mutex.lock_in(&current.shared).is_ok() => {
-                if current.stand.take_granted(request) {
-                    self.request = None;
-                    match self.mutex.cell().take() {
-                        Some(value) => {
-                            return Poll::Ready(MutexGuard { mutex: self.mutex, task, value: Some(value) });
-                        }
-                        None => current.stand.fail(Fault::ValueLost),
-                    }
-                }
-            }
-            // Another task's request, handed over.
-            Some(_) => current.stand.fail(Fault::ForeignAwait),
-        }
-        Poll::Pending
-    }
-}
-
-impl<'a, T> Future for Lock<'a, T> {
-    type Output = MutexGuard<'a, T>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
-        current::with(|current| {
-            let current =
-                current.expect("a deterministic lock is awaited inside a task; see Scheduler::admit");
-            self.progress(current, cx)
-        })
-    }
-}
-
-impl<T> Drop for Lock<'_, T> {
-    fn drop(&mut self) {
-        if let Some((task, _)) = self.request {
-            current::with(|current| {
-                if let Some(current) = current.filter(|current| current.task == task) {
-                    current.stand.fail(Fault::DroppedRequest);
-                }
-            });
-        }
-    }
-}
-
 /// The right to use the value, until dropped. A guard that leaves its task takes the value with it: whoever is
 /// granted the lock afterwards ends with [`Fault::ValueLost`].
 #[derive(Debug)]
 pub struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
     task: TaskId,
-    /// Present until the guard is dropped.
+    /// Present until the guard is dropped or given to a condition.
     value: Option<Box<T>>,
+    wrote: bool,
 }
 
 const PRESENT: &str = "a guard has its value until it is dropped";
+
+impl<'a, T> MutexGuard<'a, T> {
+    /// Puts the value back without unlocking: the mutex, whose lock the current task still holds.
+    pub(super) fn dismantle(
+        mut self,
+        current: &mut current::Current,
+    ) -> Result<(&'a Mutex<T>, LockId), Fault> {
+        let lock = self.mutex.binding.known(&current.shared).filter(|_| self.task == current.task);
+        let lock = lock.ok_or(Fault::MutexNotHeld)?;
+        current.stand.wrote |= self.wrote;
+        *self.mutex.cell() = self.value.take();
+        Ok((self.mutex, lock))
+    }
+}
 
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
@@ -166,37 +124,27 @@ impl<T> Deref for MutexGuard<'_, T> {
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
+        self.wrote = true;
         self.value.as_deref_mut().expect(PRESENT)
     }
 }
 
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
+        let Some(value) = self.value.take() else { return };
         // Outside of its task (or of its scheduler's tasks) the value must not come back: when it did would depend
-        // on luck. It is then dropped below, where its destructor may do as it likes.
+        // on luck. It is then dropped at the end, where its destructor may do as it likes.
+        let mut value = Some(value);
         current::with(|current| {
             let Some(current) = current.filter(|current| current.task == self.task) else {
                 return;
             };
-            if let Ok(lock) = self.mutex.lock_in(&current.shared) {
-                *self.mutex.cell() = self.value.take();
-                current.shared.unlock(self.task, lock);
+            if let Some(lock) = self.mutex.binding.known(&current.shared) {
+                *self.mutex.cell() = value.take();
+                current.stand.wrote |= self.wrote;
+                current.stand.held -= 1;
+                current.shared.unlock(self.task, lock, Share::All);
             }
         });
-    }
-}
-
-/// The scheduler that a lock belongs to, and its id there.
-struct Binding {
-    /// Weak, because the scheduler's tasks own applications, which own locks.
-    scheduler: Weak<Shared>,
-    lock: LockId,
-}
-
-impl Drop for Binding {
-    fn drop(&mut self) {
-        if let Some(shared) = self.scheduler.upgrade() {
-            shared.retire_lock(self.lock);
-        }
     }
 }

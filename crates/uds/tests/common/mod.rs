@@ -118,7 +118,9 @@ pub(crate) fn reference(programs: &[Program], locks: usize, n: usize, s: usize) 
                 }
             }
             if !moved {
-                break;
+                // Whoever has the turn is blocked for this round; the others go on without it.
+                let Some(&blocked) = turns.front() else { break };
+                turns.retain(|task| *task != blocked);
             }
         }
         for &task in &primaries {
