@@ -4,9 +4,13 @@
 //! replica to the same state and the same replies. So an application keeps its state in [`smr_uds::sync`] locks,
 //! awaits nothing else, and takes time and chance from its [`Context`] only.
 
+use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use smr_crypto::Digest;
 use smr_wire::{ClientId, Slot, Timestamp};
 
@@ -15,6 +19,11 @@ pub trait Application: Send + Sync + 'static {
     /// One command; write `async fn execute(&self, ctx: &Context, command: &[u8]) -> Vec<u8>`. Many commands run at
     /// once; those that come later in the order get each lock later. A panic, or awaiting anything that is not of
     /// `smr_uds`, gives the client a fault instead of a reply; what was written until then stays.
+    ///
+    /// A command may wait on a [`smr_uds::Condvar`] as long as it has changed nothing and spawned nothing, and holds
+    /// nothing but the condition's mutex. It is dropped then and begins from the top when it is notified, on every
+    /// replica, and once after each checkpoint; so a command that waits is nothing but its bytes, and outlives
+    /// restarts. [`Context::now`] is then the time of the slot in which it was woken.
     ///
     /// Commands are bytes, and bad ones are the application's to refuse, in its reply. Where people type them, see
     /// [`crate::text`].
@@ -43,14 +52,55 @@ impl RestoreError {
     }
 }
 
-/// What a command may know of the world: the same on every replica.
-#[derive(Debug)]
+/// What a command may know of the world and ask of it: the same on every replica.
 pub struct Context {
     caller: ClientId,
     now: Timestamp,
     place: Place,
     /// Generators given out so far.
     rngs: AtomicU64,
+    /// Commands begun or timed so far.
+    children: AtomicU32,
+    surroundings: Option<Arc<dyn Surroundings>>,
+}
+
+/// What a host does for the command that it made a context for.
+pub(crate) trait Surroundings: Send + Sync {
+    /// Begins a command now, at `place`.
+    fn spawn(&self, place: Place, caller: ClientId, command: Vec<u8>) -> Asked<'_>;
+
+    /// Begins a command once the agreed time has come to `due`.
+    fn after(&self, due: Timestamp, place: Place, caller: ClientId, command: Vec<u8>) -> Asked<'_>;
+}
+
+/// What comes of asking.
+pub(crate) type Asked<'a> = Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send + 'a>>;
+
+/// Why another command was not begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// Too many wait for their time.
+    #[error("too many commands wait for their time")]
+    TooManyTimers,
+    /// A command that was begun by a command, and so on, too often.
+    #[error("a command that another one began may not begin a further one this deep")]
+    TooDeep,
+    /// The context was not made by a host.
+    #[error("there is no host around this command to begin others")]
+    NoHost,
+}
+
+/// Commands that one stands behind at most, each begun by the one before.
+const DEPTH_MAX: usize = 8;
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("caller", &self.caller)
+            .field("now", &self.now)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Context {
@@ -58,7 +108,54 @@ impl Context {
     /// author's tests.
     #[must_use]
     pub fn new(caller: ClientId, now: Timestamp, place: Place) -> Context {
-        Context { caller, now, place, rngs: AtomicU64::new(0) }
+        Context {
+            caller,
+            now,
+            place,
+            rngs: AtomicU64::new(0),
+            children: AtomicU32::new(0),
+            surroundings: None,
+        }
+    }
+
+    pub(crate) fn hosted(
+        caller: ClientId,
+        now: Timestamp,
+        place: Place,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Context {
+        Context { surroundings: Some(surroundings), ..Context::new(caller, now, place) }
+    }
+
+    /// Begins another command of the same caller, behind this one in the order and beside it in time. Nobody gets
+    /// its reply, and it cannot wait on a condition. Takes a turn, as a lock does.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; nothing has begun then.
+    pub async fn spawn(&self, command: Vec<u8>) -> Result<(), Unavailable> {
+        let surroundings = self.surroundings.as_ref().ok_or(Unavailable::NoHost)?;
+        if self.place.path.len() >= DEPTH_MAX {
+            return Err(Unavailable::TooDeep);
+        }
+        surroundings.spawn(self.child(), self.caller, command).await
+    }
+
+    /// Begins another command of the same caller once `delay_ms` milliseconds of agreed time have passed, early in
+    /// some slot. Nobody gets its reply, and it cannot wait on a condition. Takes a lock, so the command can no
+    /// longer wait on a condition either.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; nothing will begin then.
+    pub async fn after(&self, delay_ms: u64, command: Vec<u8>) -> Result<(), Unavailable> {
+        let surroundings = self.surroundings.as_ref().ok_or(Unavailable::NoHost)?;
+        surroundings.after(self.now.plus_ms(delay_ms), self.child(), self.caller, command).await
+    }
+
+    /// A place that nothing else has.
+    fn child(&self) -> Place {
+        let mut place = self.place.clone();
+        place.path.push(self.children.fetch_add(1, Ordering::Relaxed));
+        place
     }
 
     /// Who sent the command, as its signature proves.
@@ -80,24 +177,22 @@ impl Context {
     #[must_use]
     pub fn rng(&self) -> Rng {
         let number = self.rngs.fetch_add(1, Ordering::Relaxed);
-        let Place { history, slot, position } = self.place;
-        let seed = Digest::of(
-            "SMRCLOUD-APP-RNG-V1",
-            &[&history.0, &slot.0.to_le_bytes(), &position.to_le_bytes(), &number.to_le_bytes()],
-        );
+        let seed = Digest::of_value("SMRCLOUD-APP-RNG-V1", &(&self.place, number));
         Rng { seed, block: 0, left: Vec::new() }
     }
 }
 
 /// Where a command stands in the history of its service; no two commands share a place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Place {
-    /// Digest of the history up to the slot.
-    pub history: Digest,
     /// The slot.
     pub slot: Slot,
     /// The command's place in it, from 0.
-    pub position: u64,
+    pub position: u32,
+    /// For a command that another one began: which one of its, and so on.
+    pub path: Vec<u32>,
+    /// Digest of the history up to the slot.
+    pub history: Digest,
 }
 
 /// SHA-256 in counter mode: block `i` is the tagged digest of the seed and `i`, easy to repeat in any language.
@@ -152,7 +247,8 @@ mod tests {
     use smr_crypto::PublicKey;
 
     fn context(seed: &[u8]) -> Context {
-        let place = Place { history: Digest::of("TEST", &[seed]), slot: Slot(1), position: 0 };
+        let history = Digest::of("TEST", &[seed]);
+        let place = Place { slot: Slot(1), position: 0, path: Vec::new(), history };
         Context::new(ClientId(PublicKey([0; 32])), Timestamp(7), place)
     }
 

@@ -1,5 +1,6 @@
 //! Applications that come with the house. To add one: a module, and a line in [`registry`].
 
+pub mod bank;
 pub mod kv;
 
 use crate::host::{AnyHost, BadHostConfig, EventSink, Host, HostConfig};
@@ -27,15 +28,60 @@ impl Builtin {
 /// All of them.
 #[must_use]
 pub fn registry() -> &'static [Builtin] {
-    &[Builtin {
-        name: "kv",
-        about: "an ordered key-value store: get, put, delete, cas, scan, size, help",
-        start: |config, sink| Ok(Box::new(Host::new(kv::Kv::new(kv::Limits::default()), config, sink)?)),
-    }]
+    &[
+        Builtin {
+            name: "kv",
+            about: "an ordered key-value store: get, put, delete, cas, scan, size, help",
+            start: |config, sink| Ok(Box::new(Host::new(kv::Kv::new(kv::Limits::default()), config, sink)?)),
+        },
+        Builtin {
+            name: "bank",
+            about: "accounts: open, deposit, withdraw, transfer, pay, balance, total, each, after, help",
+            start: |config, sink| Ok(Box::new(Host::new(bank::Bank::default(), config, sink)?)),
+        },
+    ]
 }
 
 /// The one called `name`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Builtin> {
     registry().iter().find(|builtin| builtin.name == name)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use smr_crypto::{Digest, PublicKey};
+    use smr_uds::{Scheduler, Seeded, TaskEnd, preset};
+    use smr_wire::{ClientId, Slot, Timestamp};
+
+    use crate::application::{Application, Context, Place};
+
+    /// Replies to `commands`, one after the other.
+    pub(crate) fn replies(application: impl Application, commands: &[&str]) -> Vec<String> {
+        after(application, commands).1
+    }
+
+    /// The application after `commands`, one after the other, and their replies.
+    pub(crate) fn after<A: Application>(application: A, commands: &[&str]) -> (Arc<A>, Vec<String>) {
+        let application = Arc::new(application);
+        let scheduler = Scheduler::new(preset::sequential()).unwrap();
+        let replies = Arc::new(Mutex::new(Vec::new()));
+        for (position, command) in (0..).zip(commands) {
+            let place = Place { slot: Slot(1), position, path: Vec::new(), history: Digest::default() };
+            let context = Context::new(ClientId(PublicKey([0; 32])), Timestamp(1), place);
+            let (application, command) = (application.clone(), command.as_bytes().to_vec());
+            let replies = replies.clone();
+            let task = async move { application.execute(&context, &command).await };
+            let sink = move |end| {
+                let TaskEnd::Done(reply) = end else { panic!("{end:?}") };
+                replies.lock().unwrap().push(String::from_utf8(reply).unwrap());
+            };
+            scheduler.admit(task, sink).unwrap();
+            Seeded::new(1).run(&scheduler);
+        }
+        let replies = replies.lock().unwrap().clone();
+        (application, replies)
+    }
 }

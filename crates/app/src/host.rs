@@ -1,17 +1,21 @@
 //! Runs an application: decided commands enter the deterministic scheduler in slot order, side by side and without
 //! a barrier between slots, and outcomes are reported slot by slot.
 
+mod errand;
 mod line;
+pub mod timers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use smr_crypto::Digest;
-use smr_uds::{Scheduler, TaskEnd};
+use smr_uds::{Resume, Scheduler, Sink, TaskEnd, WokenBy};
 use smr_wire::{ClientId, Slot, Timestamp};
 
-use crate::application::{Application, Context, RestoreError};
+use crate::application::{Application, Asked, Context, Place, RestoreError, Surroundings, Unavailable};
+use errand::Errand;
 use line::{Act, Line, Ticket};
+use timers::{Timers, Whole};
 
 /// An application and the line of operations before it. No call waits; what comes of it is reported to the sink.
 ///
@@ -29,7 +33,8 @@ impl<A: Application> Host<A> {
     pub fn new(application: A, config: HostConfig, sink: EventSink) -> Result<Host<A>, BadHostConfig> {
         let scheduler = Scheduler::new(config.validate()?)?;
         let desk = Mutex::new(Desk { line: Line::new(&config), busy: false });
-        Ok(Host(Arc::new(Inner { application: Arc::new(application), scheduler, config, desk, sink })))
+        let (application, timers) = (Arc::new(application), Timers::new());
+        Ok(Host(Arc::new(Inner { application, scheduler, config, timers, desk, sink })))
     }
 }
 
@@ -55,12 +60,9 @@ pub trait AnyHost: Send + Sync {
     /// before and is not reported is dropped without a report; commands that run are waited for, not listened to.
     fn restore(&self, slot: Slot, snapshot: Vec<u8>);
 
-    /// The ordered fill marker behind all slots given so far: their commands wait for no later ones. Wanted where
-    /// the scheduler has several primaries, when [`Scheduler::is_starving`] for a while.
-    ///
-    /// # Errors
-    /// Why not; nothing has changed then.
-    fn fill(&self) -> Result<(), HostError>;
+    /// When the first of the commands that wait for their time is due, as far as this host knows. A hint for whoever
+    /// proposes; nothing begins before a slot with [`SlotWork::timers`].
+    fn due(&self) -> Option<Timestamp>;
 
     /// Where the commands run; to be polled by somebody.
     fn scheduler(&self) -> &Scheduler;
@@ -84,10 +86,8 @@ impl<A: Application> AnyHost for Host<A> {
         self.0.pump();
     }
 
-    fn fill(&self) -> Result<(), HostError> {
-        self.0.desk().line.fill()?;
-        self.0.pump();
-        Ok(())
+    fn due(&self) -> Option<Timestamp> {
+        self.0.timers.due()
     }
 
     fn scheduler(&self) -> &Scheduler {
@@ -111,14 +111,16 @@ pub enum HostEvent {
     Executed {
         /// Which.
         slot: Slot,
-        /// One for each command, in their order.
-        outcomes: Vec<CommandOutcome>,
+        /// One for each command, in their order; none for those that wait on a condition.
+        outcomes: Vec<Option<CommandOutcome>>,
+        /// Of commands of earlier slots that waited, and were woken here or began again here; by place.
+        late: Vec<LateOutcome>,
     },
     /// The state after a slot.
     SnapshotTaken {
         /// After which slot.
         slot: Slot,
-        /// The state, as the application writes it.
+        /// The state: what the application writes, the commands that wait and the timers.
         bytes: Vec<u8>,
     },
     /// The application panicked instead of giving its state. It is not executed any further until a restore.
@@ -146,6 +148,11 @@ pub struct SlotWork {
     pub seed: Digest,
     /// The commands, in their order.
     pub commands: Vec<HostCommand>,
+    /// Commands whose time has come begin first.
+    pub timers: bool,
+    /// A fill marker stands behind the commands: they and those before them wait for no later ones. Wanted when
+    /// [`Scheduler::is_starving`] for a while.
+    pub fill: bool,
 }
 
 /// One command.
@@ -155,6 +162,17 @@ pub struct HostCommand {
     pub caller: ClientId,
     /// The bytes, for the application to understand.
     pub command: Vec<u8>,
+}
+
+/// What came of a command that has waited.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LateOutcome {
+    /// The slot that it came with.
+    pub slot: Slot,
+    /// Its position among the commands there.
+    pub position: u32,
+    /// The outcome.
+    pub outcome: CommandOutcome,
 }
 
 /// What came of a command: the same on every replica.
@@ -215,8 +233,8 @@ impl HostConfig {
         if self.queue_slots_max == 0 {
             return Err(BadHostConfig::Queue);
         }
-        // Between two fill markers there is a command, so this much is never exceeded.
-        Ok(smr_uds::Config { backlog_max: 2 * self.commands_max + 2, ..self.scheduler })
+        // Between two fill markers there is a command, and there is one suspension, so this is never exceeded.
+        Ok(smr_uds::Config { backlog_max: 2 * self.commands_max + 4, ..self.scheduler })
     }
 }
 
@@ -273,6 +291,7 @@ struct Inner<A> {
     application: Arc<A>,
     scheduler: Scheduler,
     config: HostConfig,
+    timers: Timers,
     desk: Mutex<Desk>,
     sink: EventSink,
 }
@@ -306,35 +325,109 @@ impl<A: Application> Inner<A> {
 
     fn act(self: &Arc<Self>, act: Act) {
         match act {
-            Act::Admit { ticket, context, command } => self.admit(ticket, context, command),
-            Act::Fill => self.scheduler.fill().expect("the line keeps within the scheduler's backlog"),
-            Act::Snapshot { slot, restores } => {
+            Act::Admit { ticket } => self.admit(ticket),
+            Act::Timers { ticket } => self.admit_timers(ticket),
+            Act::Fill => self.scheduler.fill().expect(ROOM),
+            Act::Suspend => {
+                let host = Arc::downgrade(self);
+                let reached = move |suspension| {
+                    if let Some(host) = host.upgrade() {
+                        host.desk().line.suspended(suspension);
+                        host.pump();
+                    }
+                };
+                self.scheduler.suspend(reached).expect(ROOM);
+            }
+            Act::Resume => self.scheduler.resume(Resume::Recall).expect("it is suspended"),
+            Act::Snapshot { slot, trace, waiting, restores } => {
                 let event = match catch_unwind(AssertUnwindSafe(|| self.application.snapshot())) {
-                    Ok(bytes) => HostEvent::SnapshotTaken { slot, bytes },
+                    Ok(bytes) => {
+                        let bytes = Whole::write(trace, waiting, &self.timers, bytes);
+                        HostEvent::SnapshotTaken { slot, bytes }
+                    }
                     Err(_) => HostEvent::SnapshotFailed { slot },
                 };
-                self.rested(restores, event);
+                self.rested(restores, event, Vec::new());
             }
             Act::Restore { slot, bytes, restores } => {
-                let result = catch_unwind(AssertUnwindSafe(|| self.application.restore(&bytes)))
-                    .unwrap_or_else(|_| Err(RestoreError::new("the application panicked at it")));
-                self.rested(restores, HostEvent::Restored { slot, result });
+                let (result, waiting) = match self.restore(&bytes) {
+                    Ok(waiting) => (Ok(()), waiting),
+                    Err(error) => (Err(error), Vec::new()),
+                };
+                self.rested(restores, HostEvent::Restored { slot, result }, waiting);
             }
             Act::Report(event) => (self.sink)(event),
         }
     }
 
-    fn admit(self: &Arc<Self>, ticket: Ticket, context: Context, command: Vec<u8>) {
-        let application = Arc::clone(&self.application);
-        let task = async move { application.execute(&context, &command).await };
-        // Weak, because the scheduler owns the sink: a host that is dropped drops its tasks with it.
-        let host: Weak<Self> = Arc::downgrade(self);
-        let sink = move |end| {
-            if let Some(host) = host.upgrade() {
-                host.ended(ticket, end);
+    /// The commands that wait in the restored state.
+    fn restore(&self, bytes: &[u8]) -> Result<Vec<Errand>, RestoreError> {
+        let whole = Whole::read(bytes)?;
+        catch_unwind(AssertUnwindSafe(|| self.application.restore(whole.application())))
+            .unwrap_or_else(|_| Err(RestoreError::new("the application panicked at it")))?;
+        Ok(whole.take_over(&self.timers))
+    }
+
+    fn admit(self: &Arc<Self>, ticket: Ticket) {
+        // Weak, because the scheduler owns what is made here: a host that is dropped drops its tasks with it.
+        let (application, host) = (Arc::clone(&self.application), Arc::downgrade(self));
+        let make = move || {
+            let application = Arc::clone(&application);
+            let begins = host.upgrade().and_then(|host| host.begins(ticket));
+            async move {
+                match begins {
+                    Some((context, errand)) => application.execute(&context, &errand.command).await,
+                    None => Vec::new(),
+                }
             }
         };
-        self.scheduler.admit(task, sink).expect("the line keeps within the scheduler's backlog");
+        let admitted = self.scheduler.admit_restartable(make, self.follow(ticket));
+        assert!(admitted.expect(ROOM) == ticket.0, "the scheduler counts as the line does");
+    }
+
+    /// Admits a task that begins what is due.
+    fn admit_timers(self: &Arc<Self>, ticket: Ticket) {
+        let host = Arc::downgrade(self);
+        let make = move || {
+            let host = host.clone();
+            async move {
+                // Only a guard of the desk keeps the host alive across an await, which nobody waits for.
+                let Some(host) = host.upgrade() else { return Vec::new() };
+                let Some((errand, now)) = host.desk().line.begins(ticket) else { return Vec::new() };
+                for (index, (caller, command)) in (0..).zip(host.timers.take_due(now).await) {
+                    let place = Place { path: vec![index], ..errand.place.clone() };
+                    host.spawn(ticket, now, Errand { place, caller, command }).await;
+                }
+                Vec::new()
+            }
+        };
+        let admitted = self.scheduler.admit_restartable(make, self.follow(ticket));
+        assert!(admitted.expect(ROOM) == ticket.0, "the scheduler counts as the line does");
+    }
+
+    fn follow(self: &Arc<Self>, ticket: Ticket) -> Follow<A> {
+        Follow { host: Arc::downgrade(self), ticket }
+    }
+
+    /// What begins under `ticket`, unless a restore has overtaken it.
+    fn begins(self: &Arc<Self>, ticket: Ticket) -> Option<(Context, Arc<Errand>)> {
+        let (errand, now) = self.desk().line.begins(ticket)?;
+        let surroundings = Arc::new(Around { host: Arc::downgrade(self), ticket, now });
+        Some((Context::hosted(errand.caller, now, errand.place.clone(), surroundings), errand))
+    }
+
+    /// Begins a command in the block of `parent`.
+    async fn spawn(self: &Arc<Self>, parent: Ticket, now: Timestamp, errand: Errand) {
+        self.desk().line.spawned(parent);
+        let child = Child { host: Arc::downgrade(self), parent };
+        let surroundings = Arc::new(Around { host: Arc::downgrade(self), ticket: parent, now });
+        let context = Context::hosted(errand.caller, now, errand.place, surroundings);
+        let application = Arc::clone(&self.application);
+        smr_uds::spawn(async move {
+            let _child = child;
+            application.execute(&context, &errand.command).await;
+        })
+        .await;
     }
 
     fn ended(self: &Arc<Self>, ticket: Ticket, end: TaskEnd<Vec<u8>>) {
@@ -350,15 +443,83 @@ impl<A: Application> Inner<A> {
         self.pump();
     }
 
-    fn rested(&self, restores: u64, event: HostEvent) {
-        let report = self.desk().line.rested(restores, event);
+    fn rested(&self, restores: u64, event: HostEvent, waiting: Vec<Errand>) {
+        let report = self.desk().line.rested(restores, event, waiting);
         report.into_iter().for_each(|event| (self.sink)(event));
     }
 }
 
+const ROOM: &str = "the line keeps within the scheduler's backlog";
+
 impl<A> Inner<A> {
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().expect("the line keeps its invariants, and nothing foreign runs under its mutex")
+    }
+}
+
+/// Tells the line what becomes of a command.
+struct Follow<A> {
+    host: Weak<Inner<A>>,
+    ticket: Ticket,
+}
+
+impl<A: Application> Sink<Vec<u8>> for Follow<A> {
+    fn waits(&mut self) {
+        if let Some(host) = self.host.upgrade() {
+            host.desk().line.waits(self.ticket);
+            host.pump();
+        }
+    }
+
+    fn woken(&mut self, by: WokenBy) {
+        if let Some(host) = self.host.upgrade() {
+            host.desk().line.woken(self.ticket, by);
+        }
+    }
+
+    fn ended(self, end: TaskEnd<Vec<u8>>) {
+        if let Some(host) = self.host.upgrade() {
+            host.ended(self.ticket, end);
+        }
+    }
+}
+
+/// A spawned command, from before it begins until it is over, in whatever way: dropped with its future.
+struct Child<A: Application> {
+    host: Weak<Inner<A>>,
+    parent: Ticket,
+}
+
+impl<A: Application> Drop for Child<A> {
+    fn drop(&mut self) {
+        if let Some(host) = self.host.upgrade() {
+            host.desk().line.spawned_ended(self.parent);
+            host.pump();
+        }
+    }
+}
+
+/// The host, as a command sees it.
+struct Around<A> {
+    host: Weak<Inner<A>>,
+    ticket: Ticket,
+    now: Timestamp,
+}
+
+impl<A: Application> Surroundings for Around<A> {
+    fn spawn(&self, place: Place, caller: ClientId, command: Vec<u8>) -> Asked<'_> {
+        Box::pin(async move {
+            let host = self.host.upgrade().ok_or(Unavailable::NoHost)?;
+            host.spawn(self.ticket, self.now, Errand { place, caller, command }).await;
+            Ok(())
+        })
+    }
+
+    fn after(&self, due: Timestamp, place: Place, caller: ClientId, command: Vec<u8>) -> Asked<'_> {
+        Box::pin(async move {
+            let host = self.host.upgrade().ok_or(Unavailable::NoHost)?;
+            host.timers.add(due, Errand { place, caller, command }).await
+        })
     }
 }
 

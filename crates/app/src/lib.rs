@@ -35,8 +35,8 @@ pub mod builtin;
 pub mod host;
 pub mod text;
 
-pub use application::{Application, Context, Place, RestoreError, Rng};
+pub use application::{Application, Context, Place, RestoreError, Rng, Unavailable};
 pub use host::{
     AnyHost, CommandFault, CommandOutcome, EventSink, Host, HostCommand, HostConfig, HostError, HostEvent,
-    SlotWork,
+    LateOutcome, SlotWork,
 };

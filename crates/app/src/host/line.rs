@@ -1,19 +1,29 @@
-//! What a host does next, as a pure value: which command enters the scheduler, what is reported, when the
-//! application is at rest for a snapshot or a restore.
+//! What a host does next, as a pure value: which command enters the scheduler, which block its outcome stands in,
+//! what is reported, when the application is at rest for a snapshot or a restore.
 //!
 //! ```text
 //!   given --> waiting --> entering --> open --> reported, in slot order
 //!                            |  commands one by one, while fewer than commands_max run
-//!                            snapshot, restore: alone, when nothing runs
+//!                            snapshot, restore: the scheduler is suspended, and goes on with the next slot
 //! ```
+//!
+//! A slot's *block* holds its commands. One that waits on a condition leaves the block, so that it holds up no other
+//! reply, and joins the block of whoever wakes it. A block closes when nothing in it runs: from then on nobody can
+//! be woken into it, so what it holds does not depend on who was faster. A snapshot carries the commands that wait
+//! as plain data, and every replica begins them anew, before those of the next slot.
 
-use std::collections::VecDeque;
-use std::iter::Enumerate;
+mod open;
 
-use smr_wire::Slot;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use super::{CommandOutcome, HostCommand, HostConfig, HostError, HostEvent, SlotWork};
-use crate::application::{Context, Place};
+use smr_uds::{Suspension, WokenBy};
+use smr_wire::{ClientId, Slot, Timestamp};
+
+use super::errand::Errand;
+use super::{CommandOutcome, HostConfig, HostError, HostEvent, SlotWork};
+use crate::application::Place;
+use open::{OpenSlot, Part};
 
 /// Operations in their order, from when they are given to when they are reported.
 #[derive(Debug)]
@@ -24,18 +34,23 @@ pub(super) struct Line {
     next_slot: Option<Slot>,
     /// Given, not begun. Together with `open` at most `queue_slots_max`.
     waiting: VecDeque<Operation>,
-    /// The slot whose commands enter the scheduler; its remaining ones.
-    entering: Option<Entering>,
+    /// What enters the scheduler next, all for the last open slot.
+    entering: VecDeque<Entry>,
     /// Slots that have begun and are not reported, in order.
     open: VecDeque<OpenSlot>,
-    /// Commands in the scheduler, those overtaken by a restore included.
-    running: u32,
+    /// What is in the scheduler. At most `commands_max` that run and the scheduler's `waiting_max` that wait.
+    running: BTreeMap<Ticket, Running>,
+    /// What has entered the scheduler so far, which counts the same way.
+    tickets: u64,
+    /// Commands that run, spawned ones and those overtaken by a restore included; those that wait are not counted.
+    busy: u32,
+    /// Commands that wait in the state that was restored last; they begin with the next slot.
+    carried: Vec<Errand>,
     /// Nothing has entered the scheduler since its last fill marker.
     filled: bool,
     /// Restores given so far. What was given before the last one is of no interest any more.
     restores: u64,
-    /// The application takes or restores a snapshot.
-    resting: bool,
+    rest: Rest,
 }
 
 impl Line {
@@ -46,12 +61,15 @@ impl Line {
             queue_slots_max: config.queue_slots_max,
             next_slot: Some(Slot(1)),
             waiting: VecDeque::new(),
-            entering: None,
+            entering: VecDeque::new(),
             open: VecDeque::new(),
-            running: 0,
+            running: BTreeMap::new(),
+            tickets: 0,
+            busy: 0,
+            carried: Vec::new(),
             filled: true,
             restores: 0,
-            resting: false,
+            rest: Rest::None,
         }
     }
 
@@ -64,11 +82,6 @@ impl Line {
         self.give(Operation::Execute(work))?;
         self.next_slot = Some(expected.next());
         Ok(())
-    }
-
-    /// A fill marker.
-    pub(super) fn fill(&mut self) -> Result<(), HostError> {
-        self.give(Operation::Fill)
     }
 
     /// A snapshot after `slot`, which is the last one given.
@@ -84,32 +97,85 @@ impl Line {
     pub(super) fn restore(&mut self, slot: Slot, bytes: Vec<u8>) {
         self.restores += 1;
         self.waiting.clear();
-        self.entering = None;
+        self.entering.clear();
         self.open.clear();
+        self.carried.clear();
         self.next_slot = Some(slot.next());
         self.waiting.push_back(Operation::Restore(slot, bytes));
     }
 
+    /// What begins under `ticket`, and the agreed time; none if a restore has overtaken it.
+    pub(super) fn begins(&self, ticket: Ticket) -> Option<(Arc<Errand>, Timestamp)> {
+        let running = self.running.get(&ticket).filter(|running| running.restores == self.restores)?;
+        let block = running.block.expect("what runs is in a block");
+        Some((running.errand.clone(), self.open[self.place_of(block)].time))
+    }
+
+    /// A command asks for another one, which runs in its block.
+    pub(super) fn spawned(&mut self, parent: Ticket) {
+        self.busy += 1;
+        let running = self.running.get_mut(&parent).expect("who spawns has not ended");
+        running.members += 1;
+        self.joins(parent);
+    }
+
+    /// A spawned command has ended, or never began.
+    pub(super) fn spawned_ended(&mut self, parent: Ticket) {
+        self.leaves(parent);
+        self.gone(parent);
+    }
+
+    /// A command begins to wait on a condition; it leaves its block.
+    pub(super) fn waits(&mut self, ticket: Ticket) {
+        self.leaves(ticket);
+        self.running.get_mut(&ticket).expect(KNOWN).block = None;
+    }
+
+    /// A command that waited joins the block of who woke it.
+    pub(super) fn woken(&mut self, ticket: Ticket, by: WokenBy) {
+        self.busy += 1;
+        let block = match by {
+            WokenBy::Task(number) => self.running[&Ticket(number)].block,
+            WokenBy::Recall => self.open.back().map(|open| open.slot),
+        };
+        let running = self.running.get_mut(&ticket).expect(KNOWN);
+        running.block = block;
+        running.part = running.part.after_wait();
+        self.joins(ticket);
+    }
+
     /// A command has ended.
     pub(super) fn ended(&mut self, ticket: Ticket, outcome: CommandOutcome) {
-        self.running -= 1;
-        if ticket.restores != self.restores {
-            return;
+        let running = &self.running[&ticket];
+        if let Some(slot) = running.block.filter(|_| running.restores == self.restores) {
+            let (part, place) = (running.part, running.errand.place.clone());
+            let index = self.place_of(slot);
+            self.open[index].note(part, place, outcome);
         }
-        let first = self.open.front().expect("a slot is open until all its commands have ended").slot;
-        let place = usize::try_from(ticket.slot.since(first)).expect("there are as many slots in memory");
-        let slot = &mut self.open[place];
-        let before = slot.outcomes[ticket.position].replace(outcome);
-        assert!(before.is_none(), "command {} of {:?} ended twice", ticket.position, ticket.slot);
-        slot.missing -= 1;
+        self.leaves(ticket);
+        self.gone(ticket);
+    }
+
+    /// The scheduler has come to a suspension.
+    pub(super) fn suspended(&mut self, suspension: Suspension) {
+        self.rest = Rest::Suspended(suspension);
     }
 
     /// The application is done with a snapshot or a restore; what is to be reported unless it was overtaken.
-    pub(super) fn rested(&mut self, restores: u64, event: HostEvent) -> Option<HostEvent> {
-        self.resting = false;
+    /// `carried` are commands that wait in the state that it has now and are not in the scheduler.
+    pub(super) fn rested(
+        &mut self,
+        restores: u64,
+        event: HostEvent,
+        carried: Vec<Errand>,
+    ) -> Option<HostEvent> {
+        if let Rest::Busy(suspension) = std::mem::replace(&mut self.rest, Rest::None) {
+            self.rest = Rest::Suspended(suspension);
+        }
         if restores != self.restores {
             return None;
         }
+        self.carried.extend(carried);
         if matches!(event, HostEvent::Restored { result: Err(_), .. } | HostEvent::SnapshotFailed { .. }) {
             self.next_slot = None;
             self.waiting.clear();
@@ -120,47 +186,57 @@ impl Line {
     /// The next thing to do, if there is one now. Whoever takes it does it before the one after.
     pub(super) fn next(&mut self) -> Option<Act> {
         loop {
-            if self.resting {
+            if matches!(self.rest, Rest::Coming | Rest::Busy(_)) {
                 return None;
             }
-            if self.open.front().is_some_and(|slot| slot.missing == 0) {
+            // The last slot may still be entering.
+            let whole = self.entering.is_empty() || self.open.len() > 1;
+            if whole && self.open.front().is_some_and(OpenSlot::is_over) {
                 return self.open.pop_front().map(|slot| Act::Report(slot.report()));
             }
-            if self.entering.is_some() {
-                if self.running == self.commands_max {
-                    return None;
-                }
+            if !self.entering.is_empty() {
                 match self.enter() {
-                    Some(act) => return Some(act),
-                    None => self.entering = None,
+                    Entered::Act(act) => return Some(act),
+                    Entered::Nothing => continue,
+                    Entered::Crowded => return None,
                 }
             }
-            if let Operation::Snapshot(_) | Operation::Restore(..) = self.waiting.front()? {
-                // What runs must not wait for later commands, which may not enter. And whether or not anything
-                // runs still, later commands must find the scheduler as a replica does that begins here.
-                if let Some(act) = self.mark() {
-                    return Some(act);
+            if matches!(self.waiting.front()?, Operation::Execute(_)) {
+                if let Some(Operation::Execute(work)) = self.waiting.pop_front() {
+                    self.begin(work);
                 }
-                if self.running > 0 {
-                    return None;
-                }
+                continue;
             }
-            match self.waiting.pop_front()? {
-                Operation::Execute(work) => self.begin(work),
-                Operation::Fill => {
-                    if let Some(act) = self.mark() {
-                        return Some(act);
-                    }
-                }
-                Operation::Snapshot(slot) => {
-                    self.resting = true;
-                    return Some(Act::Snapshot { slot, restores: self.restores });
-                }
-                Operation::Restore(slot, bytes) => {
-                    self.resting = true;
-                    return Some(Act::Restore { slot, bytes, restores: self.restores });
-                }
+            return self.come_to_rest();
+        }
+    }
+
+    /// A step towards the snapshot or restore that is first in line.
+    fn come_to_rest(&mut self) -> Option<Act> {
+        let Rest::Suspended(suspension) = &self.rest else {
+            self.rest = Rest::Coming;
+            return Some(Act::Suspend);
+        };
+        // The last sinks may still be on their way.
+        if self.busy > 0 {
+            return None;
+        }
+        let suspension = suspension.clone();
+        if matches!(self.waiting.front(), Some(Operation::Restore(..))) && !suspension.waiting.is_empty() {
+            // What waited before a restore is sent on, to its end.
+            self.rest = Rest::None;
+            return Some(Act::Resume);
+        }
+        let restores = self.restores;
+        self.rest = Rest::Busy(suspension.clone());
+        match self.waiting.pop_front()? {
+            Operation::Execute(_) => unreachable!("a slot needs no rest"),
+            Operation::Snapshot(slot) => {
+                let of = |number: &u64| Errand::clone(&self.running[&Ticket(*number)].errand);
+                let waiting = suspension.waiting.iter().map(of).chain(self.carried.iter().cloned()).collect();
+                Some(Act::Snapshot { slot, trace: suspension.trace, waiting, restores })
             }
+            Operation::Restore(slot, bytes) => Some(Act::Restore { slot, bytes, restores }),
         }
     }
 
@@ -172,81 +248,179 @@ impl Line {
         Ok(())
     }
 
-    /// A fill marker, unless the last one is still at the end.
-    fn mark(&mut self) -> Option<Act> {
-        (!std::mem::replace(&mut self.filled, true)).then_some(Act::Fill)
-    }
-
     fn begin(&mut self, work: SlotWork) {
-        let missing = work.commands.len();
-        self.open.push_back(OpenSlot { slot: work.slot, outcomes: vec![None; missing], missing });
-        self.entering = Some(Entering {
-            place: Place { history: work.seed, slot: work.slot, position: 0 },
-            now: work.time,
-            commands: work.commands.into_iter().enumerate(),
-        });
+        let SlotWork { slot, time, seed, commands, timers, fill } = work;
+        let place = |position| Place { slot, position, path: Vec::new(), history: seed };
+        self.open.push_back(OpenSlot::new(slot, time, commands.len()));
+        if matches!(self.rest, Rest::Suspended(_)) {
+            self.entering.push_back(Entry::Resume);
+        }
+        let carried = std::mem::take(&mut self.carried);
+        self.entering.extend(carried.into_iter().map(|errand| Entry::Command(errand, Part::Late)));
+        if timers {
+            let errand = Errand { place: place(u32::MAX), caller: NOBODY, command: Vec::new() };
+            self.entering.push_back(Entry::Timers(errand));
+        }
+        for (position, command) in commands.into_iter().enumerate() {
+            let index = u32::try_from(position).expect("a batch has fewer commands");
+            let errand = Errand { place: place(index), caller: command.caller, command: command.command };
+            self.entering.push_back(Entry::Command(errand, Part::Own(position)));
+        }
+        if fill {
+            self.entering.push_back(Entry::Fill);
+        }
     }
 
-    /// The next command of the slot that is entering.
-    fn enter(&mut self) -> Option<Act> {
-        let Entering { place, now, commands } = self.entering.as_mut()?;
-        let (position, HostCommand { caller, command }) = commands.next()?;
-        let place = Place { position: position as u64, ..*place };
-        self.running += 1;
+    fn enter(&mut self) -> Entered {
+        match self.entering.front() {
+            Some(Entry::Command(..) | Entry::Timers(_)) if self.busy >= self.commands_max => {
+                return Entered::Crowded;
+            }
+            _ => {}
+        }
+        match self.entering.pop_front() {
+            None => Entered::Nothing,
+            Some(Entry::Resume) => {
+                self.rest = Rest::None;
+                Entered::Act(Act::Resume)
+            }
+            Some(Entry::Fill) => {
+                let last = std::mem::replace(&mut self.filled, true);
+                if last { Entered::Nothing } else { Entered::Act(Act::Fill) }
+            }
+            Some(Entry::Command(errand, part)) => {
+                Entered::Act(Act::Admit { ticket: self.ticket(errand, part) })
+            }
+            Some(Entry::Timers(errand)) => {
+                Entered::Act(Act::Timers { ticket: self.ticket(errand, Part::Inner) })
+            }
+        }
+    }
+
+    /// Something enters the scheduler, in the block of the last open slot.
+    fn ticket(&mut self, errand: Errand, part: Part) -> Ticket {
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        self.busy += 1;
         self.filled = false;
-        let ticket = Ticket { restores: self.restores, slot: place.slot, position };
-        Some(Act::Admit { ticket, context: Context::new(caller, *now, place), command })
+        let block = self.open.back().map(|open| open.slot);
+        let errand = Arc::new(errand);
+        let running = Running { restores: self.restores, block, errand, part, members: 1 };
+        self.running.insert(ticket, running);
+        self.joins(ticket);
+        ticket
+    }
+
+    /// One more runs in the block of `ticket`.
+    fn joins(&mut self, ticket: Ticket) {
+        if let Some(index) = self.block_of(ticket) {
+            self.open[index].running += 1;
+        }
+    }
+
+    /// One fewer runs in the block of `ticket`.
+    fn leaves(&mut self, ticket: Ticket) {
+        self.busy -= 1;
+        if let Some(index) = self.block_of(ticket) {
+            self.open[index].running -= 1;
+        }
+    }
+
+    /// The command or one that it spawned is over; the last one of them takes the ticket along.
+    fn gone(&mut self, ticket: Ticket) {
+        let running = self.running.get_mut(&ticket).expect(KNOWN);
+        running.members -= 1;
+        if running.members == 0 {
+            self.running.remove(&ticket);
+        }
+    }
+
+    fn block_of(&self, ticket: Ticket) -> Option<usize> {
+        let running = self.running.get(&ticket).expect(KNOWN);
+        running.block.filter(|_| running.restores == self.restores).map(|slot| self.place_of(slot))
+    }
+
+    fn place_of(&self, slot: Slot) -> usize {
+        let first = self.open.front().expect("a slot is open while something of it runs").slot;
+        usize::try_from(slot.since(first)).expect("there are as many slots in memory")
     }
 }
+
+const KNOWN: &str = "a command has a ticket until it and all that it spawned have ended";
+
+/// Whose commands nobody sent.
+const NOBODY: ClientId = ClientId(smr_crypto::PublicKey([0; 32]));
 
 /// What a host is to do.
 #[derive(Debug)]
 pub(super) enum Act {
-    /// Admit a command to the scheduler, and say [`Line::ended`] when it has.
-    Admit { ticket: Ticket, context: Context, command: Vec<u8> },
+    /// Admit a command to the scheduler, and say what becomes of it.
+    Admit { ticket: Ticket },
+    /// Admit a task that begins the commands whose time has come, and say [`Line::ended`] when it has.
+    Timers { ticket: Ticket },
     /// Admit a fill marker.
     Fill,
-    /// Take a snapshot, and say [`Line::rested`].
-    Snapshot { slot: Slot, restores: u64 },
+    /// Suspend the scheduler, and say [`Line::suspended`].
+    Suspend,
+    /// Let the scheduler go on as if it were new, what waits first.
+    Resume,
+    /// Take a snapshot in which `waiting` wait, and say [`Line::rested`].
+    Snapshot { slot: Slot, trace: u64, waiting: Vec<Errand>, restores: u64 },
     /// Restore a snapshot, and say [`Line::rested`].
     Restore { slot: Slot, bytes: Vec<u8>, restores: u64 },
     /// Tell the sink.
     Report(HostEvent),
 }
 
-/// Which command an end belongs to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ticket {
-    restores: u64,
-    slot: Slot,
-    position: usize,
-}
+/// Names a task of the scheduler by its number there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Ticket(pub(super) u64);
 
 #[derive(Debug)]
 enum Operation {
     Execute(SlotWork),
-    Fill,
     Snapshot(Slot),
     Restore(Slot, Vec<u8>),
 }
 
+/// What enters the scheduler.
 #[derive(Debug)]
-struct Entering {
-    place: Place,
-    now: smr_wire::Timestamp,
-    commands: Enumerate<std::vec::IntoIter<HostCommand>>,
+enum Entry {
+    Resume,
+    Command(Errand, Part),
+    Timers(Errand),
+    Fill,
 }
 
-#[derive(Debug)]
-struct OpenSlot {
-    slot: Slot,
-    outcomes: Vec<Option<CommandOutcome>>,
-    missing: usize,
+/// What came of trying to let something in.
+enum Entered {
+    Act(Act),
+    Nothing,
+    Crowded,
 }
 
-impl OpenSlot {
-    fn report(self) -> HostEvent {
-        let outcomes = self.outcomes.into_iter().map(|outcome| outcome.expect("none is missing")).collect();
-        HostEvent::Executed { slot: self.slot, outcomes }
-    }
+/// Whether the application is at rest.
+#[derive(Debug)]
+enum Rest {
+    /// Commands may run.
+    None,
+    /// The scheduler has been asked to suspend.
+    Coming,
+    /// It is suspended.
+    Suspended(Suspension),
+    /// It is, and the application takes or restores a snapshot.
+    Busy(Suspension),
+}
+
+/// Something in the scheduler.
+#[derive(Debug)]
+struct Running {
+    /// The restores that had been given when it entered.
+    restores: u64,
+    /// The slot whose block it is in; none while it waits.
+    block: Option<Slot>,
+    errand: Arc<Errand>,
+    part: Part,
+    /// Itself and what it has spawned, as far as they have not ended.
+    members: u32,
 }

@@ -8,9 +8,10 @@ use smr_uds::{Fault, Seeded, Workers, preset};
 use super::*;
 use crate::builtin;
 
-/// A ledger with one lock for each of four accounts: `move FROM TO AMOUNT`, `audit`, and commands that fail.
+/// A ledger with one lock for each of four accounts: `move FROM TO AMOUNT`, `audit`, `pay FROM AMOUNT`, which waits
+/// until there is as much, commands that begin others, and commands that fail.
 #[derive(Default)]
-struct Ledger([smr_uds::Mutex<i64>; 4]);
+struct Ledger([smr_uds::Mutex<i64>; 4], [smr_uds::Condvar; 4]);
 
 impl Application for Ledger {
     async fn execute(&self, ctx: &Context, command: &[u8]) -> Vec<u8> {
@@ -21,9 +22,28 @@ impl Application for Ledger {
                 let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
                 let amount: i64 = amount.parse().unwrap();
                 *self.0[from].lock().await -= amount;
-                let mut to = self.0[to].lock().await;
+                let (index, mut to) = (to, self.0[to].lock().await);
                 *to += amount;
+                self.1[index].notify_all().await;
                 to.to_string().into_bytes()
+            }
+            ["pay", from, amount] => {
+                let (from, amount): (usize, i64) = (from.parse().unwrap(), amount.parse().unwrap());
+                let mut account = self.0[from].lock().await;
+                while *account < amount {
+                    account = self.1[from].wait(account).await;
+                }
+                *account -= amount;
+                format!("{} at {}", *account, ctx.now()).into_bytes()
+            }
+            ["spawn", ..] => {
+                ctx.spawn(text["spawn ".len()..].as_bytes().to_vec()).await.unwrap();
+                b"ok".to_vec()
+            }
+            ["after", ms, ..] => {
+                let command = text["after ".len() + ms.len() + 1..].as_bytes().to_vec();
+                ctx.after(ms.parse().unwrap(), command).await.unwrap();
+                b"ok".to_vec()
             }
             ["audit"] => {
                 let mut all = Vec::new();
@@ -98,7 +118,7 @@ impl Bench {
         self.host.execute(work(slot, commands)).unwrap();
         let mut events = self.run();
         let Some(HostEvent::Executed { outcomes, .. }) = events.pop() else { panic!("not executed") };
-        outcomes.into_iter().map(text).collect()
+        outcomes.into_iter().map(|outcome| outcome.map_or("waits".to_owned(), text)).collect()
     }
 }
 
@@ -112,7 +132,8 @@ fn work(slot: u64, commands: &[&str]) -> SlotWork {
     let caller = ClientId(PublicKey([7; 32]));
     let commands =
         commands.iter().map(|text| HostCommand { caller, command: text.as_bytes().to_vec() }).collect();
-    SlotWork { slot: Slot(slot), time: Timestamp(1000 + slot), seed: Digest::of("TEST", &[]), commands }
+    let (time, seed) = (Timestamp(1000 + slot), Digest::of("TEST", &[]));
+    SlotWork { slot: Slot(slot), time, seed, commands, timers: false, fill: false }
 }
 
 fn text(outcome: CommandOutcome) -> String {
@@ -120,6 +141,20 @@ fn text(outcome: CommandOutcome) -> String {
         CommandOutcome::Answer(bytes) => String::from_utf8(bytes).unwrap(),
         CommandOutcome::Fault(fault) => fault.to_string(),
     }
+}
+
+/// The slot and the accounts of a snapshot.
+fn accounts(event: &HostEvent) -> (u64, [i64; 4]) {
+    let HostEvent::SnapshotTaken { slot, bytes } = event else { panic!("{event:?} is no snapshot") };
+    let whole = Whole::read(bytes).unwrap();
+    let value = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().unwrap());
+    let values: Vec<i64> = whole.application().chunks(8).map(value).collect();
+    (slot.0, values.try_into().unwrap())
+}
+
+/// A snapshot of four empty accounts.
+fn nothing() -> Vec<u8> {
+    Whole::write(0, Vec::new(), &Timers::new(), vec![0; 32])
 }
 
 fn slot_of(event: &HostEvent) -> u64 {
@@ -144,7 +179,7 @@ fn slots_are_reported_in_order_and_empty_ones_too() {
     }
     let events = bench.run();
     assert_eq!(events.iter().map(slot_of).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(events[1], HostEvent::Executed { slot: Slot(2), outcomes: vec![] });
+    assert_eq!(events[1], HostEvent::Executed { slot: Slot(2), outcomes: vec![], late: vec![] });
 }
 
 #[test]
@@ -177,7 +212,8 @@ fn failures_of_the_application_become_outcomes_and_later_commands_go_on() {
         CommandOutcome::Fault(too_long),
         CommandOutcome::Answer(b"0".to_vec()),
     ];
-    assert_eq!(bench.run(), [HostEvent::Executed { slot: Slot(1), outcomes }]);
+    let outcomes = outcomes.into_iter().map(Some).collect();
+    assert_eq!(bench.run(), [HostEvent::Executed { slot: Slot(1), outcomes, late: vec![] }]);
 }
 
 #[test]
@@ -195,12 +231,10 @@ fn a_snapshot_holds_all_earlier_slots_and_no_later_one() {
     let mut bench = Bench::new(HostConfig::new(preset::rounds(3, 1)));
     bench.host.execute(work(1, &["move 0 1 5", "move 0 2 5"])).unwrap();
     bench.host.snapshot(Slot(1)).unwrap();
-    bench.host.execute(work(2, &["move 0 3 5"])).unwrap();
-    bench.host.fill().unwrap();
+    bench.host.execute(SlotWork { fill: true, ..work(2, &["move 0 3 5"]) }).unwrap();
     let events = bench.run();
     assert_eq!(slot_of(&events[0]), 1);
-    let bytes: Vec<u8> = [-10i64, 5, 5, 0].iter().flat_map(|value| value.to_le_bytes()).collect();
-    assert_eq!(events[1], HostEvent::SnapshotTaken { slot: Slot(1), bytes });
+    assert_eq!(accounts(&events[1]), (1, [-10, 5, 5, 0]));
     assert_eq!(slot_of(&events[2]), 2);
 }
 
@@ -227,7 +261,7 @@ fn after_a_failed_restore_nothing_is_executed_until_one_succeeds() {
     assert!(matches!(&bench.run()[..], [HostEvent::Restored { result: Err(_), .. }]));
     assert_eq!(bench.host.execute(work(10, &[])), Err(HostError::NoState));
     assert_eq!(bench.host.snapshot(Slot(9)), Err(HostError::NoState));
-    bench.host.restore(Slot(20), vec![0; 32]);
+    bench.host.restore(Slot(20), nothing());
     assert_eq!(bench.run(), [HostEvent::Restored { slot: Slot(20), result: Ok(()) }]);
     assert_eq!(bench.replies(21, &["audit"]), ["0"]);
 }
@@ -237,14 +271,13 @@ fn a_restore_drops_what_came_before_it() {
     let mut bench = Bench::new(HostConfig::new(preset::rounds(2, 1)));
     bench.host.execute(work(1, &["move 0 1 5"; 50])).unwrap();
     bench.host.snapshot(Slot(1)).unwrap();
-    bench.host.restore(Slot(5), vec![0; 32]);
+    bench.host.restore(Slot(5), nothing());
     bench.host.execute(work(6, &["audit", "move 2 3 1"])).unwrap();
     bench.host.snapshot(Slot(6)).unwrap();
     let events = bench.run();
     assert_eq!(events[0], HostEvent::Restored { slot: Slot(5), result: Ok(()) });
     assert_eq!(slot_of(&events[1]), 6);
-    let bytes: Vec<u8> = [0i64, 0, -1, 1].iter().flat_map(|value| value.to_le_bytes()).collect();
-    assert_eq!(events[2], HostEvent::SnapshotTaken { slot: Slot(6), bytes });
+    assert_eq!(accounts(&events[2]), (6, [0, 0, -1, 1]));
     assert_eq!(events.len(), 3);
 }
 
@@ -269,9 +302,7 @@ fn more_commands_than_may_run_wait_in_line() {
     bench.host.snapshot(Slot(10)).unwrap();
     let events = bench.run();
     assert_eq!(events[..10].iter().map(slot_of).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
-    assert!(
-        matches!(&events[10], HostEvent::SnapshotTaken { bytes, .. } if bytes[8..16] == 70i64.to_le_bytes())
-    );
+    assert_eq!(accounts(&events[10]), (10, [-70, 70, 0, 0]));
 }
 
 #[test]
@@ -285,16 +316,114 @@ fn settings_that_cannot_work_are_refused() {
     assert!(refused(HostConfig::new(preset::rounds(0, 1))).is_some());
 }
 
+#[test]
+fn a_command_that_waits_holds_up_nobody_and_answers_in_the_block_of_who_woke_it() {
+    for scheduler in [preset::sequential(), preset::rounds(3, 2), preset::mat()] {
+        let mut bench = Bench::new(HostConfig::new(scheduler));
+        let filled = |slot, commands: &[&str]| SlotWork { fill: true, ..work(slot, commands) };
+        bench.host.execute(filled(1, &["audit", "pay 1 5", "audit"])).unwrap();
+        let answer = |text: &str| Some(CommandOutcome::Answer(text.into()));
+        let outcomes = vec![answer("0"), None, answer("0")];
+        let first = HostEvent::Executed { slot: Slot(1), outcomes, late: vec![] };
+        assert_eq!(bench.run(), [first], "{scheduler:?}");
+        bench.host.execute(filled(2, &["move 0 1 4"])).unwrap();
+        assert_eq!(bench.run().len(), 1);
+        bench.host.execute(filled(3, &["move 0 1 4"])).unwrap();
+        let late = LateOutcome {
+            slot: Slot(1),
+            position: 1,
+            outcome: CommandOutcome::Answer(b"3 at 1003".to_vec()),
+        };
+        let outcomes = vec![answer("8")];
+        assert_eq!(bench.run(), [HostEvent::Executed { slot: Slot(3), outcomes, late: vec![late] }]);
+    }
+}
+
+#[test]
+fn who_has_written_may_not_wait_and_who_was_spawned_neither() {
+    let mut bench = Bench::sequential();
+    bench.host.execute(work(1, &["spawn pay 2 1", "spawn move 0 2 1", "pay 2 1"])).unwrap();
+    let events = bench.run();
+    let HostEvent::Executed { outcomes, late, .. } = &events[0] else { panic!("{events:?}") };
+    assert!(late.is_empty());
+    let outcome = CommandOutcome::Answer(b"0 at 1001".to_vec());
+    assert_eq!(outcomes[2].as_ref(), Some(&outcome), "the spawned `pay` ended with a fault and took nothing");
+}
+
+#[test]
+fn timed_commands_begin_in_the_first_slot_that_says_so_once_their_time_has_come() {
+    let mut bench = Bench::sequential();
+    let timers = |slot| SlotWork { timers: true, ..work(slot, &["audit", "pay 3 0"]) };
+    assert_eq!(bench.host.due(), None);
+    assert_eq!(bench.replies(1, &["after 2 move 0 3 5", "after 3 move 0 3 1"]), ["ok", "ok"]);
+    assert_eq!(bench.host.due(), Some(Timestamp(1003)));
+    bench.host.execute(timers(2)).unwrap();
+    assert_eq!(bench.replies(3, &["pay 3 0"]), ["0 at 1003"], "its time has come, but no slot said so");
+    bench.host.execute(timers(4)).unwrap();
+    bench.run();
+    assert_eq!(bench.replies(5, &["pay 3 0"]), ["6 at 1005"]);
+    assert_eq!(bench.host.due(), None);
+}
+
+#[test]
+fn who_waits_and_what_is_timed_outlives_the_host_in_a_snapshot() {
+    let mut first = Bench::new(HostConfig::new(preset::rounds(3, 2)));
+    let slot = ["pay 1 5", "after 5 move 0 2 7", "pay 2 6", "audit"];
+    first.host.execute(work(1, &slot)).unwrap();
+    first.host.snapshot(Slot(1)).unwrap();
+    let HostEvent::SnapshotTaken { bytes, .. } = first.run().remove(1) else { panic!("no snapshot") };
+    let mut second = Bench::new(HostConfig::new(preset::rounds(3, 2)));
+    second.host.restore(Slot(1), bytes);
+    second.run();
+    let rest = |bench: &mut Bench| {
+        bench.host.execute(work(2, &["move 0 1 6"])).unwrap();
+        bench.host.execute(SlotWork { timers: true, ..work(9, &[]) }).unwrap_err();
+        for slot in 3..9 {
+            bench.host.execute(SlotWork { timers: true, fill: true, ..work(slot, &["audit"]) }).unwrap();
+        }
+        bench.host.snapshot(Slot(8)).unwrap();
+        bench.run()
+    };
+    let events = rest(&mut first);
+    assert_eq!(rest(&mut second), events);
+    let late = |event: &HostEvent| matches!(event, HostEvent::Executed { late, .. } if !late.is_empty());
+    assert_eq!(events.iter().filter(|event| late(event)).count(), 2, "{events:?}");
+    assert_eq!(accounts(events.last().unwrap()), (8, [-13, 1, 1, 0]));
+}
+
+#[test]
+fn a_restore_forgets_who_waited() {
+    let mut bench = Bench::new(HostConfig::new(preset::rounds(2, 1)));
+    bench.host.execute(SlotWork { fill: true, ..work(1, &["pay 1 5", "pay 2 5", "pay 3 5"]) }).unwrap();
+    bench.run();
+    bench.host.restore(Slot(5), nothing());
+    let move_all = ["move 0 1 9", "move 0 2 9", "move 0 3 9", "audit"];
+    bench.host.execute(SlotWork { fill: true, ..work(6, &move_all) }).unwrap();
+    bench.host.snapshot(Slot(6)).unwrap();
+    let events = bench.run();
+    assert!(matches!(&events[1], HostEvent::Executed { late, .. } if late.is_empty()), "{events:?}");
+    assert_eq!(accounts(&events[2]), (6, [-27, 9, 9, 9]));
+    let mut other = Bench::new(HostConfig::new(preset::rounds(2, 1)));
+    other.host.restore(Slot(5), nothing());
+    other.host.execute(SlotWork { fill: true, ..work(6, &move_all) }).unwrap();
+    other.host.snapshot(Slot(6)).unwrap();
+    assert_eq!(other.run(), events, "as if nobody had ever waited, to the trace of its locks");
+}
+
 /// Work that takes locks in many orders, some of it none, and fails here and there.
 fn busy(slot: u64) -> SlotWork {
     let moved = [format!("move {} {} {slot}", slot % 4, (slot + 1) % 4), format!("move {} 0 1", slot % 3)];
-    let commands = [&moved[0], "chance", &moved[1], "nonsense", "audit", &moved[0], &moved[1]];
+    let (pay, spawn) = (format!("pay {} {}", slot % 4, slot % 7), format!("spawn move {} 2 3", slot % 2));
+    let after = format!("after {} move 3 {} 1", slot % 5, slot % 3);
+    let commands =
+        [&moved[0], "chance", &pay, &moved[1], "nonsense", &spawn, "audit", &after, &moved[0], &pay];
     if slot.is_multiple_of(10) {
         // These may end before all others have left the scheduler.
         return work(slot, &["time", "chance"][..usize::try_from(slot / 10 % 2).unwrap() + 1]);
     }
-    let first = usize::try_from(slot % 3).unwrap();
-    work(slot, &commands[first..first + usize::try_from(slot % 6).unwrap().min(5)])
+    let first = usize::try_from(slot % 4).unwrap();
+    let commands = &commands[first..first + usize::try_from(slot % 7).unwrap().min(6)];
+    SlotWork { timers: slot.is_multiple_of(3), fill: slot.is_multiple_of(4), ..work(slot, commands) }
 }
 
 /// The events of slots `first` to 40, with a snapshot after every tenth, from `state` on. Under workers, or polled
@@ -313,7 +442,7 @@ fn events_of(
     let mut chance = Context::new(
         ClientId(PublicKey([0; 32])),
         Timestamp(0),
-        crate::Place { history: Digest::default(), slot: Slot(seed), position: 0 },
+        crate::Place { slot: Slot(seed), position: 0, path: Vec::new(), history: Digest::default() },
     )
     .rng();
     let mut next = 1;
@@ -347,8 +476,8 @@ fn events_of(
 
 #[test]
 fn outcomes_and_snapshots_are_equal_on_any_number_of_threads_and_in_any_order_of_polls() {
-    for scheduler in [preset::sequential(), preset::rounds(1, 1), preset::rounds(3, 2), preset::rounds(4, 1)]
-    {
+    for name in preset::NAMES {
+        let scheduler = preset::by_name(name, 3).unwrap();
         let expected = events_of(scheduler, None, 0, None);
         for seed in 1..40 {
             assert_eq!(events_of(scheduler, None, seed, None), expected, "{scheduler:?}, seed {seed}");
@@ -361,7 +490,8 @@ fn outcomes_and_snapshots_are_equal_on_any_number_of_threads_and_in_any_order_of
 
 #[test]
 fn a_replica_that_begins_at_a_snapshot_goes_on_like_the_others() {
-    for scheduler in [preset::sequential(), preset::rounds(3, 2), preset::rounds(4, 1)] {
+    for name in preset::NAMES {
+        let scheduler = preset::by_name(name, 4).unwrap();
         let others = events_of(scheduler, None, 0, None);
         for (at, event) in others.iter().enumerate() {
             let HostEvent::SnapshotTaken { slot, bytes } = event else {

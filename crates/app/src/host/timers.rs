@@ -1,0 +1,134 @@
+//! Commands that begin at an agreed time, and the whole of a host as bytes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use smr_uds::Mutex;
+use smr_wire::{ClientId, Timestamp};
+
+use super::errand::Errand;
+use crate::application::{Place, RestoreError, Unavailable};
+
+/// Commands that may wait for their time.
+pub const TIMERS_MAX: usize = 1 << 14;
+
+/// Bytes of them all.
+pub const TIMERS_BYTES_MAX: usize = 32 << 20;
+
+/// What waits for its time. Changed under a deterministic lock only, so its order is part of the agreed one.
+#[derive(Debug)]
+pub(super) struct Timers {
+    table: Mutex<Table>,
+    /// When the first of them is due; `u64::MAX` if there is none. May lag behind.
+    due: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    timed: BTreeMap<(Timestamp, Place), (ClientId, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Timers {
+    pub(super) fn new() -> Timers {
+        Timers { table: Mutex::default(), due: AtomicU64::new(u64::MAX) }
+    }
+
+    /// When the first command is due, as far as known: a hint for whoever proposes, not for who executes.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        let due = self.due.load(Ordering::Relaxed);
+        (due != u64::MAX).then_some(Timestamp(due))
+    }
+
+    /// Puts a command in.
+    pub(super) async fn add(&self, due: Timestamp, errand: Errand) -> Result<(), Unavailable> {
+        let mut table = self.table.lock().await;
+        let bytes = table.bytes + errand.command.len();
+        if table.timed.len() >= TIMERS_MAX || bytes > TIMERS_BYTES_MAX {
+            return Err(Unavailable::TooManyTimers);
+        }
+        table.bytes = bytes;
+        table.timed.insert((due, errand.place), (errand.caller, errand.command));
+        self.hint(&table);
+        Ok(())
+    }
+
+    /// Takes out the commands that are due at `now`, in order of their times.
+    pub(super) async fn take_due(&self, now: Timestamp) -> Vec<(ClientId, Vec<u8>)> {
+        let mut table = self.table.lock().await;
+        let mut taken = Vec::new();
+        while let Some(first) = table.timed.first_entry().filter(|first| first.key().0 <= now) {
+            taken.push(first.remove());
+        }
+        table.bytes -= taken.iter().map(|(_, command)| command.len()).sum::<usize>();
+        self.hint(&table);
+        taken
+    }
+
+    fn hint(&self, table: &Table) {
+        let due = table.timed.first_key_value().map_or(u64::MAX, |((due, _), _)| due.0);
+        self.due.store(due, Ordering::Relaxed);
+    }
+
+    fn list(&self) -> Vec<Timed> {
+        let list = |table: &mut Table| {
+            let timed = table.timed.iter().map(|((due, place), (caller, command))| Timed {
+                due: *due,
+                errand: Errand { place: place.clone(), caller: *caller, command: command.clone() },
+            });
+            timed.collect()
+        };
+        self.table.at_rest(list).expect("nothing runs meanwhile")
+    }
+
+    fn replace(&self, timed: Vec<Timed>) {
+        let bytes = timed.iter().map(|timed| timed.errand.command.len()).sum();
+        let timed = timed.into_iter().map(|Timed { due, errand: Errand { place, caller, command } }| {
+            ((due, place), (caller, command))
+        });
+        let new = Table { timed: timed.collect(), bytes };
+        self.hint(&new);
+        self.table.at_rest(|table| *table = new).expect("nothing runs meanwhile");
+    }
+}
+
+/// A command that waits for its time.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+struct Timed {
+    due: Timestamp,
+    errand: Errand,
+}
+
+/// The whole of a host at rest: equal bytes on every replica.
+#[derive(BorshSerialize, BorshDeserialize)]
+pub(super) struct Whole {
+    /// Digest of all lock grants since the snapshot before, so that replicas whose schedules differ are found out.
+    trace: u64,
+    /// Commands that wait on a condition, in the order in which they begin again.
+    waiting: Vec<Errand>,
+    timed: Vec<Timed>,
+    application: Vec<u8>,
+}
+
+impl Whole {
+    pub(super) fn write(trace: u64, waiting: Vec<Errand>, timers: &Timers, application: Vec<u8>) -> Vec<u8> {
+        let whole = Whole { trace, waiting, timed: timers.list(), application };
+        borsh::to_vec(&whole).expect("writing to memory cannot fail")
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Result<Whole, RestoreError> {
+        borsh::from_slice(bytes).map_err(|error| RestoreError::new(error.to_string()))
+    }
+
+    /// What the application wrote.
+    pub(super) fn application(&self) -> &[u8] {
+        &self.application
+    }
+
+    /// Puts the timers in place; the commands that wait.
+    pub(super) fn take_over(self, timers: &Timers) -> Vec<Errand> {
+        timers.replace(self.timed);
+        self.waiting
+    }
+}
