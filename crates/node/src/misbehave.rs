@@ -64,8 +64,9 @@ impl Liar {
     /// What the replica is to believe in place of `event`.
     pub(crate) fn bend(&mut self, event: Event) -> Event {
         match (self.how, event) {
-            (Misbehaviour::WrongOutcomes, Event::Executed { slot, outcomes }) => {
-                Event::Executed { slot, outcomes: outcomes.into_iter().map(falsified).collect() }
+            (Misbehaviour::WrongOutcomes, Event::Executed { slot, outcomes, late }) => {
+                let outcomes = outcomes.into_iter().map(|outcome| outcome.map(falsified)).collect();
+                Event::Executed { slot, outcomes, late }
             }
             (_, event) => event,
         }

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork};
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status};
-use smr_uds::{Workers, preset};
+use smr_uds::Workers;
 use smr_wire::{FromContact, ReplicaId, Slot, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -176,7 +176,7 @@ pub struct CorePanicked(String);
 
 /// How commands run; the same on every replica of the service.
 fn host_config(genesis: &Genesis) -> HostConfig {
-    let config = HostConfig::new(preset::sequential());
+    let config = HostConfig::new(genesis.scheduling.config().expect("a genesis was validated"));
     HostConfig { reply_bytes_max: genesis.config.reply_bytes_max, queue_slots_max: 2 * IN_HOST_MAX, ..config }
 }
 
@@ -190,7 +190,7 @@ fn host_sink(results: mpsc::UnboundedSender<Event>) -> EventSink {
     Arc::new(move |event| {
         // Nobody listens once the replica has ended.
         let _ = results.send(match event {
-            HostEvent::Executed { slot, outcomes } => Event::Executed { slot, outcomes },
+            HostEvent::Executed { slot, outcomes, late } => Event::Executed { slot, outcomes, late },
             HostEvent::SnapshotTaken { slot, bytes } => Event::SnapshotTaken { slot, bytes },
             HostEvent::SnapshotFailed { slot } => Event::SnapshotFailed(slot),
             HostEvent::Restored { slot, result } => {

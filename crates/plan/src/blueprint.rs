@@ -90,7 +90,11 @@ impl Blueprint {
 
     fn check(&self) -> Result<(), BadBlueprint> {
         let within = |field, value: u64, low: u64, high: u64| {
-            if (low..=high).contains(&value) { Ok(()) } else { Err(BadBlueprint { field, value, low, high }) }
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(BadBlueprint::Number { field, value, low, high })
+            }
         };
         let (faults, replicas) = (u64::from(self.faults), u64::from(self.replicas));
         within("number", self.number, 1, u64::MAX)?;
@@ -104,6 +108,11 @@ impl Blueprint {
         within("threshold", self.threshold.into(), faults + 1, faults + 1)?;
         within("quorum", self.quorum.into(), replicas / 2 + 1, replicas - faults)?;
         within("checkpoint_slots", self.checkpoint_slots, 1, u64::MAX)?;
+        within("primaries", self.scheduler.primaries.into(), 1, 4096)?;
+        within("steps", self.scheduler.steps.into(), 1, u32::MAX.into())?;
+        if !smr_uds::preset::NAMES.contains(&self.scheduler.preset.as_str()) {
+            return Err(BadBlueprint::Scheduler { preset: self.scheduler.preset.clone() });
+        }
         self.limits.check()
     }
 }
@@ -134,12 +143,29 @@ pub struct Choice {
     pub because: String,
 }
 
-/// How commands run on a replica.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scheduler {
-    /// One after the other.
-    Sequential,
+/// How commands run on a replica: a preset of the deterministic scheduler.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scheduler {
+    /// Its name, one of [`smr_uds::preset::NAMES`].
+    pub preset: String,
+    /// Commands that take turns in one round (N), where the preset leaves that open; 1 otherwise.
+    pub primaries: u32,
+    /// Turns of each in one round (S), where the preset leaves that open; 1 otherwise.
+    pub steps: u32,
+}
+
+impl Scheduler {
+    /// In a word or two, for people.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let Scheduler { preset, primaries, steps } = self;
+        match preset.as_str() {
+            "rounds" | "blocks" => format!("{preset} {primaries} x {steps}"),
+            "sequential" | "sat" | "mat" => preset.clone(),
+            _ => format!("{preset} {primaries}"),
+        }
+    }
 }
 
 /// How a replica copies its state for others and for the end of its log.
@@ -176,7 +202,11 @@ impl Limits {
     fn check(&self) -> Result<(), BadBlueprint> {
         let within = |field, value: u32, low: u32, high: u32| {
             let (value, low, high) = (value.into(), low.into(), high.into());
-            if (low..=high).contains(&value) { Ok(()) } else { Err(BadBlueprint { field, value, low, high }) }
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(BadBlueprint::Number { field, value, low, high })
+            }
         };
         within("request_bytes_max", self.request_bytes_max, 1 << 10, 1 << 20)?;
         within("command_bytes_max", self.command_bytes_max, 1, self.request_bytes_max)?;
@@ -186,13 +216,12 @@ impl Limits {
 }
 
 /// A blueprint that contradicts itself; it was not written by the planner.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("not a blueprint: {field} is {value}, but must be {low} to {high}")]
-struct BadBlueprint {
-    field: &'static str,
-    value: u64,
-    low: u64,
-    high: u64,
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+enum BadBlueprint {
+    #[error("not a blueprint: {field} is {value}, but must be {low} to {high}")]
+    Number { field: &'static str, value: u64, low: u64, high: u64 },
+    #[error("not a blueprint: there is no scheduler {preset:?}")]
+    Scheduler { preset: String },
 }
 
 /// What a warning has in the place of a choice's name.
@@ -247,7 +276,8 @@ mod tests {
             ("\"faults\":1", "\"faults\":6", "faults is 6, but must be 0 to 5"),
             ("\"number\":1", "\"number\":0", "number is 0"),
             ("\"name\":\"kv\"", "\"name\":\"../kv\"", "a service's name has 1 to 40 characters"),
-            ("\"scheduler\":\"sequential\"", "\"scheduler\":\"random\"", "unknown variant `random`"),
+            ("\"steps\":1", "\"steps\":0", "steps is 0, but must be 1 to"),
+            ("\"preset\":\"", "\"preset\":\"x-", "there is no scheduler"),
             ("\"number\"", "\"munber\"", "unknown field `munber`"),
         ] {
             assert!(json.contains(right), "{right}");

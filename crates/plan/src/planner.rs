@@ -21,7 +21,7 @@ pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
         replicas,
         threshold: wish.faults + 1,
         quorum: quorum(protocol.model, replicas, wish.faults),
-        scheduler: Scheduler::Sequential,
+        scheduler: wish.scheduler.clone().unwrap_or_else(default_scheduler),
         checkpoint: CheckpointStrategy::Quiescent,
         checkpoint_slots: CHECKPOINT_SLOTS,
         durability: wish.durability,
@@ -30,7 +30,7 @@ pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
         choices: Vec::new(),
         warnings: Vec::new(),
     };
-    blueprint.choices = choices(&blueprint, protocol);
+    blueprint.choices = choices(&blueprint, protocol, wish);
     blueprint.warnings = warnings(&blueprint, facts);
     Ok(blueprint)
 }
@@ -108,6 +108,11 @@ const LIMITS: Limits = Limits {
     sessions_max: 4096,
 };
 
+/// Taken where the description says nothing.
+fn default_scheduler() -> Scheduler {
+    Scheduler { preset: "mat".to_owned(), primaries: 1, steps: 1 }
+}
+
 /// The protocol with the fewest replicas among those that serve the wish. Where nothing may fail, all do.
 fn choose<'a>(wish: &Wish, protocols: &'a [ProtocolFact]) -> Result<&'a ProtocolFact, Refusal> {
     let serves = |protocol: &&ProtocolFact| {
@@ -153,14 +158,14 @@ fn quorum(model: FaultModel, replicas: u16, faults: u16) -> u16 {
     }
 }
 
-fn choices(blueprint: &Blueprint, protocol: &ProtocolFact) -> Vec<Choice> {
+fn choices(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish) -> Vec<Choice> {
     let mut choices = vec![application(blueprint), ordering(blueprint, protocol)];
     if blueprint.faults > 0 {
         choices.extend([replicas(blueprint, protocol), agreement(blueprint, protocol)]);
     }
     choices.extend([
         signature(blueprint),
-        scheduler(blueprint),
+        scheduler(blueprint, wish),
         checkpoints(blueprint),
         durability(blueprint),
         placement(blueprint),
@@ -241,14 +246,18 @@ fn signature(blueprint: &Blueprint) -> Choice {
     choice("signature", format!("{threshold} of {replicas} key {shares}"), because)
 }
 
-fn scheduler(blueprint: &Blueprint) -> Choice {
-    match blueprint.scheduler {
-        Scheduler::Sequential => choice(
-            "scheduler",
-            "sequential",
-            "commands run one after the other, which is right for any application",
-        ),
-    }
+fn scheduler(blueprint: &Blueprint, wish: &Wish) -> Choice {
+    let because = match (&wish.scheduler, blueprint.scheduler.preset.as_str()) {
+        (Some(_), "sequential") => "you ask for it: commands run one after the other",
+        (Some(_), _) => {
+            "you ask for it; commands run side by side, and every lock is granted in the same order everywhere"
+        }
+        (None, _) => {
+            "commands compute side by side and take locks in the agreed order, the oldest first, so a lone command \
+             never waits for others"
+        }
+    };
+    choice("scheduler", blueprint.scheduler.title(), because)
 }
 
 fn checkpoints(blueprint: &Blueprint) -> Choice {

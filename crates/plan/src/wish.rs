@@ -8,17 +8,21 @@
 //! faults = 1                 # machines that may fail at the same time
 //! against = "byzantine"      # what they may do; or "crash"
 //! durability = "memory"
+//! [scheduler]                # may be left out
+//! preset = "mat"             # or: primaries = 4, steps = 2, order = "round-robin"
 //! ```
 //!
 //! All mistakes are reported at once, each with its place. Whether a wish can be served is the planner's to say.
 
 mod reader;
+mod scheduler;
 
 use std::fmt;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::blueprint::Scheduler;
 use crate::problem::{Problem, Problems};
 use crate::words::{alternatives, nearest, quoted};
 use reader::{Found, Reader, Section};
@@ -37,6 +41,8 @@ pub struct Wish {
     pub against: FaultModel,
     /// What outlives them.
     pub durability: Durability,
+    /// How commands run side by side; none if that is left open.
+    pub scheduler: Option<Scheduler>,
 }
 
 /// Faults that a service can be planned for at most. Every replica talks to every other, so a Byzantine service
@@ -71,6 +77,7 @@ impl Wish {
         let against = reader.text(Section::Wish, "against");
         let against = against.and_then(|found| one_of(&mut reader, "against", &found, &FAULT_MODELS));
         let durability = durability(&mut reader);
+        let scheduler = scheduler::scheduler(&mut reader);
 
         let read = (|| {
             Some(Wish {
@@ -79,6 +86,7 @@ impl Wish {
                 faults: faults?,
                 against: against?,
                 durability: durability?,
+                scheduler,
             })
         })();
         let read = reader.finish().none_in(read)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smr_app::{CommandOutcome, SlotWork};
+use smr_app::{CommandOutcome, LateOutcome, SlotWork};
 use smr_consensus::Entry;
 use smr_consensus::protocol::{Observation as ConsensusObservation, Record, Timer as ConsensusTimer};
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceSignature, SignatureShare};
@@ -50,9 +50,15 @@ pub enum Event {
     Executed {
         /// Which.
         slot: Slot,
-        /// One for each command, in their order.
-        outcomes: Vec<CommandOutcome>,
+        /// One for each command, in their order; none for those that wait on a condition.
+        outcomes: Vec<Option<CommandOutcome>>,
+        /// Of commands that waited and were woken in it.
+        late: Vec<LateOutcome>,
     },
+    /// For a while nothing could run here because rounds of the scheduler lack newcomers.
+    Starving,
+    /// The time of a command that waits for it has come, by this machine's clock.
+    TimersDue,
     /// The application's state after a slot, asked for by [`Effect::Snapshot`].
     SnapshotTaken {
         /// After which slot.

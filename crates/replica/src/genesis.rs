@@ -9,6 +9,7 @@ use smr_crypto::{Digest, PublicKey};
 use smr_wire::{Generation, ReplicaId, ServiceId};
 
 use crate::config::Config;
+use crate::scheduling::{BadScheduling, Scheduling};
 
 /// The first state of a service; public, and the same file at every replica.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -25,6 +26,8 @@ pub struct Genesis {
     pub members: Vec<Member>,
     /// Who may command the service as a whole.
     pub administrator: PublicKey,
+    /// How commands run side by side.
+    pub scheduling: Scheduling,
     /// Limits and timing.
     pub config: Config,
 }
@@ -62,6 +65,7 @@ impl Genesis {
             return Err(BadGenesis::SameKey);
         }
         crate::epoch::setup(self, 0).validate()?;
+        self.scheduling.config()?;
         self.config.validate().map_err(BadGenesis::Config)
     }
 
@@ -103,6 +107,9 @@ pub enum BadGenesis {
         /// n.
         needed: usize,
     },
+    /// A scheduler that there is not.
+    #[error(transparent)]
+    Scheduling(#[from] BadScheduling),
     /// One key in two places: then one machine would count twice.
     #[error("two of the members' keys are the same")]
     SameKey,

@@ -11,6 +11,7 @@ use smr_wire::{Epoch, ReplicaId, Slot, Timestamp};
 
 use crate::epoch;
 use crate::genesis::Genesis;
+use crate::parked::Parked;
 use crate::sessions::Sessions;
 
 /// Equal on all correct replicas that have admitted the same slots.
@@ -36,6 +37,8 @@ pub struct SystemState {
     pub endpoints: Option<Endpoints>,
     /// Clients' sessions.
     pub sessions: Sessions,
+    /// Commands that wait on a condition of the application.
+    pub parked: Parked,
 }
 
 /// A command of one replica to the system, carried by an entry under its author's signature.
@@ -47,6 +50,17 @@ pub enum SystemCommand {
         attempt: u32,
         /// What.
         command: dkg::Command,
+    },
+    /// What was admitted up to here waits for no newcomers; see [`smr_app::SlotWork::fill`]. Any replica that sees its
+    /// application starve says so, so a primary that withholds commands cannot hold up those that were admitted.
+    Fill {
+        /// The last slot that its author has admitted; tells its markers apart.
+        end: Slot,
+    },
+    /// Commands whose agreed time has come begin; see [`smr_app::SlotWork::timers`].
+    Timers {
+        /// The last slot that its author has admitted; tells its wishes apart.
+        end: Slot,
     },
 }
 
@@ -68,6 +82,7 @@ impl SystemState {
             key: None,
             endpoints: None,
             sessions: Sessions::default(),
+            parked: Parked::default(),
         }
     }
 
@@ -94,7 +109,11 @@ impl SystemState {
     /// Applies a command of `author`; tells what came of it, or nothing if it is not acceptable here and now.
     pub fn apply(&mut self, author: ReplicaId, payload: &[u8], genesis: &Genesis) -> Option<Applied> {
         let command = smr_wire::decode(payload, SYSTEM_COMMAND_BYTES_MAX).ok()?;
-        let SystemCommand::Ceremony { attempt, command } = command;
+        let (attempt, command) = match command {
+            SystemCommand::Fill { .. } => return Some(Applied::Fill),
+            SystemCommand::Timers { .. } => return Some(Applied::Timers),
+            SystemCommand::Ceremony { attempt, command } => (attempt, command),
+        };
         if attempt != self.attempt || self.key.is_some() {
             return None;
         }
@@ -126,6 +145,10 @@ impl SystemState {
 /// What came of a system command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Applied {
+    /// A fill marker stands behind this slot's commands.
+    Fill,
+    /// Timed commands begin with this slot.
+    Timers,
     /// Key generation went on.
     CeremonyProgressed,
     /// Key generation has to begin anew.

@@ -48,6 +48,7 @@ impl Bench {
             faults: 0,
             members: vec![member],
             administrator: IdentityKey::from_seed(&[5; 32]).public(),
+            scheduling: smr_replica::Scheduling::sequential(),
             config,
         };
         genesis.validate().expect("valid");
@@ -105,8 +106,8 @@ impl Bench {
 
     fn executed(&self, work: &SlotWork) -> Event {
         let answer = |mark: &[u8]| CommandOutcome::Answer(mark.repeat(self.reply_bytes));
-        let outcomes = work.commands.iter().map(|command| answer(&command.command)).collect();
-        Event::Executed { slot: work.slot, outcomes }
+        let outcomes = work.commands.iter().map(|command| Some(answer(&command.command))).collect();
+        Event::Executed { slot: work.slot, outcomes, late: Vec::new() }
     }
 
     fn execute_held(&mut self) {

@@ -169,11 +169,11 @@ impl Adversary {
 
     /// What its application really computes.
     #[must_use]
-    pub fn outcomes(&mut self, outcomes: Vec<CommandOutcome>) -> Vec<CommandOutcome> {
+    pub fn outcomes(&mut self, outcomes: Vec<Option<CommandOutcome>>) -> Vec<Option<CommandOutcome>> {
         if self.misdeed != Misdeed::LieInReplies || self.rng.chance(300) {
             return outcomes;
         }
-        outcomes.into_iter().map(|_| CommandOutcome::Answer(b"a lie".to_vec())).collect()
+        outcomes.into_iter().map(|_| Some(CommandOutcome::Answer(b"a lie".to_vec()))).collect()
     }
 
     /// What it really tells a client.

@@ -28,6 +28,8 @@ pub(crate) struct Machine {
     pub(crate) adversary: Option<Adversary>,
     /// What the application reports may not overtake what it reported before.
     pub(crate) busy_until_us: u64,
+    /// When somebody will look after the application, if that is planned.
+    pub(crate) look_us: Option<u64>,
 }
 
 /// How a machine is doing.
@@ -52,10 +54,9 @@ impl Machine {
         let reported = Arc::new(Mutex::new(Vec::new()));
         let sink = reported.clone();
         let sink = Arc::new(move |event| lock(&sink).push(event));
-        let config = HostConfig {
-            reply_bytes_max: genesis.config.reply_bytes_max,
-            ..HostConfig::new(smr_uds::preset::sequential())
-        };
+        let scheduler = genesis.scheduling.config().expect("a genesis is valid");
+        let config =
+            HostConfig { reply_bytes_max: genesis.config.reply_bytes_max, ..HostConfig::new(scheduler) };
         let application = builtin::find(&genesis.application).expect("simulations run built-in applications");
         let host = application.start(config, sink).expect("the default settings are valid");
         Machine {
@@ -67,6 +68,7 @@ impl Machine {
             health: Health::Up,
             adversary,
             busy_until_us: 0,
+            look_us: None,
         }
     }
 

@@ -132,7 +132,14 @@ mod tests {
     fn work(slot: u64, text: &str) -> SlotWork {
         let caller = ClientId(PublicKey([1; 32]));
         let commands = vec![HostCommand { caller, command: text.as_bytes().to_vec() }];
-        SlotWork { slot: Slot(slot), time: Timestamp(slot), seed: Digest::default(), commands }
+        SlotWork {
+            slot: Slot(slot),
+            time: Timestamp(slot),
+            seed: Digest::default(),
+            commands,
+            timers: false,
+            fill: false,
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use smr_consensus::ProtocolName;
 
+use smr_replica::Scheduling;
+
 use crate::adversary::{MISDEEDS, Misdeed};
 use crate::check::linear;
 use crate::network::Weather;
@@ -85,12 +87,17 @@ impl Campaign {
             misdeeds.insert(who, self.misdeed.unwrap_or_else(|| *rng.pick(MISDEEDS)));
         }
         let is_heavy = rng.chance(200);
+        let preset = (*rng.pick(&smr_uds::preset::NAMES)).into();
+        let (primaries, steps) = (rng.within(1, 8), rng.within(1, 3));
+        let number = |drawn| u32::try_from(drawn).expect("few");
+        let scheduling = Scheduling { preset, primaries: number(primaries), steps: number(steps) };
         Setting {
             protocol: self.protocol,
             faults: self.faults,
             scheme: if seed.is_multiple_of(REAL_SCHEME_EVERY) { Scheme::Real } else { Scheme::Cheap(seed) },
             weather: if rng.chance(250) { Weather::calm() } else { Weather::drawn(&mut rng) },
             misdeeds,
+            scheduling,
             config: if is_heavy { cramped_config() } else { hasty_config() },
             clients: usize::try_from(rng.within(1, 4)).expect("few"),
             commands: usize::try_from(rng.within(5, 25)).expect("few"),

@@ -12,6 +12,7 @@ pub(crate) fn happening(happening: &Happening) -> String {
     match happening {
         Happening::Deliver { from, to, message: sent } => format!("r{from} -> r{to}  {}", message(sent)),
         Happening::Timer { machine, timer, .. } => format!("r{machine} timer {timer:?}"),
+        Happening::Look { machine, .. } => format!("somebody looks after r{machine}'s application"),
         Happening::Event { machine, event } => format!("r{machine} {}", self::event(event)),
         Happening::ToContact { client, contact, frame } => format!("c{client} -> r{contact}  {frame:.60?}"),
         Happening::ToClient { client, contact, frame } => format!("r{contact} -> c{client}  {frame:.60?}"),
@@ -22,7 +23,9 @@ pub(crate) fn happening(happening: &Happening) -> String {
 
 fn event(event: &Event) -> String {
     match event {
-        Event::Executed { slot, outcomes } => format!("executed slot {slot}: {} commands", outcomes.len()),
+        Event::Executed { slot, outcomes, late } => {
+            format!("executed slot {slot}: {} commands, {} that had waited", outcomes.len(), late.len())
+        }
         Event::SnapshotTaken { slot, bytes } => format!("snapshot after slot {slot}: {} bytes", bytes.len()),
         Event::Chunked { slot, image } => format!("state after slot {slot} in {} chunks", image.count()),
         Event::Restored { slot, .. } => format!("restored slot {slot}"),

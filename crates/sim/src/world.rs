@@ -16,7 +16,7 @@ use smr_consensus::{Config as OrderingConfig, Group, ProtocolName, Seat};
 use smr_crypto::dkg::DecryptionKey;
 use smr_crypto::{IdentityKey, Verifier};
 use smr_replica::replica::DealingSeed;
-use smr_replica::{Config, Event, Genesis, Member, Replica, Secrets};
+use smr_replica::{Config, Event, Genesis, Member, Replica, Scheduling, Secrets};
 use smr_wire::{ReplicaId, ServiceId, Timestamp};
 
 use crate::adversary::{Adversary, Misdeed};
@@ -42,6 +42,8 @@ pub struct Setting {
     pub weather: Weather,
     /// Which replicas were taken over, and what they do.
     pub misdeeds: BTreeMap<u16, Misdeed>,
+    /// How commands run side by side.
+    pub scheduling: Scheduling,
     /// Limits and timing of the replicas.
     pub config: Config,
     /// How many clients there are.
@@ -238,6 +240,7 @@ fn genesis(setting: &Setting, secrets: &[Secrets], rng: &mut Rng) -> Genesis {
         faults: setting.faults,
         members: secrets.iter().enumerate().map(|(index, own)| member(own, index, rng)).collect(),
         administrator: IdentityKey::from_seed(&rng.bytes32()).public(),
+        scheduling: setting.scheduling.clone(),
         config: setting.config.clone(),
     };
     genesis.validate().expect("settings of simulations are valid");

@@ -14,7 +14,7 @@ use smr_node::statement::agreed;
 use smr_node::{Public, ServiceStatement, SignedServiceStatement};
 use smr_plan::Blueprint;
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
-use smr_replica::{Config, Genesis, Member};
+use smr_replica::{Config, Genesis, Member, Scheduling};
 use smr_wire::Descriptor;
 use smr_wire::client::ProofKind;
 use tokio::time::{Instant, sleep};
@@ -77,6 +77,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
             faults: blueprint.faults,
             members: members.iter().cloned().map(Member::from).collect(),
             administrator: administrator.public(),
+            scheduling: scheduling(&blueprint),
             config: config(&blueprint),
         };
         genesis.validate()?;
@@ -213,10 +214,16 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
     }
 }
 
+/// How commands run, as the blueprint says.
+fn scheduling(blueprint: &Blueprint) -> Scheduling {
+    let Scheduler { preset, primaries, steps } = blueprint.scheduler.clone();
+    Scheduling { preset, primaries, steps }
+}
+
 /// The limits of a blueprint in the words of a replica.
 fn config(blueprint: &Blueprint) -> Config {
     // The only ones there are so far; a replica does as they say without being told.
-    let (Scheduler::Sequential, CheckpointStrategy::Quiescent) = (blueprint.scheduler, blueprint.checkpoint);
+    let CheckpointStrategy::Quiescent = blueprint.checkpoint;
     Config {
         checkpoint_slots: blueprint.checkpoint_slots,
         command_bytes_max: blueprint.limits.command_bytes_max,

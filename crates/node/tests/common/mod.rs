@@ -47,6 +47,7 @@ impl Service {
             faults: 1,
             members: provisioned.iter().map(|one| Member::from(one.public().clone())).collect(),
             administrator: ChannelKey::from_seed(&ADMINISTRATOR).public(),
+            scheduling: smr_replica::Scheduling::sequential(),
             config: smr_replica::Config { ceremony_ms: 300, ..Default::default() },
         };
         let start = |one: Provisioned| {

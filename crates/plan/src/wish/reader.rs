@@ -32,17 +32,20 @@ pub(super) enum Section {
     Application,
     /// `[wish]`
     Wish,
+    /// `[scheduler]`, which may be left out.
+    Scheduler,
 }
 
 impl Section {
-    const ALL: [Section; 3] = [Section::Root, Section::Application, Section::Wish];
+    const ALL: [Section; 4] = [Section::Root, Section::Application, Section::Wish, Section::Scheduler];
 
     /// Keys that may stand in it.
     const fn keys(self) -> &'static [&'static str] {
         match self {
-            Section::Root => &["name", "application", "wish"],
+            Section::Root => &["name", "application", "wish", "scheduler"],
             Section::Application => &["builtin", "program"],
             Section::Wish => &["faults", "against", "durability"],
+            Section::Scheduler => &["preset", "primaries", "steps", "order"],
         }
     }
 
@@ -52,6 +55,7 @@ impl Section {
             Section::Root => "the description",
             Section::Application => "[application]",
             Section::Wish => "[wish]",
+            Section::Scheduler => "[scheduler]",
         }
     }
 }
@@ -79,6 +83,9 @@ impl<'a> Reader<'a> {
         reader.refuse_unknown(Section::Root);
         reader.open(Section::Application, "application", example("builtin"));
         reader.open(Section::Wish, "wish", example("faults"));
+        if reader.stated(Section::Root, "scheduler").is_some() {
+            reader.open(Section::Scheduler, "scheduler", example("preset"));
+        }
         reader
     }
 
@@ -170,7 +177,9 @@ impl<'a> Reader<'a> {
                 self.excused.push((other, known));
                 match other {
                     Section::Root => format!("`{key}` stands above all sections"),
-                    Section::Application | Section::Wish => format!("`{key}` stands below {}", other.title()),
+                    Section::Application | Section::Wish | Section::Scheduler => {
+                        format!("`{key}` stands below {}", other.title())
+                    }
                 }
             } else if let Some(meant) = nearest(key, section.keys()) {
                 self.excused.push((section, meant));
@@ -221,6 +230,10 @@ fn example(key: &str) -> &'static str {
         "program" => "program = \"target/release/my-service\"",
         "faults" => "faults = 1",
         "against" => "against = \"byzantine\"",
+        "preset" => "preset = \"mat\"",
+        "primaries" => "primaries = 4",
+        "steps" => "steps = 2",
+        "order" => "order = \"round-robin\"",
         "durability" => "durability = \"memory\"",
         other => unreachable!("{other} is asked for by the code, never by a file"),
     }

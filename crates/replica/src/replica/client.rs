@@ -55,6 +55,8 @@ impl Replica {
                 Some((slot, _)) => {
                     unsigned.insert(slot);
                 }
+                // It was ordered and waits; its reply will come.
+                None if self.system.parked.contains(key) => {}
                 None => answered = false,
             }
         }

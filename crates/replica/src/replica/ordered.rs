@@ -1,6 +1,6 @@
 //! What comes out of the log: admission, execution, checkpoints.
 
-use smr_app::{CommandOutcome, HostCommand, SlotWork};
+use smr_app::{CommandOutcome, HostCommand, LateOutcome, SlotWork};
 use smr_consensus::Batch;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::CheckpointCertificate;
@@ -28,6 +28,7 @@ impl Replica {
     fn admit(&mut self, slot: Slot, batch: &Batch, effects: &mut Vec<Effect>) {
         self.system.begin_slot(slot, &batch.digest(), batch.time());
         let (mut members, mut commands) = (Vec::new(), Vec::new());
+        let (mut fill, mut timers) = (false, false);
         for (index, entry) in batch.entries().iter().enumerate() {
             let index = u16::try_from(index).expect("a batch has at most BATCH_ENTRIES_MAX entries");
             match entry.body() {
@@ -35,12 +36,17 @@ impl Replica {
                     self.admit_request(slot, index, request, &mut members, &mut commands);
                 }
                 EntryBody::System(SystemEntry { author, payload, .. }) => {
-                    let applied = self.system.apply(*author, payload, &self.genesis);
-                    self.on_applied(applied, effects);
+                    match self.system.apply(*author, payload, &self.genesis) {
+                        Some(Applied::Fill) => fill = true,
+                        Some(Applied::Timers) => timers = true,
+                        Some(applied) => self.on_applied(applied, effects),
+                        None => {}
+                    }
                 }
             }
         }
-        let work = SlotWork { slot, time: self.system.time, seed: self.system.history, commands };
+        let (time, seed) = (self.system.time, self.system.history);
+        let work = SlotWork { slot, time, seed, commands, timers, fill };
         self.executing.insert(slot, Executing { batch: batch.digest(), members });
         effects.push(Effect::Execute(work));
         if slot.0.is_multiple_of(self.genesis.config.checkpoint_slots) {
@@ -102,14 +108,14 @@ impl Replica {
         }
     }
 
-    fn on_applied(&mut self, applied: Option<Applied>, effects: &mut Vec<Effect>) {
+    /// Something came of a command of key generation.
+    fn on_applied(&mut self, applied: Applied, effects: &mut Vec<Effect>) {
         match applied {
-            None => return,
-            Some(Applied::CeremonyProgressed) => {}
-            Some(Applied::CeremonyFailed(reason)) => {
+            Applied::CeremonyProgressed | Applied::Fill | Applied::Timers => {}
+            Applied::CeremonyFailed(reason) => {
                 effects.push(Effect::Report(Observation::Ceremony(reason)));
             }
-            Some(Applied::KeyGenerated { qualified, excluded }) => {
+            Applied::KeyGenerated { qualified, excluded } => {
                 self.take_key(effects);
                 let share = self.share.is_some();
                 effects.push(Effect::Report(Observation::KeyGenerated { qualified, excluded, share }));
@@ -150,53 +156,83 @@ impl Replica {
     pub(super) fn on_executed(
         &mut self,
         slot: Slot,
-        outcomes: Vec<CommandOutcome>,
+        outcomes: Vec<Option<CommandOutcome>>,
+        late: Vec<LateOutcome>,
         effects: &mut Vec<Effect>,
     ) {
         // A restore may have overtaken it.
-        let Some(Executing { batch, mut members }) = self.executing.remove(&slot) else {
+        let Some(Executing { batch, members }) = self.executing.remove(&slot) else {
             return;
         };
         assert!(slot == self.executed.next(), "slot {slot} executed after {}", self.executed);
         self.executed = slot;
-        let bytes_max = self.genesis.config.slot_reply_bytes_max.into();
-        let mut outcomes: Vec<Outcome> = outcomes.into_iter().map(outcome_of).collect();
-        replies::fit(&mut outcomes, bytes_max, &Outcome::Fault(CROWDED_OUT.into()));
-        let mut repeats = Vec::new();
-        let mut outcomes: Vec<Option<Outcome>> = outcomes.into_iter().map(Some).collect();
-        for member in &mut members {
-            let outcome = match &member.state {
-                MemberState::Ended(_) => continue,
-                MemberState::Running(command) => {
-                    let outcome = outcomes[*command].take().expect("each command is one member's");
-                    let About { session, number } = member.about;
-                    self.system.sessions.ended(session, number, &outcome, &self.genesis.config);
-                    outcome
-                }
-                MemberState::TooLarge => {
-                    let outcome = Outcome::Refused(Refusal::TooLarge);
-                    let About { session, number } = member.about;
-                    self.system.sessions.ended(session, number, &outcome, &self.genesis.config);
-                    outcome
-                }
-                MemberState::Repeat => {
-                    let About { session, number } = member.about;
-                    repeats.push(self.system.sessions.outcome(session, number));
-                    continue;
-                }
-            };
-            member.state = MemberState::Ended(outcome);
-        }
-        replies::fit(&mut repeats, bytes_max, &Outcome::Refused(Refusal::Stale));
-        let repeated = members.iter_mut().filter(|member| member.state == MemberState::Repeat);
-        for (member, outcome) in repeated.zip(repeats) {
-            member.state = MemberState::Ended(outcome);
-        }
+        let members = self.end_members(slot, members, outcomes, late);
         self.system.sessions.end_slot(slot);
         let block = Block::close(members);
         self.system.end_slot(slot, &batch, &block.root());
         self.close_block(slot, block, effects);
         self.inbox.push_back(smr_consensus::Event::Executed(slot));
+    }
+
+    /// The members of a slot's block with what became of them: those of its own commands that do not wait, and
+    /// those that waited and were woken in it.
+    fn end_members(
+        &mut self,
+        slot: Slot,
+        members: Vec<Member>,
+        outcomes: Vec<Option<CommandOutcome>>,
+        late: Vec<LateOutcome>,
+    ) -> Vec<Member> {
+        let bytes_max = self.genesis.config.slot_reply_bytes_max.into();
+        let waits: Vec<bool> = outcomes.iter().map(Option::is_none).collect();
+        let own = outcomes.into_iter().flatten();
+        let mut ended: Vec<Outcome> =
+            own.chain(late.iter().map(|late| late.outcome.clone())).map(outcome_of).collect();
+        replies::fit(&mut ended, bytes_max, &Outcome::Fault(CROWDED_OUT.into()));
+        let late_outcomes = ended.split_off(ended.len() - late.len());
+        let mut own = ended.into_iter();
+
+        let mut woken = Vec::new();
+        for (late, outcome) in late.iter().zip(late_outcomes) {
+            let key = self.system.parked.take(late.slot, late.position);
+            let (client, about) = key.expect("what waits was parked when its slot ended");
+            self.system.sessions.ended(about.session, about.number, &outcome, &self.genesis.config);
+            woken.push(Member { client, about, state: MemberState::Ended(outcome) });
+        }
+        let mut repeats = Vec::new();
+        let mut kept = Vec::with_capacity(members.len() + woken.len());
+        for Member { client, about, state } in members {
+            let About { session, number } = about;
+            let outcome = match state {
+                MemberState::Ended(_) => {
+                    kept.push(Member { client, about, state });
+                    continue;
+                }
+                MemberState::Running(command) if waits[command] => {
+                    let position = u32::try_from(command).expect("a batch has fewer commands");
+                    self.system.parked.park(slot, position, (client, about));
+                    continue;
+                }
+                MemberState::Running(_) => own.next().expect("each command is one member's, in their order"),
+                MemberState::TooLarge => Outcome::Refused(Refusal::TooLarge),
+                // Its outcome comes when it has waited; who asks for it gets that.
+                MemberState::Repeat if self.system.parked.contains(&(client, about)) => continue,
+                MemberState::Repeat => {
+                    repeats.push(self.system.sessions.outcome(session, number));
+                    kept.push(Member { client, about, state });
+                    continue;
+                }
+            };
+            self.system.sessions.ended(session, number, &outcome, &self.genesis.config);
+            kept.push(Member { client, about, state: MemberState::Ended(outcome) });
+        }
+        replies::fit(&mut repeats, bytes_max, &Outcome::Refused(Refusal::Stale));
+        let repeated = kept.iter_mut().filter(|member| member.state == MemberState::Repeat);
+        for (member, outcome) in repeated.zip(repeats) {
+            member.state = MemberState::Ended(outcome);
+        }
+        kept.append(&mut woken);
+        kept
     }
 
     fn close_block(&mut self, slot: Slot, block: Block, effects: &mut Vec<Effect>) {

@@ -12,6 +12,9 @@ use super::World;
 use super::happenings::Happening;
 use crate::observe::Violation;
 
+/// How long an application starves before its replica says so, in microseconds.
+const FILL_AFTER_US: u64 = 20_000;
+
 impl World {
     pub(super) fn act(&mut self, machine: usize, effect: Effect) {
         match effect {
@@ -112,8 +115,8 @@ impl World {
         let reported = self.machines[machine].run_host();
         for event in reported {
             let event = match event {
-                HostEvent::Executed { slot, outcomes } => {
-                    Event::Executed { slot, outcomes: self.outcomes(machine, outcomes) }
+                HostEvent::Executed { slot, outcomes, late } => {
+                    Event::Executed { slot, outcomes: self.outcomes(machine, outcomes), late }
                 }
                 HostEvent::SnapshotTaken { slot, bytes } => Event::SnapshotTaken { slot, bytes },
                 HostEvent::SnapshotFailed { slot } => Event::SnapshotFailed(slot),
@@ -126,9 +129,46 @@ impl World {
             self.machines[machine].busy_until_us = due_us;
             self.plan(due_us, Happening::Event { machine, event });
         }
+        self.look_after_host(machine);
     }
 
-    fn outcomes(&mut self, machine: usize, outcomes: Vec<CommandOutcome>) -> Vec<CommandOutcome> {
+    /// Plans the next look at whether the application starves or is to begin timed commands.
+    fn look_after_host(&mut self, machine: usize) {
+        let clock = self.clock();
+        let host = &self.machines[machine].host;
+        let starving = host.scheduler().is_starving().then_some(FILL_AFTER_US);
+        let due = host.due().map(|due| (due.since(clock) * 1000).max(FILL_AFTER_US));
+        let Some(after_us) = starving.into_iter().chain(due).min() else {
+            return;
+        };
+        let look_us = self.now_us + after_us;
+        // A sooner look stands, and leads to the next one.
+        if self.machines[machine].look_us.is_none_or(|planned| planned > look_us) {
+            self.machines[machine].look_us = Some(look_us);
+            self.plan(look_us, Happening::Look { machine, look_us });
+        }
+    }
+
+    /// Looks whether the application starves or is to begin timed commands.
+    pub(super) fn look_at_host(&mut self, machine: usize, look_us: u64) {
+        if self.machines[machine].look_us.take_if(|planned| *planned == look_us).is_none() {
+            return;
+        }
+        let clock = self.clock();
+        if self.machines[machine].host.due().is_some_and(|due| due <= clock) {
+            self.step(machine, Event::TimersDue);
+        }
+        if self.machines[machine].host.scheduler().is_starving() {
+            self.step(machine, Event::Starving);
+        }
+        self.look_after_host(machine);
+    }
+
+    fn outcomes(
+        &mut self,
+        machine: usize,
+        outcomes: Vec<Option<CommandOutcome>>,
+    ) -> Vec<Option<CommandOutcome>> {
         match &mut self.machines[machine].adversary {
             Some(adversary) => adversary.outcomes(outcomes),
             None => outcomes,

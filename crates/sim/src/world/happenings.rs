@@ -16,6 +16,8 @@ pub(crate) enum Happening {
     Timer { machine: usize, timer: Timer, due_us: u64 },
     /// The edge of a replica has something to report.
     Event { machine: usize, event: Event },
+    /// Somebody looks after a replica's application.
+    Look { machine: usize, look_us: u64 },
     /// A client's words reach a contact.
     ToContact { client: usize, contact: usize, frame: ToContact },
     /// A contact's words reach a client.
@@ -51,6 +53,7 @@ impl World {
                 }
             }
             Happening::Event { machine, event } => self.step(machine, event),
+            Happening::Look { machine, look_us } => self.look_at_host(machine, look_us),
             Happening::ToContact { client, contact, frame } => self.on_contact(client, contact, frame),
             Happening::ToClient { client, contact, frame } => {
                 self.clients.frame(client, contact, frame, now_us);
@@ -99,6 +102,7 @@ impl Happening {
             Happening::Deliver { to: machine, .. }
             | Happening::Timer { machine, .. }
             | Happening::Event { machine, .. }
+            | Happening::Look { machine, .. }
             | Happening::ToContact { contact: machine, .. } => Some(*machine),
             Happening::ToClient { .. } | Happening::Client { .. } | Happening::Fault(_) => None,
         }
