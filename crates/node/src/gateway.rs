@@ -144,7 +144,8 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite>(edge: Arc<Edge>, stream: S)
     }
     client.outbox.close();
     edge.clients.close(connection);
-    let _ = edge.requests.send(Event::Closed(connection)).await;
+    // Nobody needs to know once the replica has ended.
+    let _ = edge.sources.requests.put(Event::Closed(connection), 0, None).await;
 }
 
 /// How long the last words on a connection may take.
@@ -271,8 +272,9 @@ async fn take_request(
         return say(Hint::Busy);
     }
     edge.metrics.counters.requests.one();
-    let sent = edge.requests.send(Event::Request { connection, entry }).await;
-    sent.map_err(|_| Ended::Closed)
+    let bytes = entry.bytes();
+    let put = edge.sources.requests.put(Event::Request { connection, entry }, bytes, None).await;
+    put.map_err(|_| Ended::Closed)
 }
 
 /// What the commands of a request are answered under.
