@@ -12,6 +12,7 @@ use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::gateway::Clients;
+use crate::handshakes::Handshakes;
 use crate::inbox::{Inbox, Sources};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -36,7 +37,7 @@ pub(crate) struct Edge {
     pub(crate) control: mpsc::Sender<Control>,
     pub(crate) clients: Clients,
     pub(crate) published: watch::Sender<Published>,
-    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) operators: Arc<Semaphore>,
     pub(crate) started: tokio::time::Instant,
     connections: AtomicU64,
@@ -76,7 +77,10 @@ impl Edge {
             verifier: Verifier::new(SIGNATURES_REMEMBERED),
             clients: Clients::new(limits.clients_max),
             published: watch::Sender::new(Published::default()),
-            handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
+            handshakes: Handshakes::new(
+                limits.handshakes,
+                genesis.members.iter().map(|member| member.address.as_str()),
+            ),
             operators: Arc::new(Semaphore::new(limits.operators_max)),
             started: tokio::time::Instant::now(),
             connections: AtomicU64::new(1),

@@ -3,7 +3,7 @@
 //! - [`serve`]: a replica's life, from the first start in an empty directory to its end;
 //! - [`node`]: the task that owns the replica's value, feeds it and does what it says;
 //! - [`identity`], [`files`]: secrets that are born here and never leave;
-//! - `channel`, `listener`: encrypted connections, one listener for all;
+//! - `channel`, `listener`: encrypted connections, one listener for all; [`handshakes`]: room for those unproven;
 //! - `inbox`: what waits for the core, in fair turns; [`budget`]: how much a peer may have answered;
 //! - `peers`: links between replicas; `gateway`: connections of clients;
 //! - [`operator`], [`statement`]: what an administrator may ask, on both sides;
@@ -18,6 +18,7 @@ mod edge;
 pub mod entry;
 pub mod files;
 mod gateway;
+pub mod handshakes;
 pub mod identity;
 pub mod inbox;
 pub mod limits;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use smr_replica::Config;
 
 use crate::budget::BudgetLimits;
+use crate::handshakes::{HandshakeLimits, RoomLimits};
 use crate::inbox::Weights;
 use crate::outbox::OutboxLimits;
 
@@ -36,7 +37,9 @@ pub struct Limits {
     /// A connection of a client that says nothing and is told nothing for so long is closed.
     pub client_idle: Duration,
     /// Connections that are still proving who they are; further ones are closed at once.
-    pub handshakes_max: usize,
+    pub handshakes: HandshakeLimits,
+    /// How long a connection may take to say what it is for; the first bytes of a handshake do.
+    pub arrival: Duration,
     /// How long a connection may take to prove who it is and to say hello.
     pub handshake: Duration,
     /// Connections of the administrator at once.
@@ -81,7 +84,13 @@ impl Limits {
             client_in_flight_max: 4096,
             client_in_flight_for: Duration::from_secs(60),
             client_idle: Duration::from_secs(600),
-            handshakes_max: 128,
+            handshakes: HandshakeLimits {
+                strangers: RoomLimits { at_once_max: 256, per_address_max: 128 },
+                known: RoomLimits { at_once_max: 512, per_address_max: 256 },
+                clients: RoomLimits { at_once_max: 256, per_address_max: 128 },
+                members: RoomLimits { at_once_max: 256, per_address_max: 128 },
+            },
+            arrival: Duration::from_secs(3),
             handshake: Duration::from_secs(10),
             operators_max: 16,
             operator_frame_bytes_max: 64 << 10,
