@@ -5,11 +5,12 @@
 //!                      admin.key        seed of the administrator's key, mode 0600
 //!                      descriptor.json  all that a client needs; may be given to anyone
 //!                      replicas/0..     a directory for each replica, which is the replica's own
-//!   HOME/locks/NAME                     held while something about the service changes
+//!   HOME/locks/NAME                     held while something about the service changes; goes with the service
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Home(PathBuf);
 
 /// Bytes of a record at most.
 const RECORD_BYTES_MAX: usize = 4 << 20;
+
+/// How often a lock is tried whose file its holder removes meanwhile; then the service counts as busy.
+const LOCK_TRIES_MAX: usize = 16;
 
 /// The version of records that is written and read.
 const RECORD_VERSION: u32 = 1;
@@ -128,13 +132,19 @@ impl ServiceDir {
         let dir = self.home.join("locks");
         files::private_dir(&dir)?;
         let path = dir.join(self.name.as_str());
-        let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = open.map_err(|error| FileError::io(&path, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(ServiceLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(ServiceError::Busy { name: self.name.clone() }),
-            Err(TryLockError::Error(error)) => Err(FileError::io(&path, error).into()),
+        let busy = || ServiceError::Busy { name: self.name.clone() };
+        for _ in 0..LOCK_TRIES_MAX {
+            let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+            let file = open.map_err(|error| FileError::io(&path, error))?;
+            match file.try_lock() {
+                // The holder before may have removed the file after it was opened here; who comes next opens another.
+                Ok(()) if !is_at(&file, &path)? => {}
+                Ok(()) => return Ok(ServiceLock { file, path, service: self.path() }),
+                Err(TryLockError::WouldBlock) => return Err(busy()),
+                Err(TryLockError::Error(error)) => return Err(FileError::io(&path, error).into()),
+            }
         }
+        Err(busy())
     }
 
     /// Makes its directory, which only the user may enter.
@@ -215,10 +225,33 @@ fn remove_tree(path: &Path) -> Result<(), ServiceError> {
     }
 }
 
+/// Whether `path` still names the file that was opened.
+fn is_at(file: &File, path: &Path) -> Result<bool, ServiceError> {
+    let opened = file.metadata().map_err(|error| FileError::io(path, error))?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::io(path, error).into()),
+    }
+}
+
 /// Held while something about a service changes. The system lets go of it when its holder dies.
 #[derive(Debug)]
 pub struct ServiceLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+    /// The directory of the service.
+    service: PathBuf,
+}
+
+impl Drop for ServiceLock {
+    /// The lock's file goes with the service. It is removed while it is still locked, so that no two hold locks.
+    fn drop(&mut self) {
+        if !self.service.exists() && is_at(&self.file, &self.path).unwrap_or(false) {
+            // An empty file that stays does no harm.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// What is kept of a service.
@@ -339,6 +372,25 @@ pub(crate) mod tests {
         assert!(matches!(service.lock(), Err(ServiceError::Busy { .. })));
         drop(lock);
         service.lock().unwrap();
+    }
+
+    #[test]
+    fn the_file_of_a_lock_stays_with_the_service_and_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = Home::at(dir.path().join("home")).service(&ServiceName::new("kv").unwrap());
+        let file = dir.path().join("home/locks/kv");
+        service.create().unwrap();
+        drop(service.lock().unwrap());
+        assert!(file.exists());
+        let lock = service.lock().unwrap();
+        service.erase().unwrap();
+        drop(lock);
+        assert!(!file.exists());
+        // Whoever has a file that is gone from its name does not hold the lock.
+        let lock = service.lock().unwrap();
+        fs::remove_file(&file).unwrap();
+        File::create(&file).unwrap();
+        assert!(!is_at(&lock.file, &file).unwrap());
     }
 
     #[test]

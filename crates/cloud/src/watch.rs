@@ -190,7 +190,9 @@ fn summary(blueprint: &Blueprint, verdict: Verdict, up: usize, of: usize, needed
 fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -> Vec<String> {
     let name = blueprint.name.as_str();
     let mut advice = Vec::new();
-    let down = named(replicas.iter().filter(|replica| replica.status().is_none()));
+    let is_silent = |replica: &&ReplicaHealth| replica.status().is_none();
+    let silent = replicas.iter().filter(is_silent).count();
+    let down = named(replicas.iter().filter(is_silent));
     match (verdict, down) {
         (Verdict::Stopped, Some(down)) => advice.push(format!(
             "{down} must answer again, which only a process that is merely paused or cut off can do: one that has \
@@ -199,8 +201,9 @@ fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -
             blueprint.faults
         )),
         (_, Some(down)) => advice.push(format!(
-            "{down} does not answer; the service goes on without. A replica that has ended does not come back under \
-             memory durability; its log is replica.log in its directory."
+            "{down} {}; the service goes on without. A replica that has ended does not come back under memory \
+             durability; its log is replica.log in its directory.",
+            if silent == 1 { "does not answer" } else { "do not answer" }
         )),
         (_, None) => {}
     }
@@ -319,6 +322,13 @@ mod tests {
         assert_eq!(health.verdict, Verdict::Degraded);
         assert!(
             health.advice[0].starts_with("Replica 3 does not answer; the service goes on"),
+            "{:?}",
+            health.advice
+        );
+        let two = (0..7).map(|n| if n == 0 || n == 3 { down(n) } else { up(n) }).collect();
+        let health = Health::judge(&blueprint("kv", 2), None, two);
+        assert!(
+            health.advice[0].starts_with("Replicas 0 and 3 do not answer; the service goes on"),
             "{:?}",
             health.advice
         );

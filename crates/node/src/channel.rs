@@ -5,7 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smr_client::connect::tls::{self, ALPN_CLIENT, ALPN_OPERATOR, ALPN_PEER, ChannelKey, ClientAuth, Expect};
+use smr_client::connect::tls::{
+    self, ALPN_CLIENT, ALPN_OPERATOR, ALPN_PEER, Arrival, ChannelKey, ClientAuth, Expect,
+};
 use smr_crypto::PublicKey;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -35,6 +37,28 @@ impl Role {
     }
 }
 
+fn role(is: impl Fn(&Role) -> bool) -> io::Result<Role> {
+    let role = ROLES.into_iter().find(is);
+    role.ok_or_else(|| io::Error::other("the connection does not say what it is for"))
+}
+
+/// A connection that has said what it is for, and proven nothing.
+pub(crate) struct Arrived {
+    arrival: Arrival<TcpStream>,
+    pub(crate) role: Role,
+}
+
+impl Arrived {
+    /// Hears what a connection is for, within `patience`.
+    pub(crate) async fn hear(stream: TcpStream, patience: Duration) -> io::Result<Arrived> {
+        stream.set_nodelay(true)?;
+        let arrival = timeout(patience, Arrival::hear(stream)).await??;
+        // Of several, the server end chooses by the same order.
+        let role = role(|role| arrival.names(role.alpn()))?;
+        Ok(Arrived { arrival, role })
+    }
+}
+
 /// A connection that was accepted, with what it proved.
 pub(crate) struct Accepted {
     pub(crate) stream: server::TlsStream<TcpStream>,
@@ -52,12 +76,10 @@ impl Acceptor {
         Acceptor(tls::server_config(own, ClientAuth::Optional, &ROLES.map(Role::alpn)))
     }
 
-    /// The handshake, within `patience`.
-    pub(crate) async fn accept(&self, stream: TcpStream, patience: Duration) -> io::Result<Accepted> {
-        stream.set_nodelay(true)?;
-        let (stream, peer) = timeout(patience, tls::accept(&self.0, stream)).await??;
-        let role = ROLES.into_iter().find(|role| role.alpn() == peer.alpn);
-        let role = role.ok_or_else(|| io::Error::other("the connection does not say what it is for"))?;
+    /// What the handshake proves, within `patience`.
+    pub(crate) async fn accept(&self, arrived: Arrived, patience: Duration) -> io::Result<Accepted> {
+        let (stream, peer) = timeout(patience, arrived.arrival.accept(&self.0)).await??;
+        let role = role(|role| role.alpn() == peer.alpn)?;
         Ok(Accepted { stream, role, key: peer.key })
     }
 }

@@ -7,11 +7,13 @@ use smr_consensus::Group;
 use smr_consensus::verified::Rules;
 use smr_crypto::threshold::ServiceKey;
 use smr_crypto::{IdentityKey, Verifier};
-use smr_replica::{ConnectionId, Event, Genesis};
+use smr_replica::{ConnectionId, Genesis};
 use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::gateway::Clients;
+use crate::handshakes::Handshakes;
+use crate::inbox::{Inbox, Sources};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::Control;
@@ -29,15 +31,13 @@ pub(crate) struct Edge {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) verifier: Verifier,
-    /// Checked messages of peers. Apart from requests, so that clients cannot keep the group from talking.
-    pub(crate) messages: mpsc::Sender<Event>,
-    /// Checked requests of clients, and closed connections.
-    pub(crate) requests: mpsc::Sender<Event>,
+    /// Where checked messages of peers, checked requests of clients and results of the replica's own work wait.
+    pub(crate) sources: Sources,
     /// Questions and orders of the administrator.
     pub(crate) control: mpsc::Sender<Control>,
     pub(crate) clients: Clients,
     pub(crate) published: watch::Sender<Published>,
-    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) operators: Arc<Semaphore>,
     pub(crate) started: tokio::time::Instant,
     connections: AtomicU64,
@@ -54,8 +54,7 @@ pub(crate) struct Published {
 
 /// The core's ends of the queues of an [`Edge`].
 pub(crate) struct Queues {
-    pub(crate) messages: mpsc::Receiver<Event>,
-    pub(crate) requests: mpsc::Receiver<Event>,
+    pub(crate) inbox: Inbox,
     pub(crate) control: mpsc::Receiver<Control>,
 }
 
@@ -70,8 +69,7 @@ impl Edge {
         limits: Limits,
     ) -> (Arc<Edge>, Queues) {
         let group = Arc::new(genesis.group());
-        let (messages, messages_end) = mpsc::channel(limits.core_queue_max);
-        let (requests, requests_end) = mpsc::channel(limits.core_queue_max);
+        let (inbox, sources) = Inbox::new(group.size(), &limits);
         let (control, control_end) = mpsc::channel(CONTROL_MAX);
         let edge = Edge {
             service: group.service,
@@ -79,7 +77,10 @@ impl Edge {
             verifier: Verifier::new(SIGNATURES_REMEMBERED),
             clients: Clients::new(limits.clients_max),
             published: watch::Sender::new(Published::default()),
-            handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
+            handshakes: Handshakes::new(
+                limits.handshakes,
+                genesis.members.iter().map(|member| member.address.as_str()),
+            ),
             operators: Arc::new(Semaphore::new(limits.operators_max)),
             started: tokio::time::Instant::now(),
             connections: AtomicU64::new(1),
@@ -88,11 +89,10 @@ impl Edge {
             me,
             identity,
             limits,
-            messages,
-            requests,
+            sources,
             control,
         };
-        let queues = Queues { messages: messages_end, requests: requests_end, control: control_end };
+        let queues = Queues { inbox, control: control_end };
         (Arc::new(edge), queues)
     }
 

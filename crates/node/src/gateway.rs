@@ -68,38 +68,58 @@ impl Clients {
 /// One connection, as its own task and the core see it.
 struct Client {
     outbox: Outbox<FromContact>,
-    /// Commands without a reply, and when they came.
-    in_flight: Mutex<BTreeMap<About, Instant>>,
+    /// Commands without a reply.
+    in_flight: Mutex<BTreeMap<About, InFlight>>,
+}
+
+/// A command without a reply.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    /// When it came, last.
+    came: Instant,
+    /// The first command of the request that it came in, which a hint names for all of them.
+    request: About,
 }
 
 impl Client {
     /// Notes commands that are handed in, if there is room for them; a repeat needs none.
     fn begin(&self, abouts: &[About], now: Instant, limits: &Limits) -> bool {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |in_flight: &BTreeMap<About, Instant>| {
+        let fits = |in_flight: &BTreeMap<About, InFlight>| {
             let new = abouts.iter().filter(|about| !in_flight.contains_key(about)).count();
             in_flight.len() + new <= limits.client_in_flight_max
         };
         if !fits(&in_flight) {
-            in_flight.retain(|_, came| now.duration_since(*came) < limits.client_in_flight_for);
+            in_flight.retain(|_, command| command.is_hoped_for(now, limits));
         }
         let fit = fits(&in_flight);
         if fit {
-            in_flight.extend(abouts.iter().map(|about| (*about, now)));
+            // Without a first command there is none.
+            for (about, request) in abouts.iter().zip(abouts.iter().take(1).cycle()) {
+                in_flight.insert(*about, InFlight { came: now, request: *request });
+            }
         }
         fit
     }
 
+    /// Notes what the core says of commands: a reply settles one, a hint its whole request, and one about nothing in
+    /// particular all of them.
     fn settled(&self, message: &FromContact) {
-        if let FromContact::Reply(Reply { about, .. }) | FromContact::Hint { about: Some(about), .. } =
-            message
-        {
-            self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(about);
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        match message {
+            FromContact::Reply(Reply { about, .. }) => drop(in_flight.remove(about)),
+            FromContact::Hint { about: Some(about), .. } => {
+                in_flight.retain(|_, command| command.request != *about);
+            }
+            FromContact::Hint { about: None, .. } => in_flight.clear(),
+            FromContact::Welcome { .. } => {}
         }
     }
 
-    fn is_waiting(&self) -> bool {
-        !self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    /// Whether a reply may still come.
+    fn is_waiting(&self, now: Instant, limits: &Limits) -> bool {
+        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        in_flight.values().any(|command| command.is_hoped_for(now, limits))
     }
 
     /// To be said by the connection's own task.
@@ -109,6 +129,12 @@ impl Client {
             Put::Queued => Ok(()),
             Put::Overflowed | Put::Closed => Err(Ended::Lagging),
         }
+    }
+}
+
+impl InFlight {
+    fn is_hoped_for(&self, now: Instant, limits: &Limits) -> bool {
+        now.duration_since(self.came) < limits.client_in_flight_for
     }
 }
 
@@ -144,7 +170,8 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite>(edge: Arc<Edge>, stream: S)
     }
     client.outbox.close();
     edge.clients.close(connection);
-    let _ = edge.requests.send(Event::Closed(connection)).await;
+    // Nobody needs to know once the replica has ended.
+    let _ = edge.sources.requests.put(Event::Closed(connection), 0, None).await;
 }
 
 /// How long the last words on a connection may take.
@@ -203,7 +230,7 @@ async fn next_frame<R: AsyncRead + Unpin>(
                 return Err(Ended::Refused);
             }
             Ok(Err(_)) => return Err(Ended::Closed),
-            Err(_) if client.is_waiting() => {}
+            Err(_) if client.is_waiting(Instant::now(), &edge.limits) => {}
             Err(_) => return Err(Ended::Idle),
         }
     }
@@ -271,8 +298,9 @@ async fn take_request(
         return say(Hint::Busy);
     }
     edge.metrics.counters.requests.one();
-    let sent = edge.requests.send(Event::Request { connection, entry }).await;
-    sent.map_err(|_| Ended::Closed)
+    let bytes = entry.bytes();
+    let put = edge.sources.requests.put(Event::Request { connection, entry }, bytes, None).await;
+    put.map_err(|_| Ended::Closed)
 }
 
 /// What the commands of a request are answered under.
@@ -346,5 +374,33 @@ mod tests {
         clients.send(ConnectionId(1), FromContact::Hint { about: Some(about(1)), hint: Hint::NotReady });
         assert!(client.begin(&[about(3)], now, &limits));
         assert!(client.begin(&[about(4), about(5)], now + limits.client_in_flight_for, &limits));
+    }
+
+    #[tokio::test]
+    async fn a_hint_settles_its_whole_request_and_one_about_nothing_everything() {
+        let limits = Limits::for_config(&smr_replica::Config::default());
+        let clients = Clients::new(1);
+        let client = clients.open(ConnectionId(1), &limits).unwrap();
+        let hint = |about| {
+            clients.send(ConnectionId(1), FromContact::Hint { about, hint: Hint::Busy });
+            client.in_flight.lock().unwrap().len()
+        };
+        let now = Instant::now();
+        assert!(client.begin(&[about(1), about(2), about(3)], now, &limits));
+        assert!(client.begin(&[about(4), about(5)], now, &limits));
+        assert_eq!(hint(Some(about(1))), 2, "of three commands in one request none is left");
+        assert_eq!(hint(Some(about(9))), 2, "nothing is known of this one");
+        assert_eq!(hint(None), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_commands_are_given_up_may_be_closed_as_idle() {
+        let limits = Limits::for_config(&smr_replica::Config::default());
+        let client = Clients::new(1).open(ConnectionId(1), &limits).unwrap();
+        let now = Instant::now();
+        assert!(!client.is_waiting(now, &limits));
+        assert!(client.begin(&[about(1)], now, &limits));
+        assert!(client.is_waiting(now, &limits));
+        assert!(!client.is_waiting(now + limits.client_in_flight_for, &limits));
     }
 }

@@ -3,7 +3,8 @@
 //! - [`serve`]: a replica's life, from the first start in an empty directory to its end;
 //! - [`node`]: the task that owns the replica's value, feeds it and does what it says;
 //! - [`identity`], [`files`]: secrets that are born here and never leave;
-//! - `channel`, `listener`: encrypted connections, one listener for all;
+//! - `channel`, `listener`: encrypted connections, one listener for all; [`handshakes`]: room for those unproven;
+//! - `inbox`: what waits for the core, in fair turns; [`budget`]: how much a peer may have answered;
 //! - `peers`: links between replicas; `gateway`: connections of clients;
 //! - [`operator`], [`statement`]: what an administrator may ask, on both sides;
 //! - [`applications`]: what this program can run; [`entry`]: `main` of an author's program;
@@ -11,12 +12,15 @@
 //! - `store`: where promises are kept before they leave.
 
 pub mod applications;
+pub mod budget;
 mod channel;
 mod edge;
 pub mod entry;
 pub mod files;
 mod gateway;
+pub mod handshakes;
 pub mod identity;
+pub mod inbox;
 pub mod limits;
 mod listener;
 pub mod metrics;

@@ -4,15 +4,22 @@ use std::time::Duration;
 
 use smr_replica::Config;
 
+use crate::budget::BudgetLimits;
+use crate::handshakes::{HandshakeLimits, RoomLimits};
+use crate::inbox::Weights;
 use crate::outbox::OutboxLimits;
 
 /// Limits of queues, connections and patience. Larger queues bridge longer hiccups and cost memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Checked messages and requests that wait for the core; whoever brings more waits, and so does its sender.
-    pub core_queue_max: usize,
-    /// Events that the core takes before it looks at its timers again.
-    pub events_per_wake_max: usize,
+    /// Checked messages of each peer that wait for the core; a link that brings more waits, and so does its sender.
+    pub peer_queue: OutboxLimits,
+    /// Checked requests of all clients that wait for the core; connections that bring more wait.
+    pub requests_queue: OutboxLimits,
+    /// What the core takes of each source before it looks at its timers again.
+    pub weights: Weights,
+    /// Answers to each peer's questions for decisions, batches and state; questions beyond are dropped.
+    pub answers: BudgetLimits,
     /// Bytes of one frame between replicas. The largest are answers to laggards and chunks of state.
     pub peer_frame_bytes_max: usize,
     /// Messages to one peer that wait; the oldest make room for the newest.
@@ -30,7 +37,9 @@ pub struct Limits {
     /// A connection of a client that says nothing and is told nothing for so long is closed.
     pub client_idle: Duration,
     /// Connections that are still proving who they are; further ones are closed at once.
-    pub handshakes_max: usize,
+    pub handshakes: HandshakeLimits,
+    /// How long a connection may take to say what it is for; the first bytes of a handshake do.
+    pub arrival: Duration,
     /// How long a connection may take to prove who it is and to say hello.
     pub handshake: Duration,
     /// Connections of the administrator at once.
@@ -47,6 +56,9 @@ pub struct Limits {
     pub stop: Duration,
 }
 
+/// Bytes of messages to one peer that wait.
+const PEER_OUTBOX_BYTES_MAX: usize = 32 << 20;
+
 impl Limits {
     /// Limits that let everything through that `config` allows.
     #[must_use]
@@ -56,18 +68,29 @@ impl Limits {
         let request = config.request_bytes_max as usize;
         let reply = config.reply_bytes_max as usize;
         Limits {
-            core_queue_max: 1024,
-            events_per_wake_max: 256,
+            peer_queue: OutboxLimits { frames_max: 512, bytes_max: 32 << 20 },
+            requests_queue: OutboxLimits { frames_max: 1024, bytes_max: 32 << 20 },
+            weights: Weights { results: 64, peer_messages: 32, requests: 32 },
+            answers: BudgetLimits {
+                bytes_per_second: 32 << 20,
+                burst_bytes: PEER_OUTBOX_BYTES_MAX as u64 / 2,
+            },
             // A view change may carry two windows of certificates, which stay below the same again.
             peer_frame_bytes_max: (8 << 20) + batch + fetch + config.chunk_bytes as usize,
-            peer_outbox: OutboxLimits { frames_max: 16_384, bytes_max: 32 << 20 },
+            peer_outbox: OutboxLimits { frames_max: 16_384, bytes_max: PEER_OUTBOX_BYTES_MAX },
             client_frame_bytes_max: 2 * request + 1024,
             client_outbox: OutboxLimits { frames_max: 8192, bytes_max: (1 << 20) + 2 * reply },
             clients_max: 1024,
             client_in_flight_max: 4096,
             client_in_flight_for: Duration::from_secs(60),
             client_idle: Duration::from_secs(600),
-            handshakes_max: 128,
+            handshakes: HandshakeLimits {
+                strangers: RoomLimits { at_once_max: 256, per_address_max: 128 },
+                known: RoomLimits { at_once_max: 512, per_address_max: 256 },
+                clients: RoomLimits { at_once_max: 256, per_address_max: 128 },
+                members: RoomLimits { at_once_max: 256, per_address_max: 128 },
+            },
+            arrival: Duration::from_secs(3),
             handshake: Duration::from_secs(10),
             operators_max: 16,
             operator_frame_bytes_max: 64 << 10,

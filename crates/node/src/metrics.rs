@@ -87,6 +87,8 @@ pub enum RefusalKind {
     TooLong,
     /// A frame that is no message.
     Malformed,
+    /// A question of one who has had as much answered as it may.
+    AskedTooMuch,
     /// See [`Refused`].
     Message(Refused),
 }
@@ -99,6 +101,7 @@ impl RefusalKind {
             RefusalKind::Hello => "hello",
             RefusalKind::TooLong => "too_long",
             RefusalKind::Malformed => "malformed",
+            RefusalKind::AskedTooMuch => "asked_too_much",
             RefusalKind::Message(refused) => match refused {
                 Refused::Stranger => "stranger",
                 Refused::Signature => "signature",

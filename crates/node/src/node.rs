@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   peers ---checked---\                      /--- links to peers
-//!   clients --checked---> queue -> step -> effects --- connections of clients
+//!   clients --checked---> inbox -> step -> effects --- connections of clients
 //!   timers, host, jobs -/                     \--- host, jobs, timers
 //! ```
 
+mod care;
 mod jobs;
 mod timers;
 
@@ -21,20 +22,24 @@ use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status};
 use smr_uds::Workers;
 use smr_wire::{FromContact, ReplicaId, Slot, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::applications::Applications;
+use crate::budget::Budget;
 use crate::channel::Acceptor;
 use crate::edge::{Edge, Published, Queues};
 use crate::identity::Identity;
+use crate::inbox::{Results, Waiting};
 use crate::limits::Limits;
+use crate::metrics::RefusalKind;
 use crate::operator::{self, NodeStatus};
 use crate::outbox::Put;
 use crate::peers::Peers;
 use crate::store::Memory;
+use care::Care;
 use jobs::Jobs;
 use timers::Timers;
 
@@ -75,8 +80,8 @@ impl Node {
     /// The application is unknown or refuses its settings, or the system gives no threads.
     pub fn start(parts: Parts, applications: &Applications) -> Result<Node, StartError> {
         let Parts { genesis, me, identity, listener, workers, limits, .. } = parts;
-        let (results, results_end) = mpsc::unbounded_channel();
-        let sink = host_sink(results.clone());
+        let (edge, queues) = Edge::new(genesis.clone(), me, identity.identity().clone(), limits);
+        let sink = host_sink(edge.sources.results.clone());
         let config = host_config(&genesis);
         let host = applications.start(&genesis.application, config, sink).ok_or_else(|| {
             let known = applications.names().collect::<Vec<_>>().join(", ");
@@ -84,7 +89,8 @@ impl Node {
         })??;
         let executor = Workers::start(host.scheduler(), workers).map_err(StartError::Threads)?;
         let jobs = Jobs::start(workers).map_err(StartError::Threads)?;
-        let (edge, queues) = Edge::new(genesis.clone(), me, identity.identity().clone(), limits);
+        let now = Instant::now();
+        let budgets = edge.group.members().map(|_| Budget::new(edge.limits.answers, now)).collect();
         let core = Core {
             #[cfg(feature = "misbehave")]
             liar: parts.misbehaviour.map(|how| Liar::new(how, &edge)),
@@ -96,13 +102,15 @@ impl Node {
             jobs,
             store: Memory,
             timers: Timers::default(),
-            results,
+            care: Care::default(),
+            budgets,
+            asker: None,
             effects: Vec::new(),
             edge: edge.clone(),
         };
         let accepting = crate::listener::listen(edge.clone(), listener, Acceptor::new(identity.channel()));
         Ok(Node {
-            core: Some(tokio::spawn(core.run(queues, results_end, executor))),
+            core: Some(tokio::spawn(core.run(queues, executor))),
             listener: tokio::spawn(accepting),
             edge,
         })
@@ -184,12 +192,10 @@ fn host_config(genesis: &Genesis) -> HostConfig {
 /// as many after a restore.
 const IN_HOST_MAX: u32 = 512;
 
-/// Hands what the host reports to the core. This queue needs no limit of its own: the host takes a limited number
-/// of operations and reports each once.
-fn host_sink(results: mpsc::UnboundedSender<Event>) -> EventSink {
+/// Hands what the host reports to the core: the host takes a limited number of operations and reports each once.
+fn host_sink(results: Results) -> EventSink {
     Arc::new(move |event| {
-        // Nobody listens once the replica has ended.
-        let _ = results.send(match event {
+        results.put(match event {
             HostEvent::Executed { slot, outcomes, late } => Event::Executed { slot, outcomes, late },
             HostEvent::SnapshotTaken { slot, bytes } => Event::SnapshotTaken { slot, bytes },
             HostEvent::SnapshotFailed { slot } => Event::SnapshotFailed(slot),
@@ -218,29 +224,23 @@ struct Core {
     jobs: Jobs,
     store: Memory,
     timers: Timers,
-    results: mpsc::UnboundedSender<Event>,
+    care: Care,
+    /// What each member may still have answered, by index.
+    budgets: Vec<Budget>,
+    /// Whose question is being taken; what is sent to it meanwhile is the answer.
+    asker: Option<ReplicaId>,
     effects: Vec<Effect>,
     #[cfg(feature = "misbehave")]
     liar: Option<Liar>,
 }
 
 impl Core {
-    async fn run(
-        mut self,
-        mut queues: Queues,
-        mut results: mpsc::UnboundedReceiver<Event>,
-        executor: Workers,
-    ) {
+    async fn run(mut self, mut queues: Queues, executor: Workers) {
         self.step(Event::Start);
-        while self.wake(&mut queues, &mut results).await == Next::GoOn {
-            for _ in 0..self.edge.limits.events_per_wake_max {
-                // What was begun is finished first, then the group has precedence over clients.
-                let event = results
-                    .try_recv()
-                    .or_else(|_| queues.messages.try_recv())
-                    .or_else(|_| queues.requests.try_recv());
-                let Ok(event) = event else { break };
-                self.step(event);
+        let mut turn = Vec::new();
+        while self.wake(&mut queues, &mut turn).await == Next::GoOn {
+            for waiting in turn.drain(..) {
+                self.take(waiting);
             }
             self.publish();
         }
@@ -248,12 +248,13 @@ impl Core {
         let _ = tokio::task::spawn_blocking(move || executor.stop()).await;
     }
 
-    /// Waits for something to happen and takes it.
-    async fn wake(&mut self, queues: &mut Queues, results: &mut mpsc::UnboundedReceiver<Event>) -> Next {
+    /// Waits for something to happen, and gathers a turn of it.
+    async fn wake(&mut self, queues: &mut Queues, turn: &mut Vec<Waiting>) -> Next {
         while let Some(timer) = self.timers.due(Instant::now()) {
             self.step(Event::Timer(timer));
         }
-        let timer = self.timers.next();
+        self.look_after_host();
+        let timer = self.timers.next().into_iter().chain(self.care.next()).min();
         tokio::select! {
             biased;
             Some(control) = queues.control.recv() => match control {
@@ -262,12 +263,34 @@ impl Core {
                 }
                 Control::Stop => return Next::End,
             },
-            Some(event) = results.recv() => self.step(event),
-            Some(event) = queues.messages.recv() => self.step(event),
-            Some(event) = queues.requests.recv() => self.step(event),
+            () = queues.inbox.turn(turn) => {}
             () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
         }
         Next::GoOn
+    }
+
+    /// Sees whether the application starves or is to begin timed commands.
+    fn look_after_host(&mut self) {
+        let needs = self.care.look(Instant::now(), clock(), self.in_host, &*self.host);
+        if needs.timers {
+            self.step(Event::TimersDue);
+        }
+        if needs.fill {
+            self.step(Event::Starving);
+        }
+    }
+
+    /// Takes what has waited, unless it is a question of one who has had enough answered.
+    fn take(&mut self, waiting: Waiting) {
+        if let Some(asker) = waiting.asker
+            && !self.budgets[asker.index()].allows(Instant::now())
+        {
+            self.edge.metrics.peer(asker).refuse(RefusalKind::AskedTooMuch);
+            return;
+        }
+        self.asker = waiting.asker;
+        self.step(waiting.event);
+        self.asker = None;
     }
 
     fn step(&mut self, event: Event) {
@@ -306,7 +329,12 @@ impl Core {
             return;
         };
         match effect {
-            Effect::Send { to, message } => self.peers.send(to, &message),
+            Effect::Send { to, message } => {
+                let bytes = self.peers.send(to, &message);
+                if self.asker == Some(to) {
+                    self.budgets[to.index()].charge(bytes);
+                }
+            }
             Effect::Broadcast(message) => self.peers.broadcast(&message),
             Effect::Execute(work) => self.give(HostWork::Execute(work)),
             Effect::Snapshot(slot) => self.give(HostWork::Snapshot(slot)),
@@ -317,15 +345,15 @@ impl Core {
                 self.host.restore(slot, bytes);
             }
             Effect::Sign { statement, digest, share } => {
-                let (results, edge) = (self.results.clone(), self.edge.clone());
+                let edge = self.edge.clone();
                 self.jobs.put(move || {
                     let share = share.sign(&digest);
                     edge.metrics.counters.shares_signed.one();
-                    let _ = results.send(Event::Signed { statement, share });
+                    edge.sources.results.put(Event::Signed { statement, share });
                 });
             }
             Effect::Combine { statement, digest, shares, key } => {
-                let (results, edge) = (self.results.clone(), self.edge.clone());
+                let edge = self.edge.clone();
                 self.jobs.put(move || {
                     let (signature, culprits) = match key.combine_verified(&digest, &shares) {
                         Ok(combined) => (Some(combined.signature), combined.culprits),
@@ -333,14 +361,14 @@ impl Core {
                     };
                     edge.metrics.counters.combined.one();
                     let culprits = culprits.into_iter().map(ReplicaId).collect();
-                    let _ = results.send(Event::Combined { statement, signature, culprits });
+                    edge.sources.results.put(Event::Combined { statement, signature, culprits });
                 });
             }
             Effect::Chunk { slot, image, chunk_bytes } => {
-                let results = self.results.clone();
+                let results = self.edge.sources.results.clone();
                 self.jobs.put(move || {
                     let image = Chunked::new(&image, chunk_bytes);
-                    let _ = results.send(Event::Chunked { slot, image });
+                    results.put(Event::Chunked { slot, image });
                 });
             }
             Effect::Reply { connection, reply } => {

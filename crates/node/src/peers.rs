@@ -14,6 +14,8 @@ use std::time::Duration;
 use borsh::{BorshDeserialize, BorshSerialize};
 use smr_client::connect::frame::{read_frame, write_frame};
 use smr_client::connect::tls::ChannelKey;
+use smr_consensus::{Message as Ordered, pbft};
+use smr_replica::message::PeerMessage;
 use smr_replica::{Event, Incoming, Message};
 use smr_wire::client::WIRE_VERSION;
 use smr_wire::{ReplicaId, ServiceId};
@@ -52,9 +54,11 @@ impl Peers {
         Peers { edge: edge.clone(), outboxes: outboxes.collect(), _dialled: dialled }
     }
 
-    /// To one peer.
-    pub(crate) fn send(&self, to: ReplicaId, message: &Message) {
-        self.put(to, &encoded(message));
+    /// To one peer; of how many bytes it is.
+    pub(crate) fn send(&self, to: ReplicaId, message: &Message) -> usize {
+        let frame = encoded(message);
+        self.put(to, &frame);
+        frame.len()
     }
 
     /// To all of them; encoded once.
@@ -210,11 +214,16 @@ async fn receive_all<S: AsyncRead + Unpin>(edge: &Edge, from: ReplicaId, stream:
         };
         let checked = smr_wire::decode::<Message>(&bytes, bytes_max)
             .map_err(|_| RefusalKind::Malformed)
-            .and_then(|message| Incoming::check(from, message, &edge.rules()).map_err(RefusalKind::Message));
+            .and_then(|message| {
+                let asker = asks_for_much(&message).then_some(from);
+                let incoming = Incoming::check(from, message, &edge.rules());
+                incoming.map(|incoming| (incoming, asker)).map_err(RefusalKind::Message)
+            });
         match checked {
-            Ok(incoming) => {
+            Ok((incoming, asker)) => {
                 metrics.received.one();
-                if edge.messages.send(Event::Peer(incoming)).await.is_err() {
+                let queue = &edge.sources.peers[from.index()];
+                if queue.put(Event::Peer(incoming), bytes.len(), asker).await.is_err() {
                     return;
                 }
             }
@@ -222,6 +231,21 @@ async fn receive_all<S: AsyncRead + Unpin>(edge: &Edge, from: ReplicaId, stream:
                 debug!(peer = %from, kind = kind.name(), "dropped a message");
                 metrics.refuse(kind);
             }
+        }
+    }
+}
+
+/// Whether a message is a question whose answer may be much larger than itself. Whoever says that it missed the
+/// beginning of a view is shown it, which is an answer as well. All of them are repeated by correct replicas.
+fn asks_for_much(message: &Message) -> bool {
+    match message {
+        Message::Consensus(Ordered::Pbft(said)) => matches!(
+            said,
+            pbft::Message::Fetch { .. } | pbft::Message::FetchBody { .. } | pbft::Message::Status { .. }
+        ),
+        Message::Consensus(Ordered::Solo(said)) => match *said {},
+        Message::Peer(said) => {
+            matches!(said, PeerMessage::ChunkQuery { .. } | PeerMessage::StateQuery { .. })
         }
     }
 }

@@ -15,7 +15,7 @@ use rustls::client::{AlwaysResolvesClientRawPublicKeys, ResolvesClientCert, Resu
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::server::{Acceptor, AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{
     CertificateError, ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error, OtherError,
@@ -23,7 +23,7 @@ use rustls::{
 };
 use smr_crypto::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsConnector, client, server};
 
 /// Protocol between a client and a contact.
 pub const ALPN_CLIENT: &str = "smr-client/1";
@@ -176,9 +176,36 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     config: &Arc<ServerConfig>,
     stream: S,
 ) -> io::Result<(server::TlsStream<S>, Peer)> {
-    let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
-    let peer = peer(stream.get_ref().1)?;
-    Ok((stream, peer))
+    Arrival::hear(stream).await?.accept(config).await
+}
+
+/// A channel whose other end has said what it wants and has shown nothing yet.
+pub struct Arrival<S>(StartHandshake<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Arrival<S> {
+    /// Waits until the other end has said what it wants.
+    ///
+    /// # Errors
+    /// The stream's own, or that what it said is no beginning of a handshake.
+    pub async fn hear(stream: S) -> io::Result<Arrival<S>> {
+        LazyConfigAcceptor::new(Acceptor::default(), stream).await.map(Arrival)
+    }
+
+    /// Whether the other end names this protocol among those it would speak.
+    #[must_use]
+    pub fn names(&self, alpn: &str) -> bool {
+        self.0.client_hello().alpn().is_some_and(|mut named| named.any(|one| one == alpn.as_bytes()))
+    }
+
+    /// Makes the server end of the channel.
+    ///
+    /// # Errors
+    /// As [`accept`].
+    pub async fn accept(self, config: &Arc<ServerConfig>) -> io::Result<(server::TlsStream<S>, Peer)> {
+        let stream = self.0.into_stream(Arc::clone(config)).await?;
+        let peer = peer(stream.get_ref().1)?;
+        Ok((stream, peer))
+    }
 }
 
 /// The other end's key, which the handshake proved; none before the end of the handshake, or for an anonymous
