@@ -16,6 +16,7 @@ pub mod effect;
 pub mod epoch;
 pub mod genesis;
 pub mod message;
+pub mod quota;
 pub mod replica;
 pub mod replies;
 pub mod sessions;
