@@ -17,6 +17,7 @@ pub mod epoch;
 pub mod genesis;
 pub mod message;
 pub mod parked;
+pub mod quota;
 pub mod replica;
 pub mod replies;
 pub mod scheduling;

@@ -19,6 +19,7 @@ use crate::effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
 use crate::epoch::Voice;
 use crate::genesis::Genesis;
 use crate::message::{Incoming, Message, PeerMessage};
+use crate::quota::Quota;
 use crate::replies::{Blocks, Key, Member, Shares, Statement};
 use crate::status::{Halt, Phase, Status};
 use crate::system::{SystemCommand, SystemState};
@@ -89,13 +90,6 @@ pub struct Replica {
 struct Offering {
     connection: ConnectionId,
     keys: Vec<Key>,
-}
-
-/// What was asked and answered since the last repeat.
-#[derive(Clone, Debug, Default)]
-struct Quota {
-    asked: usize,
-    answered: BTreeMap<ReplicaId, usize>,
 }
 
 /// A slot on its way through the application.

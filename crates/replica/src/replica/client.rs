@@ -10,17 +10,10 @@ use smr_crypto::threshold::{ServiceSignature, SignatureShare};
 use smr_wire::client::About;
 use smr_wire::{Call, EndpointCertificate, Hint, ReplicaId, Request, Slot};
 
-use super::{Offering, Quota, Replica};
+use super::{Offering, Replica};
 use crate::effect::{ConnectionId, Effect, Observation};
 use crate::message::PeerMessage;
 use crate::replies::{Key, Statement};
-
-/// Blocks whose shares are asked for in one period of `repeat_ms` at most.
-const QUERIES_MAX: usize = 16;
-
-/// Questions of one member for shares that are answered in one period of `repeat_ms` at most. More than one asks for,
-/// because periods of two replicas do not begin together, and for the contacts' certificate.
-const ANSWERS_MAX: usize = 3 * QUERIES_MAX;
 
 impl Replica {
     /// A request of a client, checked.
@@ -73,8 +66,7 @@ impl Replica {
 
     /// Asks the others for their shares on the block of `slot`, unless much was asked in this period.
     fn ask_shares(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
-        if self.quota.asked < QUERIES_MAX {
-            self.quota.asked += 1;
+        if self.quota.may_ask() {
             Replica::broadcast(effects, PeerMessage::ShareQuery { statement: Statement::Block(slot) });
         }
     }
@@ -86,11 +78,9 @@ impl Replica {
         statement: Statement,
         effects: &mut Vec<Effect>,
     ) {
-        let answered = self.quota.answered.entry(from).or_default();
-        if *answered < ANSWERS_MAX
-            && let Some(share) = self.shares.of(statement, self.seat.me)
+        if let Some(share) = self.shares.of(statement, self.seat.me)
+            && self.quota.may_answer(from)
         {
-            *answered += 1;
             Replica::send(effects, from, PeerMessage::Share { statement, share });
         }
     }
@@ -250,7 +240,7 @@ impl Replica {
 
     /// Repeats what may have been lost: shares that somebody waits for, an unfinished vote, key generation.
     pub(super) fn repeat(&mut self, effects: &mut Vec<Effect>) {
-        self.quota = Quota::default();
+        self.quota.restart();
         self.checkpoints.period_passed();
         // Shares that do not come must not hold up ordering for longer than this.
         self.unsettled.clear();
