@@ -237,6 +237,7 @@ impl Core {
         task.phase = Phase::Left;
         self.round.vacated.extend(task.node.take());
         self.counts.spawned -= u32::from(task.spawned);
+        self.counts.counted -= u32::from(task.counted);
         self.counts.live -= 1;
         self.counts.ranked_live -= 1;
         self.round.progress = true;
@@ -370,6 +371,7 @@ impl Core {
         // Displaced tasks count as live, so a larger round could never fill.
         let size = size.min(self.size_limit().saturating_sub(self.counts.displaced)).max(1);
         self.round.begin(size, self.config.order, clock);
+        self.round.admits = self.counts.displaced < self.size_max;
     }
 
     /// No round is larger: it holds all tasks that can hold something.

@@ -142,6 +142,7 @@ impl Core {
         }
         task.phase = Phase::Waits(then);
         task.place = None;
+        self.counts.counted -= u32::from(std::mem::take(&mut task.counted));
         task.wait = self.counts.waits;
         self.round.vacated.extend(task.node.take());
         self.round.progress = true;
