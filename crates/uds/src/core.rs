@@ -281,8 +281,13 @@ impl Core {
         let task = &mut self.tasks[index];
         let from = task.clock;
         // Far below the end of the range, so that turns can add to it.
-        task.clock = from.saturating_add(ticks).min(1 << 60);
+        let ticks = ticks.min(1 << 40);
+        if task.place.is_none() {
+            // Counted from where its next round begins, since when that begins is luck.
+            task.ahead = task.ahead.saturating_add(ticks).min(1 << 60);
+        }
         if let Some(place) = task.place {
+            task.clock = from.saturating_add(ticks).min(1 << 60);
             self.round.turns.tick(place, from, task.clock);
             self.advance(effects);
         }
@@ -366,6 +371,7 @@ impl Core {
             place: None,
             node: None,
             clock: 0,
+            ahead: 0,
             held: Vec::new(),
             behind: None,
             wait: 0,
@@ -630,6 +636,8 @@ struct Task {
     /// Place in the list.
     node: Option<Node>,
     clock: u64,
+    /// What it has worked outside of rounds since its clock was last set.
+    ahead: u64,
     /// What it holds, in the order of grants.
     held: Vec<Hold>,
     /// The last task that queued before it to have the lock alone.

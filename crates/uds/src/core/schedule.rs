@@ -103,20 +103,18 @@ impl Core {
         if task.rank.is_none() {
             task.rank = Some(self.counts.ranked);
             self.counts.ranked += 1;
-            // What it computed before counts from when it could have begun.
-            task.clock += base;
             self.counts.ranked_live += 1;
         }
-        task.clock = task.clock.max(base);
+        task.clock = task.clock.max(base) + std::mem::take(&mut task.ahead);
         self.round.turns.join(place, task.clock, self.config.steps);
         match task.phase {
             Phase::Running => self.round.running += 1,
             Phase::Asks(_) => {}
             Phase::Ends => self.leave(index, effects),
             Phase::Resumes => {
+                // No progress: with other settings it might have begun before.
                 task.phase = Phase::Running;
                 self.round.running += 1;
-                self.round.progress = true;
                 effects.push(Effect::Granted(id));
             }
             Phase::Denied(denial) => {
