@@ -51,6 +51,8 @@ pub struct Core {
     growth: u32,
     /// `tasks_max`, or the largest that tasks of today may have been admitted under; no round is larger.
     size_max: u32,
+    /// `tasks_max` of the last settings in the list, by which those behind them are admitted.
+    room: u32,
     list: List,
     tasks: Vec<Task>,
     tasks_free: Vec<usize>,
@@ -73,6 +75,9 @@ pub struct Core {
 struct Counts {
     /// Tasks that have neither left nor wait.
     live: u32,
+    /// Admitted tasks that have neither left nor ever waited. (Counting those that were woken would make it a
+    /// matter of luck whether the last task for which there was room comes in before them.)
+    counted: u32,
     /// Tasks on conditions and at barriers.
     waiting: u32,
     /// Blocked tasks without a place in the list.
@@ -105,6 +110,7 @@ impl Core {
             announced: None,
             growth: 1,
             size_max: config.tasks_max,
+            room: config.tasks_max,
             list: List::new(),
             tasks: Vec::new(),
             tasks_free: Vec::new(),
@@ -121,13 +127,12 @@ impl Core {
         })
     }
 
-    /// Whether another task may be admitted: fewer than `tasks_max` live, or the round still wants some. When it
-    /// is admitted has no influence on any order.
+    /// Whether another task may be admitted: of those admitted, fewer than `tasks_max` live and have never waited,
+    /// or the round still wants some. When it is admitted has no influence on any order.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        let Counts { live, displaced, .. } = self.counts;
-        let wanted = if displaced < self.size_max { displaced + self.round.size } else { 0 };
-        live < self.config.tasks_max.max(wanted)
+        let wanted = !self.round.is_full() && self.round.admits;
+        wanted || self.counts.counted < self.room
     }
 
     /// Whether another marker may be admitted: they do not pile up.
@@ -180,7 +185,6 @@ impl Core {
     /// as if it were new but for the tasks that wait: with the settings last announced, and nothing that came
     /// before has an influence. If the tasks before it can only go on with the help of those after it, they do.
     pub fn fill(&mut self, effects: &mut Vec<Effect>) {
-        // Two neighbours act as one, whenever they come.
         self.mark(Marker::Fill, effects);
     }
 
@@ -193,8 +197,7 @@ impl Core {
     /// A marker like [`Core::fill`], at which everything stops: [`Effect::Suspended`]. Tasks before it that could
     /// only be helped by those after it end with [`Denial::Deadlock`]. Nobody takes a turn until [`Core::resume`].
     pub fn suspend(&mut self, effects: &mut Vec<Effect>) {
-        self.list.push_back(Entry::Marker(Marker::Suspend));
-        self.advance(effects);
+        self.mark(Marker::Suspend, effects);
     }
 
     /// Goes on after a suspension.
@@ -219,6 +222,7 @@ impl Core {
     /// The setting that is out of range; nothing changes then.
     pub fn reconfigure(&mut self, config: Config, effects: &mut Vec<Effect>) -> Result<(), BadConfig> {
         config.validate()?;
+        self.room = config.tasks_max;
         // Of two neighbours the later one holds, whenever they come.
         match self.list.last() {
             Entry::Config(last) => *last = config,
@@ -277,8 +281,13 @@ impl Core {
         let task = &mut self.tasks[index];
         let from = task.clock;
         // Far below the end of the range, so that turns can add to it.
-        task.clock = from.saturating_add(ticks).min(1 << 60);
+        let ticks = ticks.min(1 << 40);
+        if task.place.is_none() {
+            // Counted from where its next round begins, since when that begins is luck.
+            task.ahead = task.ahead.saturating_add(ticks).min(1 << 60);
+        }
         if let Some(place) = task.place {
+            task.clock = from.saturating_add(ticks).min(1 << 60);
             self.round.turns.tick(place, from, task.clock);
             self.advance(effects);
         }
@@ -344,9 +353,7 @@ impl Core {
     }
 
     fn mark(&mut self, marker: Marker, effects: &mut Vec<Effect>) {
-        if *self.list.last() != Entry::Marker(marker) {
-            self.list.push_back(Entry::Marker(marker));
-        }
+        self.list.push_back(Entry::Marker(marker));
         self.advance(effects);
     }
 
@@ -354,6 +361,7 @@ impl Core {
         let serial = self.counts.created;
         self.counts.created += 1;
         self.counts.live += 1;
+        self.counts.counted += u32::from(parent.is_none());
         let task = Task {
             number,
             serial,
@@ -363,11 +371,13 @@ impl Core {
             place: None,
             node: None,
             clock: 0,
+            ahead: 0,
             held: Vec::new(),
             behind: None,
             wait: 0,
             waits_on: None,
             spawned: parent.is_some(),
+            counted: parent.is_none(),
             walk: 0,
         };
         match self.tasks_free.pop() {
@@ -626,6 +636,8 @@ struct Task {
     /// Place in the list.
     node: Option<Node>,
     clock: u64,
+    /// What it has worked outside of rounds since its clock was last set.
+    ahead: u64,
     /// What it holds, in the order of grants.
     held: Vec<Hold>,
     /// The last task that queued before it to have the lock alone.
@@ -635,6 +647,8 @@ struct Task {
     /// The condition that it waits on.
     waits_on: Option<ConditionId>,
     spawned: bool,
+    /// Counts against `tasks_max`.
+    counted: bool,
     /// The last walk of [`Core::doom_cycles`] that met it.
     walk: u64,
 }

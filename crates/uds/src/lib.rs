@@ -48,3 +48,8 @@ pub use sync::{
     Semaphore, SemaphorePermit, advance, spawn, yield_now,
 };
 pub use task::{Fault, Sink, TaskEnd, WokenBy};
+
+/// The example of the crate's introduction, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

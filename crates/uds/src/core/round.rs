@@ -21,6 +21,8 @@ pub(super) struct Round {
     pub(super) cursor: Node,
     pub(super) turns: Turns,
     pub(super) size: u32,
+    /// Newcomers are admitted to fill it: when it began, displaced tasks did not take all room.
+    pub(super) admits: bool,
     /// Nodes of primaries that have left or wait; they stay until the round ends, for followers to enter behind.
     pub(super) vacated: Vec<Node>,
     /// Tasks that enter the list when the round ends, and behind whom.
@@ -40,6 +42,7 @@ impl Round {
             cursor: HEAD,
             turns: Turns::new(order),
             size,
+            admits: true,
             vacated: Vec::new(),
             followers: Vec::new(),
             returning: Vec::new(),

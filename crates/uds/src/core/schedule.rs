@@ -103,20 +103,18 @@ impl Core {
         if task.rank.is_none() {
             task.rank = Some(self.counts.ranked);
             self.counts.ranked += 1;
-            // What it computed before counts from when it could have begun.
-            task.clock += base;
             self.counts.ranked_live += 1;
         }
-        task.clock = task.clock.max(base);
+        task.clock = task.clock.max(base) + std::mem::take(&mut task.ahead);
         self.round.turns.join(place, task.clock, self.config.steps);
         match task.phase {
             Phase::Running => self.round.running += 1,
             Phase::Asks(_) => {}
             Phase::Ends => self.leave(index, effects),
             Phase::Resumes => {
+                // No progress: with other settings it might have begun before.
                 task.phase = Phase::Running;
                 self.round.running += 1;
-                self.round.progress = true;
                 effects.push(Effect::Granted(id));
             }
             Phase::Denied(denial) => {
@@ -237,6 +235,7 @@ impl Core {
         task.phase = Phase::Left;
         self.round.vacated.extend(task.node.take());
         self.counts.spawned -= u32::from(task.spawned);
+        self.counts.counted -= u32::from(task.counted);
         self.counts.live -= 1;
         self.counts.ranked_live -= 1;
         self.round.progress = true;
@@ -370,6 +369,7 @@ impl Core {
         // Displaced tasks count as live, so a larger round could never fill.
         let size = size.min(self.size_limit().saturating_sub(self.counts.displaced)).max(1);
         self.round.begin(size, self.config.order, clock);
+        self.round.admits = self.counts.displaced < self.size_max;
     }
 
     /// No round is larger: it holds all tasks that can hold something.

@@ -1,3 +1,6 @@
+mod search;
+mod world;
+
 use super::*;
 use crate::preset::{rounds, sequential};
 

@@ -116,7 +116,7 @@ impl Core {
             self.end_wait(index);
             self.tasks[index].node = Some(self.list.insert_before(first, Entry::Task(index)));
             let task = &mut self.tasks[index];
-            (task.rank, task.step, task.clock) = (None, 0, 0);
+            (task.rank, task.step, task.clock, task.ahead) = (None, 0, 0, 0);
             self.counts.ranked_live -= 1;
             effects.push(Effect::Woken { task: self.id(index), by: None, then: Then::Restart });
             self.start(index, effects);
@@ -142,6 +142,7 @@ impl Core {
         }
         task.phase = Phase::Waits(then);
         task.place = None;
+        self.counts.counted -= u32::from(std::mem::take(&mut task.counted));
         task.wait = self.counts.waits;
         self.round.vacated.extend(task.node.take());
         self.round.progress = true;
