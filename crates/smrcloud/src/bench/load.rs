@@ -140,12 +140,11 @@ impl Worker {
         if value.len() == self.load.record_bytes {
             return Some(value);
         }
-        let shown = beginning(&value);
-        self.tally.wrong(format!(
-            "a record has {} bytes instead of {}: {shown}",
-            value.len(),
-            self.load.record_bytes
-        ));
+        self.tally.wrong(if value.starts_with(b"error") {
+            format!("a get was answered {}", beginning(&value))
+        } else {
+            format!("a record has {} bytes instead of {}", value.len(), self.load.record_bytes)
+        });
         None
     }
 

@@ -111,12 +111,14 @@ fn trouble(wrong: u64, unanswered: u64, seen: &[Seen]) -> String {
     let mut lines = vec![if wrong + unanswered == 0 {
         "nothing was done at all".to_owned()
     } else {
-        format!("{wrong} certified answers were not the ones expected, {unanswered} commands got none")
+        format!(
+            "certified answers that were not the expected ones: {wrong}; commands without one: {unanswered}"
+        )
     }];
-    lines.extend(seen.iter().map(|seen| format!("  {} times: {}", seen.count, seen.what)));
+    lines.extend(seen.iter().map(|seen| format!("  {} x {}", seen.count, seen.what)));
     let others = wrong + unanswered - seen.iter().map(|seen| seen.count).sum::<u64>();
     if others > 0 {
-        lines.push(format!("  {others} times: something else"));
+        lines.push(format!("  {others} x something else"));
     }
     lines.join("\n")
 }
@@ -239,10 +241,10 @@ mod tests {
         tally.merge(&other);
         let told = tally.trouble();
         let lines: Vec<_> = told.lines().collect();
-        assert_eq!(lines[0], "7 certified answers were not the ones expected, 1 commands got none");
-        assert_eq!(lines[1], "  2 times: a put was answered no");
-        assert_eq!(lines[2], "  1 times: no answer in time");
-        assert_eq!((lines.len(), lines[6]), (7, "  2 times: something else"));
+        assert_eq!(lines[0], "certified answers that were not the expected ones: 7; commands without one: 1");
+        assert_eq!(lines[1], "  2 x a put was answered no");
+        assert_eq!(lines[2], "  1 x no answer in time");
+        assert_eq!((lines.len(), lines[6]), (7, "  2 x something else"));
         assert_eq!(Tally::default().trouble(), "nothing was done at all");
     }
 }
