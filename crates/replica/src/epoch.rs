@@ -79,6 +79,6 @@ impl Voice {
             }
             _ => return None,
         };
-        Some(SystemCommand::Ceremony { attempt: self.attempt, command })
+        Some(SystemCommand::Ceremony { attempt: self.attempt, command: Box::new(command) })
     }
 }

@@ -155,7 +155,7 @@ impl Replica {
             Event::Request { connection, entry } => self.on_request(connection, entry, effects),
             Event::Closed(connection) => self.waiting.close(connection),
             Event::Timer(timer) => self.on_timer(timer, effects),
-            Event::Executed { slot, outcomes, late } => self.on_executed(slot, outcomes, late, effects),
+            Event::Executed { slot, outcomes, late } => self.on_executed(slot, outcomes, &late, effects),
             Event::Starving => self.offer_system(&SystemCommand::Fill { end: self.system.slot }),
             Event::TimersDue => self.offer_system(&SystemCommand::Timers { end: self.system.slot }),
             Event::SnapshotTaken { slot, bytes } => self.on_snapshot(slot, bytes, effects),

@@ -48,8 +48,8 @@ pub enum SystemCommand {
     Ceremony {
         /// In which attempt.
         attempt: u32,
-        /// What.
-        command: dkg::Command,
+        /// What. Boxed, as dealings are large.
+        command: Box<dkg::Command>,
     },
     /// What was admitted up to here waits for no newcomers; see [`smr_app::SlotWork::fill`]. Any replica that sees its
     /// application starve says so, so a primary that withholds commands cannot hold up those that were admitted.
@@ -112,7 +112,7 @@ impl SystemState {
         let (attempt, command) = match command {
             SystemCommand::Fill { .. } => return Some(Applied::Fill),
             SystemCommand::Timers { .. } => return Some(Applied::Timers),
-            SystemCommand::Ceremony { attempt, command } => (attempt, command),
+            SystemCommand::Ceremony { attempt, command } => (attempt, *command),
         };
         if attempt != self.attempt || self.key.is_some() {
             return None;

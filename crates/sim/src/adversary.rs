@@ -343,17 +343,15 @@ impl Adversary {
     fn spoil_entry(&self, entry: Entry) -> Entry {
         let EntryBody::System(SystemEntry { author, payload, .. }) = entry.body() else { return entry };
         let decoded = smr_wire::decode(payload, payload.len());
-        let Ok(SystemCommand::Ceremony { attempt, command: dkg::Command::Deal(mut dealing) }) = decoded
-        else {
-            return entry;
-        };
+        let Ok(SystemCommand::Ceremony { attempt, command }) = decoded else { return entry };
+        let dkg::Command::Deal(mut dealing) = *command else { return entry };
         if *author != self.seat.me {
             return entry;
         }
         // A share for one of the others, so that somebody has to complain.
         let victim = (usize::from(author.0) + 1) % dealing.shares.len();
         dealing.shares[victim][0] ^= 1;
-        let command = SystemCommand::Ceremony { attempt, command: dkg::Command::Deal(dealing) };
+        let command = SystemCommand::Ceremony { attempt, command: Box::new(dkg::Command::Deal(dealing)) };
         Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, smr_wire::encode(&command))))
     }
 }

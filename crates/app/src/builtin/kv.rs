@@ -164,7 +164,7 @@ impl Application for Kv {
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        let mut list: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut list: Vec<Pair> = Vec::new();
         for shard in &self.shards {
             let pairs =
                 |shard: &mut Shard| shard.entries.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -235,9 +235,12 @@ fn scan(shards: &[RwLockReadGuard<'_, Shard>], start: &[u8], count: usize, limit
     reply
 }
 
+/// A key and its value.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// The pairs that `snapshot` is the one encoding of.
-fn read(snapshot: &[u8], limits: &Limits) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RestoreError> {
-    let list: Vec<(Vec<u8>, Vec<u8>)> =
+fn read(snapshot: &[u8], limits: &Limits) -> Result<Vec<Pair>, RestoreError> {
+    let list: Vec<Pair> =
         borsh::from_slice(snapshot).map_err(|error| RestoreError::new(error.to_string()))?;
     if !list.is_sorted_by(|(before, _), (after, _)| before < after) {
         return Err(RestoreError::new("its keys do not ascend"));

@@ -326,3 +326,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_scheduler_is_a_preset_or_numbers_and_may_be_left_out() {
+    let read = |section: &str| Wish::parse(&format!("{GOOD}{section}"), "kv.toml", &["kv"]);
+    assert_eq!(read("").expect("right").scheduler, None);
+    for (section, title) in [
+        ("[scheduler]\npreset = \"sequential\"", "sequential"),
+        ("[scheduler]\npreset = \"pds2\"\nprimaries = 6", "pds2 6"),
+        ("[scheduler]\nprimaries = 4", "rounds 4 x 1"),
+        ("[scheduler]\nprimaries = 4\nsteps = 2\norder = \"blocks\"", "blocks 4 x 2"),
+        ("[scheduler]\nprimaries = 3\norder = \"clocks\"", "kendo 3"),
+    ] {
+        let scheduler = read(section).expect(section).scheduler.expect("stated");
+        assert_eq!(scheduler.title(), title);
+    }
+    for (section, complaint) in [
+        ("[scheduler]", "[scheduler] names no scheduler"),
+        ("[scheduler]\npreset = \"mut\"", "did you mean \"mat\"?"),
+        (
+            "[scheduler]\npreset = \"mat\"\nprimaries = 4",
+            "the scheduler \"mat\" has no choice of `primaries`",
+        ),
+        ("[scheduler]\npreset = \"mat\"\norder = \"blocks\"", "both `preset` and `order` are given"),
+        ("[scheduler]\npreset = \"pds1\"", "does not say `primaries`"),
+        ("[scheduler]\nprimaries = 0", "say 1 to 256"),
+        ("[scheduler]\nprimaries = 4\nsteps = 65", "say 1 to 64"),
+        ("[scheduler]\nprimarys = 4", "did you mean `primaries`?"),
+        ("scheduler = 4", "`scheduler` must be a section"),
+    ] {
+        let text = if section.starts_with('[') {
+            format!("{GOOD}{section}")
+        } else {
+            format!("{section}\n{GOOD}")
+        };
+        let error = Wish::parse(&text, "kv.toml", &["kv"]).expect_err(section).to_string();
+        assert!(error.contains(complaint), "{section}: {error}");
+    }
+}

@@ -157,7 +157,7 @@ impl Replica {
         &mut self,
         slot: Slot,
         outcomes: Vec<Option<CommandOutcome>>,
-        late: Vec<LateOutcome>,
+        late: &[LateOutcome],
         effects: &mut Vec<Effect>,
     ) {
         // A restore may have overtaken it.
@@ -181,7 +181,7 @@ impl Replica {
         slot: Slot,
         members: Vec<Member>,
         outcomes: Vec<Option<CommandOutcome>>,
-        late: Vec<LateOutcome>,
+        late: &[LateOutcome],
     ) -> Vec<Member> {
         let bytes_max = self.genesis.config.slot_reply_bytes_max.into();
         let waits: Vec<bool> = outcomes.iter().map(Option::is_none).collect();
