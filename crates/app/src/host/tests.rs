@@ -37,11 +37,11 @@ impl Application for Ledger {
                 format!("{} at {}", *account, ctx.now()).into_bytes()
             }
             ["spawn", ..] => {
-                ctx.spawn(text["spawn ".len()..].as_bytes().to_vec()).await.unwrap();
+                ctx.spawn(text.as_bytes()["spawn ".len()..].to_vec()).await.unwrap();
                 b"ok".to_vec()
             }
             ["after", ms, ..] => {
-                let command = text["after ".len() + ms.len() + 1..].as_bytes().to_vec();
+                let command = text.as_bytes()["after ".len() + ms.len() + 1..].to_vec();
                 ctx.after(ms.parse().unwrap(), command).await.unwrap();
                 b"ok".to_vec()
             }

@@ -355,11 +355,8 @@ fn a_scheduler_is_a_preset_or_numbers_and_may_be_left_out() {
         ("[scheduler]\nprimarys = 4", "did you mean `primaries`?"),
         ("scheduler = 4", "`scheduler` must be a section"),
     ] {
-        let text = if section.starts_with('[') {
-            format!("{GOOD}{section}")
-        } else {
-            format!("{section}\n{GOOD}")
-        };
+        let text =
+            if section.starts_with('[') { format!("{GOOD}{section}") } else { format!("{section}\n{GOOD}") };
         let error = Wish::parse(&text, "kv.toml", &["kv"]).expect_err(section).to_string();
         assert!(error.contains(complaint), "{section}: {error}");
     }
