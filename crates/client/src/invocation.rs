@@ -109,11 +109,13 @@ impl Invocation {
                 Event::Contacts(ids) => self.set_contacts(&ids, effects),
                 Event::Connected(contact) => self.connected(clock, contact, effects),
                 Event::Disconnected { contact, why } => self.disconnected(clock, contact, why, effects),
+                Event::Estranged { contact, why } => self.estranged(clock, contact, why, effects),
                 Event::Frame { contact, frame } => self.frame(clock, contact, frame, effects),
                 Event::Timer => self.armed = None,
             }
         }
         self.give_up_late(clock, effects);
+        self.give_up_among_strangers(effects);
         self.number_waiting();
         self.go_on(clock, effects);
         self.arm(effects);
@@ -168,6 +170,13 @@ pub enum Event {
         /// Whose.
         contact: ContactId,
         /// Why, for people.
+        why: String,
+    },
+    /// As [`Event::Disconnected`]: what answers there is not this service, as the client knows it.
+    Estranged {
+        /// Whose.
+        contact: ContactId,
+        /// How that shows, for people.
         why: String,
     },
     /// A contact said something.
@@ -427,6 +436,13 @@ impl Invocation {
         effects.push(Effect::Report(Report::Lost { contact, why }));
     }
 
+    /// A contact may lie about whose it is as about anything else, so it counts as a broken one as long as there is
+    /// any other.
+    fn estranged(&mut self, clock: Timestamp, contact: ContactId, why: String, effects: &mut Vec<Effect>) {
+        self.contacts.estranged(contact);
+        self.disconnected(clock, contact, why, effects);
+    }
+
     /// What `contact` has, or was to have, goes to another at once.
     fn take_back(&mut self, clock: Timestamp, contact: ContactId) {
         for exchange in self.exchanges.values_mut() {
@@ -616,6 +632,19 @@ impl Invocation {
                 Asker::Caller { ticket, .. } | Asker::Again { ticket, .. } => (ticket, unknown()),
             };
             effects.push(Effect::Done { ticket, result: Err(failure) });
+        }
+    }
+
+    /// If whatever answers is not the service, at any contact, commands that have no number yet need not wait for
+    /// their deadline. Contacts are tried on meanwhile: the opening of the session has no deadline.
+    fn give_up_among_strangers(&mut self, effects: &mut Vec<Effect>) {
+        if !self.contacts.are_all_strangers() {
+            return;
+        }
+        self.waiting_bytes = 0;
+        for call in self.waiting.drain(..) {
+            let result = Err(Failure::Strangers { last: self.last.clone() });
+            effects.push(Effect::Done { ticket: call.ticket, result });
         }
     }
 

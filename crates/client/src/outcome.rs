@@ -40,6 +40,16 @@ pub enum Failure {
         /// What was last in the way.
         last: Option<Trouble>,
     },
+    /// Every contact answers, but none is of the service under the key that the descriptor names; the command never
+    /// left.
+    #[error(
+        "whatever answers at the service's addresses is not the service that the descriptor names{}",
+        because(.last.as_ref())
+    )]
+    Strangers {
+        /// How that showed last.
+        last: Option<Trouble>,
+    },
     /// Too much waits already; the command never left.
     #[error(
         "{waiting} calls with {bytes} bytes wait for an answer already, which is the limit of this client"
@@ -75,6 +85,7 @@ impl Failure {
             Failure::Refused(Refusal::TooLarge | Refusal::Full) => false,
             Failure::Refused(_) | Failure::Fault(_) | Failure::Unknown(_) | Failure::Abandoned => true,
             Failure::Unreachable { .. }
+            | Failure::Strangers { .. }
             | Failure::Overloaded { .. }
             | Failure::TooLarge { .. }
             | Failure::Closed => false,

@@ -9,6 +9,8 @@ use smr_client::connect::frame::{read_frame, write_frame};
 use smr_client::connect::tls::{self, ALPN_CLIENT, ALPN_OPERATOR, ALPN_PEER, ChannelKey, Expect};
 use smr_consensus::checkpoint::Checkpoint;
 use smr_crypto::{Digest, Signature};
+use smr_node::budget::BudgetLimits;
+use smr_node::handshakes::RoomLimits;
 use smr_node::operator::Client as Operator;
 use smr_node::{Identity, NodeError, NodeStatus, Provisioned};
 use smr_replica::Message;
@@ -217,5 +219,31 @@ async fn a_replica_joins_only_a_genesis_that_names_it_as_it_is_and_runs_only_onc
     let taken = service.genesis.members[0].address.parse().unwrap();
     let bound = Provisioned::provision(&replica_dir(&service.dir, 8), taken).await;
     assert!(matches!(bound, Err(NodeError::Bind { error, .. }) if error.kind() == ErrorKind::AddrInUse));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_peer_that_asks_for_more_than_it_may_is_counted_and_the_service_goes_on() {
+    let nothing = BudgetLimits { bytes_per_second: 0, burst_bytes: 0 };
+    let service = Service::start(|parts| parts.limits.answers = nothing).await;
+    let client = service.client(ALL).await;
+    assert_eq!(call(&client, "put a one").await, "ok");
+    let asked = |status: &NodeStatus| status.peers.iter().any(|p| p.refused.contains_key("asked_too_much"));
+    service.wait("a question that is dropped", ALL, asked).await;
+    assert_eq!(call(&client, "get a").await, "one");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn where_there_is_no_room_for_clients_members_and_the_administrator_still_come_in() {
+    let none = RoomLimits { at_once_max: 0, per_address_max: 0 };
+    let service = Service::start(|parts| parts.limits.handshakes.clients = none).await;
+    service.wait("a certified key", ALL, |status| status.certified).await;
+    let member = &service.genesis.members[0];
+    let stream = TcpStream::connect(&member.address).await.unwrap();
+    let config = tls::client_config(None, Expect::Pinned(member.channel), ALPN_CLIENT);
+    assert!(timeout(DEADLINE, tls::connect(&config, stream)).await.unwrap().is_err());
+    let status = service.operator(0).await.status().await.unwrap();
+    assert!(status.counters["connections_refused"] >= 1, "{status:#?}");
     service.stop().await;
 }

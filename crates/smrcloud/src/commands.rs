@@ -34,7 +34,7 @@ verbs! {
     Call: call;
     /// Load a service with a YCSB workload and check every answer.
     Bench: bench;
-    /// Show how a service's replicas are.
+    /// Show how a service's replicas are, or list all services.
     Status: status;
     /// Print what a client needs to know of a service, as JSON.
     Descriptor: descriptor;

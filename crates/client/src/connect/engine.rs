@@ -174,6 +174,10 @@ impl Engine {
                 self.links.remove(&contact);
                 events.push(Event::Disconnected { contact, why });
             }
+            What::Estranged(why) => {
+                self.links.remove(&contact);
+                events.push(Event::Estranged { contact, why });
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::ClientConfig;
 use smr_crypto::PublicKey;
-use smr_wire::client::{EndpointCertificate, FromContact, ToContact, WIRE_VERSION};
+use smr_wire::client::{BadCertificate, EndpointCertificate, FromContact, ToContact, WIRE_VERSION};
 use smr_wire::{ServiceId, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::TcpStream;
@@ -47,6 +47,8 @@ pub(super) enum What {
     Connected(Box<EndpointCertificate>, PublicKey),
     Frame(Box<FromContact>),
     Ended(String),
+    /// Ended because the contact is not the service's.
+    Estranged(String),
 }
 
 /// A running link; ends when dropped.
@@ -68,8 +70,9 @@ impl Link {
         let (outbox, frames) = mpsc::channel(FRAMES_MAX);
         let says = Says { contact, link: id, said };
         let task = tokio::spawn(async move {
-            let why = run(&settings, &address, frames, &says).await;
-            says.say(What::Ended(format!("{address}: {why}"))).await;
+            let trouble = run(&settings, &address, frames, &says).await;
+            let why = format!("{address}: {trouble}");
+            says.say(if trouble.is_estrangement() { What::Estranged(why) } else { What::Ended(why) }).await;
         });
         Link { id, outbox, task }
     }
@@ -221,7 +224,15 @@ enum Trouble {
     #[error("the other end does not begin with a welcome")]
     NoWelcome,
     #[error("{0}")]
-    Certificate(#[from] smr_wire::client::BadCertificate),
+    Certificate(#[from] BadCertificate),
     #[error("the other end sent what is no frame: {0}")]
     Malformed(String),
+}
+
+impl Trouble {
+    /// Whether it shows that the other end is not of the service that the descriptor names. A certificate that has
+    /// expired, or is for another channel, was signed by the service nevertheless.
+    fn is_estrangement(&self) -> bool {
+        matches!(self, Trouble::Certificate(BadCertificate::OtherService | BadCertificate::Signature))
+    }
 }

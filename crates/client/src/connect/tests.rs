@@ -318,3 +318,16 @@ async fn a_descriptor_that_cannot_work_is_refused_with_the_reason() {
     let refused = Client::connect_sharing(descriptor, key(7), quick(), other).unwrap_err();
     assert_eq!(refused, BadClient::OtherKey { name });
 }
+
+#[tokio::test]
+async fn under_a_key_that_is_not_the_services_a_call_fails_at_once_and_says_so() {
+    let (_service, descriptor, _tasks) = service(&[Manner::Honest; 3]).await;
+    let wrong = Descriptor { service_key: Signer::new(2).key(), ..descriptor };
+    let config = Config { deadline_ms: 3_600_000, ..quick() };
+    let client = Client::connect(wrong, key(8), config).unwrap();
+    let deadline = std::time::Duration::from_secs(60);
+    let failure = tokio::time::timeout(deadline, client.call(vec![1])).await.unwrap().unwrap_err();
+    assert!(!failure.may_have_executed());
+    assert!(failure.to_string().contains("not the service that the descriptor names"), "{failure}");
+    assert!(failure.to_string().contains("not signed by the service"), "{failure}");
+}

@@ -23,6 +23,8 @@ struct Contact {
     breaks: u32,
     lies: u32,
     heard: Timestamp,
+    /// Whether it is known not to be of the service, since it last was.
+    is_stranger: bool,
 }
 
 /// How a contact's channel stands.
@@ -104,6 +106,7 @@ impl Contacts {
         self.with(id, |contact| {
             contact.link = Link::Up;
             contact.heard = clock;
+            contact.is_stranger = false;
         });
     }
 
@@ -133,6 +136,16 @@ impl Contacts {
         self.demote(clock, id);
     }
 
+    /// What answers at `id` is not the service. It stays so until a channel to it stands.
+    pub(super) fn estranged(&mut self, id: ContactId) {
+        self.with(id, |contact| contact.is_stranger = true);
+    }
+
+    /// Whether the service is at none of the contacts.
+    pub(super) fn are_all_strangers(&self) -> bool {
+        !self.order.is_empty() && self.order.iter().all(|contact| contact.is_stranger)
+    }
+
     /// `id` lied.
     pub(super) fn lied(&mut self, clock: Timestamp, id: ContactId, config: &Config) {
         self.with(id, |contact| {
@@ -157,7 +170,15 @@ impl Contacts {
 impl Contact {
     fn new(id: ContactId) -> Contact {
         let never = Timestamp(0);
-        Contact { id, link: Link::Down, free_from: never, breaks: 0, lies: 0, heard: never }
+        Contact {
+            id,
+            link: Link::Down,
+            free_from: never,
+            breaks: 0,
+            lies: 0,
+            heard: never,
+            is_stranger: false,
+        }
     }
 
     fn leave_alone(&mut self, until: Timestamp) {

@@ -580,3 +580,31 @@ fn whatever_contacts_do_a_call_ends_once_and_with_its_own_answer() {
         assert!(bench.client.is_idle() && bench.client.asked.is_empty() && bench.client.exchanges.is_empty());
     }
 }
+
+#[test]
+fn where_every_contact_is_a_stranger_calls_fail_at_once_until_one_is_not() {
+    let mut bench = Bench::new(Config::default(), 2);
+    bench.step([Event::Start, call(1)]);
+    let strange = |contact| Event::Estranged { contact: ContactId(contact), why: "not signed".into() };
+    let connect = |bench: &Bench| {
+        bench.effects.iter().find_map(|effect| match effect {
+            Effect::Connect(contact) => Some(contact.0),
+            _ => None,
+        })
+    };
+    let first = connect(&bench).unwrap();
+    bench.step([strange(first)]);
+    assert_eq!(bench.done(), [], "another contact may be of the service");
+    let second = connect(&bench).unwrap();
+    assert_ne!(first, second);
+    bench.step([strange(second)]);
+    let failure = || Err(Failure::Strangers { last: Some(Trouble::Channel("not signed".into())) });
+    assert_eq!(bench.done(), [(1, failure())]);
+    bench.step([call(2)]);
+    assert_eq!(bench.done(), [(2, failure())]);
+    // The session is still being opened; a contact that proves to be the service's serves.
+    bench.tick();
+    bench.connect_all();
+    bench.step([call(3)]);
+    assert_eq!(bench.done(), []);
+}

@@ -73,7 +73,7 @@ impl Worker {
 
     /// Opens the session, so that the measurement begins with commands and not with greetings.
     pub(crate) async fn greet(client: Client) -> Result<(), String> {
-        client.call(b"size".to_vec()).await.map(drop).map_err(|failure| failure.to_string())
+        client.call(b"size".to_vec()).await.map(drop).map_err(|failure| reason(&failure))
     }
 
     /// Goes on until it is time to stop, or until nobody answers any more.
@@ -140,12 +140,11 @@ impl Worker {
         if value.len() == self.load.record_bytes {
             return Some(value);
         }
-        let shown = String::from_utf8_lossy(&value[..value.len().min(40)]).into_owned();
-        self.tally.wrong(format!(
-            "record {record} has {} bytes instead of {}: {shown}",
-            value.len(),
-            self.load.record_bytes
-        ));
+        self.tally.wrong(if value.starts_with(b"error") {
+            format!("a get was answered {}", beginning(&value))
+        } else {
+            format!("a record has {} bytes instead of {}", value.len(), self.load.record_bytes)
+        });
         None
     }
 
@@ -161,7 +160,7 @@ impl Worker {
         let command = [format!("put {} ", self.generator.key(record)).as_bytes(), value].concat();
         let Some(answer) = self.ask(command).await else { return false };
         if answer != b"ok" {
-            self.tally.wrong(format!("a put was answered {}", String::from_utf8_lossy(&answer)));
+            self.tally.wrong(format!("a put was answered {}", beginning(&answer)));
         }
         answer == b"ok"
     }
@@ -199,9 +198,27 @@ impl Worker {
                 None
             }
             Err(failure) => {
-                self.tally.unanswered(failure.to_string());
+                self.tally.unanswered(reason(&failure));
                 None
             }
         }
+    }
+}
+
+/// Bytes of an unexpected answer that are shown.
+const SHOWN_BYTES: usize = 60;
+
+fn beginning(answer: &[u8]) -> String {
+    String::from_utf8_lossy(&answer[..answer.len().min(SHOWN_BYTES)]).into_owned()
+}
+
+/// Why there was no answer; without what is different in every command, so that equal reasons are counted together.
+fn reason(failure: &Failure) -> String {
+    match failure {
+        Failure::Unknown(unknown) => match &unknown.last {
+            Some(last) => format!("no answer in time; last, {last}"),
+            None => "no answer in time".to_owned(),
+        },
+        other => other.to_string(),
     }
 }

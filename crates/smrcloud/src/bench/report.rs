@@ -26,6 +26,9 @@ pub(crate) enum Kind {
 /// Failures in a row after which a client stops asking.
 const HOPELESS: u32 = 3;
 
+/// Distinct things that went wrong that are remembered; of the others only their number is.
+const REMEMBERED_MAX: usize = 5;
+
 /// What one client, or all together, saw.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
@@ -33,8 +36,8 @@ pub(crate) struct Tally {
     wrong: u64,
     unanswered: u64,
     in_a_row: u32,
-    /// The first thing that went wrong, in words.
-    first: Option<String>,
+    /// The first distinct things that went wrong, in words, and how often each did. At most [`REMEMBERED_MAX`].
+    seen: Vec<Seen>,
     /// Inserts that were answered out of turn, whose records are not read in this run.
     pub(crate) untold: u64,
 }
@@ -49,14 +52,23 @@ impl Tally {
     pub(crate) fn wrong(&mut self, what: String) {
         self.wrong += 1;
         self.in_a_row += 1;
-        self.first.get_or_insert(what);
+        self.see(what, 1);
     }
 
     /// No certified answer in time.
     pub(crate) fn unanswered(&mut self, why: String) {
         self.unanswered += 1;
         self.in_a_row += 1;
-        self.first.get_or_insert(why);
+        self.see(why, 1);
+    }
+
+    fn see(&mut self, what: String, count: u64) {
+        let has_room = self.seen.len() < REMEMBERED_MAX;
+        match self.seen.iter_mut().find(|seen| seen.what == what) {
+            Some(seen) => seen.count += count,
+            None if has_room => self.seen.push(Seen { what, count }),
+            None => {}
+        }
     }
 
     /// Whether there is no point in asking on.
@@ -71,11 +83,7 @@ impl Tally {
 
     /// That, in words.
     pub(crate) fn trouble(&self) -> String {
-        let first = self.first.as_deref().unwrap_or("nothing");
-        format!(
-            "{} certified answers were not the ones expected, {} commands got none; first: {first}",
-            self.wrong, self.unanswered
-        )
+        trouble(self.wrong, self.unanswered, &self.seen)
     }
 
     pub(crate) fn merge(&mut self, other: &Tally) {
@@ -85,10 +93,34 @@ impl Tally {
         self.wrong += other.wrong;
         self.unanswered += other.unanswered;
         self.untold += other.untold;
-        if self.first.is_none() {
-            self.first.clone_from(&other.first);
+        for Seen { what, count } in &other.seen {
+            self.see(what.clone(), *count);
         }
     }
+}
+
+/// Something that went wrong, and how often.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct Seen {
+    what: String,
+    count: u64,
+}
+
+/// What went wrong, in words: how much, then the first distinct things, a line each.
+fn trouble(wrong: u64, unanswered: u64, seen: &[Seen]) -> String {
+    let mut lines = vec![if wrong + unanswered == 0 {
+        "nothing was done at all".to_owned()
+    } else {
+        format!(
+            "certified answers that were not the expected ones: {wrong}; commands without one: {unanswered}"
+        )
+    }];
+    lines.extend(seen.iter().map(|seen| format!("  {} x {}", seen.count, seen.what)));
+    let others = wrong + unanswered - seen.iter().map(|seen| seen.count).sum::<u64>();
+    if others > 0 {
+        lines.push(format!("  {others} x something else"));
+    }
+    lines.join("\n")
 }
 
 /// The result of a run.
@@ -102,7 +134,8 @@ pub(crate) struct Report {
     verified: bool,
     wrong: u64,
     unanswered: u64,
-    first_failure: Option<String>,
+    /// The first distinct things that went wrong.
+    failures: Vec<Seen>,
     latency_ms: Vec<Row>,
 }
 
@@ -137,7 +170,7 @@ impl Report {
             verified: operations > 0 && tally.failed() == 0,
             wrong: tally.wrong,
             unanswered: tally.unanswered,
-            first_failure: tally.first.clone(),
+            failures: tally.seen.clone(),
             latency_ms,
         }
     }
@@ -149,11 +182,7 @@ impl Report {
 
     /// What went wrong, in words.
     pub(crate) fn trouble(&self) -> String {
-        let first = self.first_failure.as_deref().unwrap_or("nothing was done at all");
-        format!(
-            "{} certified answers were not the ones expected, {} commands got none; first: {first}",
-            self.wrong, self.unanswered
-        )
+        trouble(self.wrong, self.unanswered, &self.failures)
     }
 
     pub(crate) fn render(&self) -> String {
@@ -195,4 +224,27 @@ fn row(operation: &str, histogram: &Histogram) -> Option<Row> {
         p99: ms(summary.p99),
         max: ms(summary.max),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_distinct_things_that_went_wrong_are_told_with_their_counts() {
+        let mut tally = Tally::default();
+        tally.wrong("a put was answered no".to_owned());
+        let mut other = Tally::default();
+        other.wrong("a put was answered no".to_owned());
+        other.unanswered("no answer in time".to_owned());
+        (0..REMEMBERED_MAX).for_each(|n| other.wrong(format!("strange {n}")));
+        tally.merge(&other);
+        let told = tally.trouble();
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines[0], "certified answers that were not the expected ones: 7; commands without one: 1");
+        assert_eq!(lines[1], "  2 x a put was answered no");
+        assert_eq!(lines[2], "  1 x no answer in time");
+        assert_eq!((lines.len(), lines[6]), (7, "  2 x something else"));
+        assert_eq!(Tally::default().trouble(), "nothing was done at all");
+    }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use smr_client::{Client, ServiceProofs};
 use smr_wire::Descriptor;
+use tokio::time::timeout;
 
 use crate::bench::generator::Generator;
 use crate::bench::load::{Load, Until, Worker};
@@ -70,14 +71,15 @@ impl Bench {
     ) -> Result<Report, Trouble> {
         let load = Arc::new(Load::new(workload));
         let clients = self.connect(descriptor)?;
-        greet(&clients).await?;
+        greet(&clients, &descriptor.name).await?;
         if !self.no_load {
             let began = Instant::now();
             let bar = bar(output, workload.records, "loading  {bar:40} {pos}/{len} records, {eta} left");
             let tally = everyone(&clients, &load, workload, self.seed, Until::Loaded, &bar).await;
             bar.finish_and_clear();
             if tally.failed() > 0 {
-                return Err(Trouble::new(tally.trouble()).help("`smrcloud status NAME` tells how the service is"));
+                let help = format!("`smrcloud status {}` tells how the service is", descriptor.name);
+                return Err(Trouble::new(tally.trouble()).help(help));
             }
             let took = began.elapsed().as_secs_f64();
             output.progress(&format!("loaded {} records in {took:.1} s", workload.records));
@@ -139,12 +141,27 @@ async fn everyone(
     tally
 }
 
-/// Every client opens its session.
-async fn greet(clients: &[Client]) -> Result<(), Trouble> {
+/// How long the first client waits for its first answer. A service that serves takes a small part of it; waiting for
+/// one that does not helps nobody.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
+
+/// Every client opens its session; the first one alone, to see whether the service serves at all.
+async fn greet(clients: &[Client], service: &str) -> Result<(), Trouble> {
+    let help = format!("`smrcloud status {service}` tells how the replicas are; bench needs a service that serves");
+    if let Some(first) = clients.first() {
+        match timeout(FIRST_ANSWER, Worker::greet(first.clone())).await {
+            Ok(greeted) => greeted.map_err(|why| Trouble::new(why).help(&help))?,
+            Err(_) => {
+                let seconds = FIRST_ANSWER.as_secs();
+                let last = first.stats().last_lost.map(|why| format!("; last, {why}")).unwrap_or_default();
+                return Err(Trouble::new(format!("the service gave no answer within {seconds} s{last}")).help(help));
+            }
+        }
+    }
     let greetings: Vec<_> = clients.iter().map(|client| tokio::spawn(Worker::greet(client.clone()))).collect();
     for greeting in greetings {
         let greeted = greeting.await.map_err(Trouble::new)?;
-        greeted.map_err(|why| Trouble::new(why).help("`smrcloud status NAME` tells how the service is"))?;
+        greeted.map_err(|why| Trouble::new(why).help(&help))?;
     }
     Ok(())
 }

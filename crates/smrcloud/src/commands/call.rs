@@ -1,6 +1,7 @@
 //! `smrcloud call`: one command, and the proof of its answer checked.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -24,6 +25,9 @@ pub(crate) struct Call {
     /// Read the command from standard input: any bytes, but for one newline at the end.
     #[arg(long, conflicts_with = "words")]
     stdin: bool,
+    /// Write the answer, any bytes, to this file and nothing else; it replaces a file that is there.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Give up after so many seconds.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
@@ -38,6 +42,12 @@ struct Answer {
     /// The answer in hexadecimal digits, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_hex: Option<String>,
+    /// The file that the answer was written to, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out: Option<PathBuf>,
+    /// Bytes that were written there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<usize>,
     slot: Slot,
     service_key: ServiceKey,
     verified: bool,
@@ -54,16 +64,26 @@ impl Call {
             Ok::<_, Trouble>(client.call(command).await)
         })?;
         let certified = result.map_err(|failure| explain(&failure))?;
-        let text = String::from_utf8(certified.outcome);
-        let is_error = text.as_ref().is_ok_and(|text| text.starts_with("error: "));
-        let (reply, reply_hex) = match text {
-            Ok(text) => (Some(text), None),
-            Err(bytes) => (None, Some(bytes.as_bytes().iter().map(|b| format!("{b:02x}")).collect())),
+        let outcome = certified.outcome;
+        let is_error = outcome.starts_with(b"error: ");
+        let bytes = self.out.as_ref().map(|_| outcome.len());
+        let (reply, reply_hex) = match &self.out {
+            Some(path) => {
+                // The command was executed, which whoever reads this must know before they try again.
+                std::fs::write(path, &outcome).map_err(|error| {
+                    Trouble::new(format!("{}: {error}", path.display()))
+                        .help("the command was executed; only its answer could not be written")
+                })?;
+                (None, None)
+            }
+            None => match String::from_utf8(outcome) {
+                Ok(text) => (Some(text), None),
+                Err(bytes) => (None, Some(bytes.as_bytes().iter().map(|b| format!("{b:02x}")).collect())),
+            },
         };
-        let answer = Answer { reply, reply_hex, slot: certified.slot, service_key, verified: true };
-        output.result(&answer, |answer| {
-            answer.reply.clone().or_else(|| answer.reply_hex.clone()).unwrap_or_default()
-        });
+        let slot = certified.slot;
+        let answer = Answer { reply, reply_hex, out: self.out, bytes, slot, service_key, verified: true };
+        output.result(&answer, Answer::render);
         Ok(if is_error { ExitCode::from(Code::Failed as u8) } else { ExitCode::SUCCESS })
     }
 
@@ -80,6 +100,14 @@ impl Call {
     }
 }
 
+impl Answer {
+    fn render(&self) -> String {
+        let written = self.out.as_ref().zip(self.bytes);
+        let file = || written.map(|(path, bytes)| format!("{bytes} bytes written to {}", path.display()));
+        self.reply.clone().or_else(|| self.reply_hex.clone()).or_else(file).unwrap_or_default()
+    }
+}
+
 /// What a failed call means for whoever made it.
 fn explain(failure: &Failure) -> Trouble {
     let trouble = Trouble::new(failure);
@@ -90,6 +118,10 @@ fn explain(failure: &Failure) -> Trouble {
         Failure::Unreachable { .. } => {
             trouble.help("`smrcloud status NAME` tells how the replicas are; nothing was executed")
         }
+        Failure::Strangers { .. } => trouble.code(Code::Wrong).help(
+            "the descriptor is of another service or not genuine: get it again from whoever runs the service \
+             (`smrcloud descriptor NAME`), and trust no answer until then; nothing was executed",
+        ),
         _ => trouble,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use smr_consensus::ProtocolName;
@@ -37,7 +38,7 @@ pub(crate) struct Simulate {
     #[arg(long, requires = "seed")]
     until: Option<u64>,
     /// What faulty replicas do; drawn from the seed if not named.
-    #[arg(long, value_parser = misdeed)]
+    #[arg(long, value_parser = misdeeds())]
     misdeed: Option<Misdeed>,
 }
 
@@ -184,8 +185,11 @@ fn number(text: &str) -> Result<u64, String> {
     parsed.map_err(|_| "a number such as 17 or 0x1f is wanted".to_string())
 }
 
-fn misdeed(text: &str) -> Result<Misdeed, String> {
-    let names: Vec<&str> = MISDEEDS.iter().map(|misdeed| misdeed.name()).collect();
-    let known = MISDEEDS.iter().copied().find(|misdeed| misdeed.name() == text);
-    known.ok_or_else(|| format!("one of {} is wanted", names.join(", ")))
+/// Their names; the help lists them.
+fn misdeeds() -> impl TypedValueParser<Value = Misdeed> {
+    let names = MISDEEDS.iter().map(|misdeed| misdeed.name());
+    PossibleValuesParser::new(names).map(|name| {
+        let known = MISDEEDS.iter().copied().find(|misdeed| misdeed.name() == name);
+        known.expect("the parser lets only their names through")
+    })
 }

@@ -19,17 +19,80 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Arguments of `status`.
 #[derive(Args)]
 pub(crate) struct Status {
-    /// The service's name.
-    service: String,
+    /// The service's name; without one, all services of this user are listed.
+    service: Option<String>,
 }
 
 impl Status {
     pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
-        let (dir, record) = services::service(&self.service)?;
+        let Some(service) = self.service else {
+            let list = services::runtime()?.block_on(list())?;
+            output.result(&list, List::render);
+            return Ok(ExitCode::SUCCESS);
+        };
+        let (dir, record) = services::service(&service)?;
         let seen = services::runtime()?.block_on(look(&dir, &record))?;
         output.result(&seen, Seen::render);
         let works = seen.group.verdict != Verdict::Stopped;
         Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(Code::Failed as u8) })
+    }
+}
+
+/// All services of this user, in the order of their names.
+#[derive(Serialize)]
+struct List {
+    services: Vec<Entry>,
+}
+
+/// One of them.
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    /// None if what is kept of it cannot be used.
+    verdict: Option<Verdict>,
+    /// How it is, in words.
+    summary: String,
+}
+
+/// Services that are looked at side by side.
+const LOOKS_MAX: usize = 16;
+
+async fn list() -> Result<List, Trouble> {
+    let home = services::home()?;
+    let names = home.services().map_err(Trouble::new)?;
+    let mut services = Vec::new();
+    for some in names.chunks(LOOKS_MAX) {
+        let looks: Vec<_> = some.iter().map(|name| tokio::spawn(entry(home.service(name)))).collect();
+        for look in looks {
+            services.push(look.await.map_err(Trouble::new)?);
+        }
+    }
+    Ok(List { services })
+}
+
+/// How one service is; that it cannot be told of one is no reason not to tell of the others.
+async fn entry(dir: ServiceDir) -> Entry {
+    let name = dir.name().as_str().to_owned();
+    let unknown = |summary: String| Entry { name: name.clone(), verdict: None, summary };
+    let record = match dir.record() {
+        Ok(Some(record)) => record,
+        Ok(None) => return unknown("nothing is known of it but its directory".to_owned()),
+        Err(error) => return unknown(error.to_string()),
+    };
+    match health(&dir, &record, &Processes::default(), PATIENCE).await {
+        Ok(health) => Entry { name, verdict: Some(health.verdict), summary: health.summary },
+        Err(error) => unknown(error.to_string()),
+    }
+}
+
+impl List {
+    fn render(&self) -> String {
+        if self.services.is_empty() {
+            return "there are no services here; `smrcloud up FILE` deploys one".to_owned();
+        }
+        let width = self.services.iter().map(|entry| entry.name.len()).max().unwrap_or_default();
+        let line = |entry: &Entry| format!("{:<width$}  {}", entry.name, entry.summary);
+        self.services.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 
