@@ -9,7 +9,8 @@ use crate::pool::Pool;
 
 /// The batch to propose now, if it is time for one, given how many slots are open and the proposer's clock.
 pub fn cut(pool: &mut Pool, open_slots: u64, clock: Timestamp, config: &Config) -> Option<Batch> {
-    if open_slots >= config.pipeline_slots || !pool.has_unproposed() {
+    let may_wait = open_slots >= config.pipeline_slots && !pool.is_urgent();
+    if may_wait || !pool.has_unproposed() {
         return None;
     }
     Some(Batch::new(clock, pool.take(config.batch_limits())))
@@ -18,6 +19,7 @@ pub fn cut(pool: &mut Pool, open_slots: u64, clock: Timestamp, config: &Config) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{Entry, EntryBody, SystemEntry};
     use crate::pool::tests::entry;
 
     #[test]
@@ -34,5 +36,11 @@ mod tests {
         pool.add(entry(1, 3));
         assert_eq!(cut(&mut pool, 2, Timestamp(2), &config), None);
         assert_eq!(cut(&mut pool, 1, Timestamp(2), &config).map(|b| b.entries().len()), Some(2));
+        pool.add(entry(1, 4));
+        assert_eq!(cut(&mut pool, 2, Timestamp(2), &config), None);
+        let seat = crate::pbft::tests::seat(0);
+        pool.add(Entry::new(EntryBody::System(SystemEntry::sign(&seat, vec![1]))));
+        let batch = cut(&mut pool, 2, Timestamp(2), &config);
+        assert_eq!(batch.map(|b| b.entries().len()), Some(2), "open slots may depend on it");
     }
 }

@@ -92,6 +92,8 @@ struct Load {
 struct Lane {
     /// In no open proposal, by arrival.
     unproposed: BTreeSet<(u64, Digest)>,
+    /// Those among them that are commands to the system.
+    urgent: BTreeSet<Digest>,
     /// Requests of clients.
     load: Load,
     /// Those among them that we vouch for although others forwarded them.
@@ -195,7 +197,7 @@ impl Pool {
         let bytes = entry.bytes();
         let lane = self.lanes.entry(source).or_default();
         if !self.proposed.contains(&digest) {
-            lane.unproposed.insert((arrival, digest));
+            lane.line_up(arrival, &entry);
         }
         let (mut vouched, mut decided_before) = (source == Source::Own, 0);
         match entry.body() {
@@ -258,7 +260,7 @@ impl Pool {
             taken.push(entry);
             self.turn = source;
             if let Some(lane) = self.lanes.get_mut(&source) {
-                lane.unproposed.remove(&place);
+                lane.step_out(place.0, &place.1);
             }
         }
         taken
@@ -272,7 +274,7 @@ impl Pool {
             if let Some(waiting) = self.waiting.get(&digest)
                 && let Some(lane) = self.lanes.get_mut(&waiting.source)
             {
-                lane.unproposed.remove(&(waiting.arrival, digest));
+                lane.step_out(waiting.arrival, &digest);
             }
         }
     }
@@ -287,6 +289,13 @@ impl Pool {
     #[must_use]
     pub fn has_unproposed(&self) -> bool {
         self.lanes.values().any(|lane| !lane.unproposed.is_empty())
+    }
+
+    /// Whether one of those is a command to the system. Slots that are open may depend on it, as commands in them
+    /// may on a fill marker, so it does not wait for them.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.lanes.values().any(|lane| !lane.urgent.is_empty())
     }
 
     /// Forgets an entry that was decided.
@@ -306,7 +315,7 @@ impl Pool {
         let gone = self.waiting.remove(digest)?;
         let bytes = gone.entry.bytes();
         let lane = self.lanes.get_mut(&gone.source).expect("what waits stands in a lane");
-        lane.unproposed.remove(&(gone.arrival, *digest));
+        lane.step_out(gone.arrival, digest);
         match gone.entry.body() {
             EntryBody::System(command) => {
                 let author = self.authors.get_mut(&command.author).expect("counted when it came");
@@ -332,10 +341,10 @@ impl Pool {
     /// Returns every entry to the state of not being proposed, with no strikes: a new primary begins.
     pub fn restart(&mut self) {
         self.proposed.clear();
-        for (digest, waiting) in &mut self.waiting {
+        for waiting in self.waiting.values_mut() {
             waiting.strikes = 0;
             let lane = self.lanes.get_mut(&waiting.source).expect("what waits stands in a lane");
-            lane.unproposed.insert((waiting.arrival, *digest));
+            lane.line_up(waiting.arrival, &waiting.entry);
         }
     }
 
@@ -416,6 +425,20 @@ impl Load {
 }
 
 impl Lane {
+    /// An entry that came with number `arrival` is in no open proposal.
+    fn line_up(&mut self, arrival: u64, entry: &Entry) {
+        self.unproposed.insert((arrival, entry.digest()));
+        if matches!(entry.body(), EntryBody::System(_)) {
+            self.urgent.insert(entry.digest());
+        }
+    }
+
+    /// An entry is in an open proposal, or gone.
+    fn step_out(&mut self, arrival: u64, digest: &Digest) {
+        self.unproposed.remove(&(arrival, *digest));
+        self.urgent.remove(digest);
+    }
+
     /// Whether it holds more than its part of one batch, where `lanes` are served in turn.
     fn is_crowded(&self, batch: BatchLimits, lanes: usize) -> bool {
         self.load.entries * lanes > batch.entries_max || self.load.bytes * lanes > batch.bytes_max

@@ -91,7 +91,7 @@ mod tests {
             let seen = seen.clone();
             Arc::new(move |event| {
                 if let HostEvent::Executed { outcomes, .. } = event {
-                    seen.lock().unwrap().extend(outcomes);
+                    seen.lock().unwrap().extend(outcomes.into_iter().flatten());
                 }
             })
         };
@@ -103,6 +103,8 @@ mod tests {
             time: Timestamp(0),
             seed: Digest::default(),
             commands: commands.collect(),
+            timers: false,
+            fill: false,
         };
         host.execute(work).unwrap();
         Seeded::new(1).run(host.scheduler());

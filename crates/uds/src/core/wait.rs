@@ -61,7 +61,7 @@ impl Core {
         for _ in 0..count {
             let Some((waiter, lock)) = self.conditions[condition.0].queue.pop_front() else { break };
             self.follow(index, waiter);
-            self.wake(waiter, Some(index), condition, lock, effects);
+            self.wake(waiter, index, condition, lock, effects);
         }
         let task = &self.tasks[index];
         let record = &mut self.conditions[condition.0];
@@ -99,7 +99,8 @@ impl Core {
     /// Wakes all waiting tasks that restart, at the head of the list, and forgets the past.
     pub(super) fn recall_all(&mut self, effects: &mut Vec<Effect>) {
         let waiters = self.waiting_restarters();
-        let restarts = |index: &usize| waiters.contains(index);
+        let tasks = &self.tasks;
+        let restarts = |index: &usize| tasks[*index].phase == Phase::Waits(Then::Restart);
         let mut left = Vec::new();
         for condition in self.conditions.iter_mut() {
             left.extend(condition.queue.iter().copied().filter(|(index, _)| restarts(index)));
@@ -163,7 +164,7 @@ impl Core {
     fn wake(
         &mut self,
         index: usize,
-        by: Option<usize>,
+        by: usize,
         condition: ConditionId,
         lock: LockId,
         effects: &mut Vec<Effect>,
@@ -173,8 +174,7 @@ impl Core {
         };
         self.end_wait(index);
         self.conditions.end_use(condition.0);
-        let by = by.map(|by| self.id(by));
-        effects.push(Effect::Woken { task: self.id(index), by, then });
+        effects.push(Effect::Woken { task: self.id(index), by: Some(self.id(by)), then });
         match then {
             Then::Relock => {
                 self.tasks[index].phase = Phase::Asks(Op::Acquire { lock, share: Share::All });

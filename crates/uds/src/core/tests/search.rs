@@ -146,7 +146,7 @@ fn every_order_of_events_of_a_small_case_has_one_outcome() {
 }
 
 #[test]
-#[ignore = "the larger set"]
+#[ignore = "the larger set: 30,000 cases of up to 4 tasks; 13 minutes, of which 5 of one core's"]
 fn every_order_of_events_of_a_larger_case_has_one_outcome() {
     let searched = confluent(100_000..130_000, 4, 3, 100_000);
     assert!(searched > 20_000, "only {searched} cases were small enough");
