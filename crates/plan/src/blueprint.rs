@@ -314,7 +314,7 @@ mod tests {
     fn the_short_form_has_the_first_part_of_the_reasons_and_warnings() {
         let text = blueprint("byzantine", 1).render_short();
         assert!(text.lines().count() <= 15, "{text}");
-        assert!(text.contains("pbft                 against = \"byzantine\" asks for it\n"), "{text}");
+        assert!(text.contains("pbft               against = \"byzantine\" asks for it\n"), "{text}");
         assert!(text.contains("warning      All 4 replicas run on this machine\n"), "{text}");
         assert!(!text.contains("scheduler"), "{text}");
     }
