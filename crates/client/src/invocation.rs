@@ -635,10 +635,10 @@ impl Invocation {
         }
     }
 
-    /// If whatever answers is not the service, at any contact, commands that have no number yet need not wait for
+    /// If whatever answers is not the service, at most contacts, commands that have no number yet need not wait for
     /// their deadline. Contacts are tried on meanwhile: the opening of the session has no deadline.
     fn give_up_among_strangers(&mut self, effects: &mut Vec<Effect>) {
-        if !self.contacts.are_all_strangers() {
+        if !self.contacts.are_mostly_strangers() {
             return;
         }
         self.waiting_bytes = 0;

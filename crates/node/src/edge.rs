@@ -1,13 +1,12 @@
 //! What the parts of one replica's edge share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use smr_consensus::Group;
 use smr_consensus::verified::Rules;
 use smr_crypto::threshold::ServiceKey;
 use smr_crypto::{IdentityKey, Verifier};
-use smr_replica::{ConnectionId, Genesis};
+use smr_replica::Genesis;
 use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId};
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -40,7 +39,6 @@ pub(crate) struct Edge {
     pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) operators: Arc<Semaphore>,
     pub(crate) started: tokio::time::Instant,
-    connections: AtomicU64,
 }
 
 /// What the core last said to everyone who asks.
@@ -75,7 +73,7 @@ impl Edge {
             service: group.service,
             metrics: Metrics::new(me, group.size()),
             verifier: Verifier::new(SIGNATURES_REMEMBERED),
-            clients: Clients::new(limits.clients_max),
+            clients: Clients::default(),
             published: watch::Sender::new(Published::default()),
             handshakes: Handshakes::new(
                 limits.handshakes,
@@ -83,7 +81,6 @@ impl Edge {
             ),
             operators: Arc::new(Semaphore::new(limits.operators_max)),
             started: tokio::time::Instant::now(),
-            connections: AtomicU64::new(1),
             genesis,
             group,
             me,
@@ -99,10 +96,5 @@ impl Edge {
     /// What messages of peers are checked against.
     pub(crate) fn rules(&self) -> Rules<'_> {
         Rules { group: &self.group, config: &self.genesis.config.consensus, verifier: &self.verifier }
-    }
-
-    /// A name for a new connection.
-    pub(crate) fn next_connection(&self) -> ConnectionId {
-        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
     }
 }

@@ -136,7 +136,7 @@ impl Drop for Pass {
 }
 
 /// What counts as one address: whoever has one of IPv6 has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

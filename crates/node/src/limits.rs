@@ -30,6 +30,12 @@ pub struct Limits {
     pub client_outbox: OutboxLimits,
     /// Connections of clients at once; further ones are closed at once.
     pub clients_max: usize,
+    /// Those among them from one address.
+    pub clients_per_address_max: usize,
+    /// Clients that may speak on one connection; requests of more are answered `Busy`.
+    pub client_identities_max: usize,
+    /// Connections that are told what became of one command; of those who ask beyond, the newest replaces the last.
+    pub askers_max: usize,
     /// Commands of one connection without a reply; more are answered `Busy`.
     pub client_in_flight_max: usize,
     /// After this long a command without a reply no longer counts as in flight: the client has gone elsewhere.
@@ -81,6 +87,10 @@ impl Limits {
             client_frame_bytes_max: 2 * request + 1024,
             client_outbox: OutboxLimits { frames_max: 8192, bytes_max: (1 << 20) + 2 * reply },
             clients_max: 1024,
+            // Many clients may share an address, but somebody else always gets in.
+            clients_per_address_max: 768,
+            client_identities_max: 16,
+            askers_max: 4,
             client_in_flight_max: 4096,
             client_in_flight_for: Duration::from_secs(60),
             client_idle: Duration::from_secs(600),

@@ -61,7 +61,7 @@ async fn take(edge: Arc<Edge>, incomings: Arc<Incomings>, acceptor: Acceptor, ne
         }
     };
     match role {
-        Role::Client => gateway::serve(edge, stream).await,
+        Role::Client => gateway::serve(edge, stream, address).await,
         Role::Peer => match key.and_then(|key| edge.genesis.member_with_channel(&key)) {
             Some(from) if from != edge.me => {
                 edge.handshakes.know(address);

@@ -20,7 +20,7 @@ use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork};
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status};
 use smr_uds::Workers;
-use smr_wire::{FromContact, ReplicaId, Slot, Timestamp};
+use smr_wire::{ReplicaId, Slot, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -36,7 +36,6 @@ use crate::inbox::{Results, Waiting};
 use crate::limits::Limits;
 use crate::metrics::RefusalKind;
 use crate::operator::{self, NodeStatus};
-use crate::outbox::Put;
 use crate::peers::Peers;
 use crate::store::Memory;
 use care::Care;
@@ -373,11 +372,11 @@ impl Core {
             }
             Effect::Reply { connection, reply } => {
                 self.edge.metrics.counters.replies.one();
-                self.tell(connection, FromContact::Reply(reply));
+                let_go(self.edge.clients.reply(connection, &reply));
             }
             Effect::Hint { connection, about, hint } => {
                 self.edge.metrics.counters.hints.one();
-                self.tell(connection, FromContact::Hint { about, hint });
+                let_go(self.edge.clients.hint(connection, about, &hint));
             }
             Effect::Arm { timer, after_ms } => {
                 self.timers.arm(timer, Instant::now(), Duration::from_millis(after_ms));
@@ -385,12 +384,6 @@ impl Core {
             Effect::Disarm(timer) => self.timers.disarm(timer),
             Effect::Persist(record) => self.store.keep(record),
             Effect::Report(observation) => report(&observation),
-        }
-    }
-
-    fn tell(&self, connection: smr_replica::ConnectionId, message: FromContact) {
-        if self.edge.clients.send(connection, message) == Some(Put::Overflowed) {
-            debug!(connection = connection.0, "a client does not read; its connection is closed");
         }
     }
 
@@ -432,6 +425,12 @@ impl Core {
             }
             changed
         });
+    }
+}
+
+fn let_go(connections: usize) {
+    if connections > 0 {
+        debug!(connections, "clients do not read; their connections are closed");
     }
 }
 

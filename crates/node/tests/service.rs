@@ -8,7 +8,7 @@ use common::{ADMINISTRATOR, DEADLINE, Service, call, replica_dir};
 use smr_client::connect::frame::{read_frame, write_frame};
 use smr_client::connect::tls::{self, ALPN_CLIENT, ALPN_OPERATOR, ALPN_PEER, ChannelKey, Expect};
 use smr_consensus::checkpoint::Checkpoint;
-use smr_crypto::{Digest, Signature};
+use smr_crypto::{Digest, IdentityKey, Signature};
 use smr_node::budget::BudgetLimits;
 use smr_node::handshakes::RoomLimits;
 use smr_node::operator::Client as Operator;
@@ -16,7 +16,7 @@ use smr_node::{Identity, NodeError, NodeStatus, Provisioned};
 use smr_replica::Message;
 use smr_replica::message::PeerMessage;
 use smr_wire::client::WIRE_VERSION;
-use smr_wire::{FromContact, Hint, ReplicaId, ServiceId, Slot, ToContact};
+use smr_wire::{Call, FromContact, Hint, ReplicaId, Request, ServiceId, Slot, ToContact};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -184,6 +184,39 @@ async fn what_a_member_says_wrong_is_counted_by_kind_and_dropped() {
     service.wait("a frame that is too long ends the link", &[0], refused("too_long", 1)).await;
 
     assert_eq!(call(&client, "put still fine").await, "ok");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_repeats_another_s_request_does_not_take_its_reply_away() {
+    let service = Service::start(|_| {}).await;
+    service.wait("a certified key", ALL, |status| status.certified).await;
+    let member = &service.genesis.members[0];
+    let hello = ToContact::Hello { service: service.genesis.service(), version: WIRE_VERSION };
+    let connect = async || {
+        let stream = TcpStream::connect(&member.address).await.unwrap();
+        let config = tls::client_config(None, Expect::Pinned(member.channel), ALPN_CLIENT);
+        let mut stream = tls::connect(&config, stream).await.unwrap().0;
+        write_frame(&mut stream, &smr_wire::encode(&hello)).await.unwrap();
+        stream.flush().await.unwrap();
+        read_frame(&mut stream, 1 << 16).await.unwrap().unwrap();
+        stream
+    };
+    let (mut client, mut thief) = (connect().await, connect().await);
+    let key = IdentityKey::from_seed(&[8; 32]);
+    for nonce in 0..8 {
+        let request = Request::sign(&key, service.genesis.service(), Call::Open { nonce, window: 1 });
+        let frame = smr_wire::encode(&ToContact::Request(request));
+        for stream in [&mut client, &mut thief] {
+            write_frame(stream, &frame).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        for stream in [&mut client, &mut thief] {
+            let said = timeout(DEADLINE, read_frame(stream, 1 << 16)).await.unwrap().unwrap().unwrap();
+            let said: FromContact = smr_wire::decode(&said, 1 << 16).unwrap();
+            assert!(matches!(&said, FromContact::Reply(reply) if reply.about.number.0 == nonce), "{said:?}");
+        }
+    }
     service.stop().await;
 }
 

@@ -52,20 +52,35 @@ impl Blueprint {
     /// Plain text without a newline at the end.
     #[must_use]
     pub fn render(&self) -> String {
+        self.show(&self.choices, &self.warnings)
+    }
+
+    /// The choices that a customer is most likely to ask about, each with the first part of its reason, and the
+    /// warnings in a few words.
+    #[must_use]
+    pub fn render_short(&self) -> String {
+        let asked = self.choices.iter().filter(|choice| SHORT.contains(&choice.what.as_str()));
+        let choices: Vec<Choice> =
+            asked.map(|choice| Choice { because: first_part(&choice.because), ..choice.clone() }).collect();
+        let warnings: Vec<String> = self.warnings.iter().map(|warning| first_part(warning)).collect();
+        self.show(&choices, &warnings)
+    }
+
+    fn show(&self, choices: &[Choice], warnings: &[String]) -> String {
         let mut lines = wrap(&self.headline(), WIDTH);
         lines.push(String::new());
-        let whats = self.choices.iter().map(|choice| choice.what.chars().count());
+        let whats = choices.iter().map(|choice| choice.what.chars().count());
         let what_width = whats.max().unwrap_or(0).max(WARNING.len());
-        let values = self.choices.iter().map(|choice| choice.value.chars().count());
+        let values = choices.iter().map(|choice| choice.value.chars().count());
         let value_width = values.filter(|width| *width <= VALUE_WIDTH_MAX).max().unwrap_or(0);
-        for choice in &self.choices {
+        for choice in choices {
             choice.render(what_width, value_width, &mut lines);
         }
         let indent = MARGIN + what_width + GAP;
-        if !self.warnings.is_empty() {
+        if !warnings.is_empty() {
             lines.push(String::new());
         }
-        for warning in &self.warnings {
+        for warning in warnings {
             hang(&format!("{:MARGIN$}{WARNING:what_width$}{:GAP$}", "", ""), indent, warning, &mut lines);
         }
         lines.join("\n")
@@ -224,6 +239,15 @@ enum BadBlueprint {
     Scheduler { preset: String },
 }
 
+/// Choices that the short form shows.
+const SHORT: [&str; 6] = ["application", "protocol", "replicas", "signature", "durability", "placement"];
+
+/// `reason` up to the first colon or semicolon: what comes behind explains further.
+fn first_part(reason: &str) -> String {
+    let end = [": ", "; "].iter().filter_map(|mark| reason.find(mark)).min().unwrap_or(reason.len());
+    reason[..end].to_owned()
+}
+
 /// What a warning has in the place of a choice's name.
 const WARNING: &str = "warning";
 
@@ -284,6 +308,15 @@ mod tests {
             let error = serde_json::from_str::<Blueprint>(&json.replacen(right, wrong, 1)).expect_err(wrong);
             assert!(error.to_string().contains(complaint), "{error}");
         }
+    }
+
+    #[test]
+    fn the_short_form_has_the_first_part_of_the_reasons_and_warnings() {
+        let text = blueprint("byzantine", 1).render_short();
+        assert!(text.lines().count() <= 15, "{text}");
+        assert!(text.contains("pbft               against = \"byzantine\" asks for it\n"), "{text}");
+        assert!(text.contains("warning      All 4 replicas run on this machine\n"), "{text}");
+        assert!(!text.contains("scheduler"), "{text}");
     }
 
     #[test]

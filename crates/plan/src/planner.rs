@@ -1,6 +1,7 @@
 //! Decides how a wish is served, with a reason for each choice, from nothing but the wish and the facts handed in.
 
 use crate::blueprint::{Blueprint, CheckpointStrategy, Choice, Limits, Provider, Scheduler};
+use crate::problem::Problem;
 use crate::wish::{Application, Durability, FaultModel, Wish};
 use crate::words::quoted;
 
@@ -94,6 +95,24 @@ pub enum Refusal {
         /// By which protocol.
         protocol: String,
     },
+}
+
+impl Refusal {
+    /// The refusal of `wish` at its place in the description `text`, which is called `file`.
+    #[must_use]
+    pub fn problem(&self, wish: &Wish, file: &str, text: &str) -> Problem {
+        match self {
+            Refusal::NoProtocol { against, faults, instead } => {
+                let message =
+                    format!("there is no protocol yet for faults = {faults} against = \"{against}\"");
+                Problem::at(file, text, wish.places.against.clone(), message, instead)
+            }
+            Refusal::TooManyFaults { faults_max, .. } => {
+                let help = format!("say faults = {faults_max} or less");
+                Problem::at(file, text, wish.places.faults.clone(), self.to_string(), help)
+            }
+        }
+    }
 }
 
 /// Slots between checkpoints: a laggard fetches at most a few thousand small batches, and the pause for a copy is

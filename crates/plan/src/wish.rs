@@ -43,6 +43,15 @@ pub struct Wish {
     pub durability: Durability,
     /// How commands run side by side; none if that is left open.
     pub scheduler: Option<Scheduler>,
+    /// Where `faults` and `against` are said, for whoever cannot serve them.
+    pub(crate) places: Places,
+}
+
+/// Where a description says what the planner may refuse, in bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Places {
+    pub(crate) faults: Span,
+    pub(crate) against: Span,
 }
 
 /// Faults that a service can be planned for at most. Every replica talks to every other, so a Byzantine service
@@ -73,20 +82,25 @@ impl Wish {
         let mut reader = Reader::new(file_name, text, &document);
         let name = reader.text(Section::Root, "name").and_then(|found| name(&mut reader, &found));
         let application = application(&mut reader, builtins);
-        let faults = reader.number(Section::Wish, "faults").and_then(|found| faults(&mut reader, &found));
-        let against = reader.text(Section::Wish, "against");
-        let against = against.and_then(|found| one_of(&mut reader, "against", &found, &FAULT_MODELS));
+        let faults = reader
+            .number(Section::Wish, "faults")
+            .and_then(|found| Some((faults(&mut reader, &found)?, found.span)));
+        let against = reader
+            .text(Section::Wish, "against")
+            .and_then(|found| Some((one_of(&mut reader, "against", &found, &FAULT_MODELS)?, found.span)));
         let durability = durability(&mut reader);
         let scheduler = scheduler::scheduler(&mut reader);
 
         let read = (|| {
+            let ((faults, faults_at), (against, against_at)) = (faults?, against?);
             Some(Wish {
                 name: name?,
                 application: application?,
-                faults: faults?,
-                against: against?,
+                faults,
+                against,
                 durability: durability?,
                 scheduler,
+                places: Places { faults: faults_at, against: against_at },
             })
         })();
         let read = reader.finish().none_in(read)?;

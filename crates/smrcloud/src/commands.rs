@@ -31,6 +31,10 @@ verbs! {
     /// Deploy a service, and show its health until Ctrl-C.
     Up: up;
     /// Send one command to a service and check the answer's proof.
+    ///
+    /// Exit code 1 also stands for an answer that begins with `error: `, which is how applications that follow the
+    /// convention for typed commands refuse one. A value that begins so looks the same: read values that may be
+    /// anything with --json or --out, and judge them yourself.
     Call: call;
     /// Load a service with a YCSB workload and check every answer.
     Bench: bench;

@@ -27,6 +27,12 @@ pub(crate) fn name(text: &str) -> Result<ServiceName, Trouble> {
 
 /// A service that was deployed from here, and what is kept of it.
 pub(crate) fn service(text: &str) -> Result<(ServiceDir, Record), Trouble> {
+    if is_file(text) {
+        return Err(Trouble::new(format!("{text} is a file, but this takes the name of a service")).help(
+            "replicas answer their administrator only, whose key is kept where `smrcloud up` was run; a descriptor \
+             serves `call` and `bench`",
+        ));
+    }
     let home = home()?;
     let dir = home.service(&name(text)?);
     if let Some(record) = dir.record().map_err(Trouble::new)? {
@@ -44,8 +50,7 @@ pub(crate) fn service(text: &str) -> Result<(ServiceDir, Record), Trouble> {
 /// What a client needs of a service: from a file with its descriptor, or of one that was deployed from here.
 pub(crate) fn descriptor(name_or_file: &str) -> Result<Descriptor, Trouble> {
     let path = Path::new(name_or_file);
-    let is_file = name_or_file.contains(['/', '.']);
-    if !is_file {
+    if !is_file(name_or_file) {
         let descriptor = service(name_or_file)?.1.descriptor;
         return descriptor.ok_or_else(|| {
             Trouble::new(format!("{name_or_file} has no key yet"))
@@ -61,6 +66,11 @@ pub(crate) fn descriptor(name_or_file: &str) -> Result<Descriptor, Trouble> {
     }
     let text = std::fs::read(path).map_err(|error| trouble(error.to_string()))?;
     serde_json::from_slice(&text).map_err(|error| trouble(error.to_string()))
+}
+
+/// Whether an argument names a file: no service's name looks so.
+fn is_file(name_or_file: &str) -> bool {
+    name_or_file.contains(['/', '.'])
 }
 
 /// A runtime for a command's own work.

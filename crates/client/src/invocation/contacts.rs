@@ -141,9 +141,12 @@ impl Contacts {
         self.with(id, |contact| contact.is_stranger = true);
     }
 
-    /// Whether the service is at none of the contacts.
-    pub(super) fn are_all_strangers(&self) -> bool {
-        !self.order.is_empty() && self.order.iter().all(|contact| contact.is_stranger)
+    /// Whether no contact is connected, and more than half of them proved to be of another service or key. Fewer than
+    /// half of a service's replicas can lie, so then it is the descriptor that does not fit; one that is down makes no
+    /// difference.
+    pub(super) fn are_mostly_strangers(&self) -> bool {
+        let strangers = self.order.iter().filter(|contact| contact.is_stranger).count();
+        2 * strangers > self.order.len() && self.order.iter().all(|contact| contact.link != Link::Up)
     }
 
     /// `id` lied.

@@ -582,7 +582,7 @@ fn whatever_contacts_do_a_call_ends_once_and_with_its_own_answer() {
 }
 
 #[test]
-fn where_every_contact_is_a_stranger_calls_fail_at_once_until_one_is_not() {
+fn where_most_contacts_are_strangers_calls_fail_at_once_until_one_is_not() {
     let mut bench = Bench::new(Config::default(), 2);
     bench.step([Event::Start, call(1)]);
     let strange = |contact| Event::Estranged { contact: ContactId(contact), why: "not signed".into() };
@@ -607,4 +607,25 @@ fn where_every_contact_is_a_stranger_calls_fail_at_once_until_one_is_not() {
     bench.connect_all();
     bench.step([call(3)]);
     assert_eq!(bench.done(), []);
+}
+
+#[test]
+fn one_contact_that_is_down_does_not_hide_that_the_others_are_strangers() {
+    let mut bench = Bench::new(Config::default(), 4);
+    bench.step([Event::Start, call(1)]);
+    let mut strangers = 0;
+    while bench.done().is_empty() {
+        let tried = bench.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Connect(contact) => Some(*contact),
+            _ => None,
+        });
+        let contact = tried.expect("the next contact is tried");
+        if contact == ContactId(0) {
+            bench.step([Event::Disconnected { contact, why: "refused".into() }]);
+        } else {
+            bench.step([Event::Estranged { contact, why: "not signed".into() }]);
+            strangers += 1;
+        }
+    }
+    assert_eq!(strangers, 3);
 }

@@ -113,3 +113,23 @@ fn what_cannot_be_served_is_refused_with_what_could() {
         "against = \"byzantine\" can be served for at most faults = 2, by pbft, not for 5"
     );
 }
+
+#[test]
+fn a_refusal_points_at_what_cannot_be_served() {
+    let text = include_str!("../../../../examples/kv.toml").replace("byzantine", "crash");
+    let wish = Wish::parse(&text, "kv.toml", &["kv"]).expect("it is right");
+    let refusal = plan(&wish, &facts()).expect_err("nothing serves it");
+    let shown = refusal.problem(&wish, "kv.toml", &text).to_string();
+    assert!(shown.contains("--> kv.toml:11:11"), "{shown}");
+    assert!(
+        shown.contains("^^^^^^^\n") && shown.contains("= help: against = \"byzantine\" survives"),
+        "{shown}"
+    );
+    let many = Wish::parse(&text.replace("crash", "byzantine").replace("= 1 ", "= 5 "), "kv.toml", &["kv"]);
+    let (many, facts) = (
+        many.expect("it is right"),
+        Facts { protocols: vec![fact("pbft", FaultModel::Byzantine, 3, 2)], cores: 1 },
+    );
+    let shown = plan(&many, &facts).expect_err("too many").problem(&many, "kv.toml", &text).to_string();
+    assert!(shown.contains("--> kv.toml:10:10") && shown.contains("say faults = 2 or less"), "{shown}");
+}

@@ -31,7 +31,7 @@ pub(crate) struct Bench {
     #[arg(long)]
     workload: PathBuf,
     /// Clients that each wait for an answer before they ask again; each has its own key and session.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=2048))]
     clients: u32,
     /// Measure for so many seconds instead of the workload's operationcount.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]

@@ -14,13 +14,23 @@ use crate::output::{Output, Trouble};
 pub(crate) struct Plan {
     /// The service description.
     description: PathBuf,
+    /// Show every choice with its whole reason.
+    #[arg(long)]
+    why: bool,
 }
 
 impl Plan {
     pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
-        output.result(&blueprint(&self.description)?, Blueprint::render);
+        output.result(&blueprint(&self.description)?, |blueprint| {
+            if self.why { blueprint.render() } else { short(blueprint) }
+        });
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The plan in a few lines, and how to see more of it.
+pub(crate) fn short(blueprint: &Blueprint) -> String {
+    format!("{}\n\n`smrcloud plan --why` shows every choice with its whole reason.", blueprint.render_short())
 }
 
 /// Reads a service description and plans it from what is known here and now.
@@ -30,8 +40,12 @@ pub(crate) fn blueprint(description: &Path) -> Result<Blueprint, Trouble> {
             .help("name a service description, such as examples/kv.toml")
     })?;
     let builtins: Vec<&str> = smr_app::builtin::registry().iter().map(|builtin| builtin.name).collect();
-    let wish = Wish::parse(&text, &description.display().to_string(), &builtins).map_err(Trouble::new)?;
-    smr_plan::plan(&wish, &facts()).map_err(Trouble::new)
+    let file = description.display().to_string();
+    let wish = Wish::parse(&text, &file, &builtins).map_err(Trouble::in_file)?;
+    smr_plan::plan(&wish, &facts()).map_err(|refusal| {
+        let problem = refusal.problem(&wish, &file, &text);
+        Trouble::in_file(problem.into())
+    })
 }
 
 /// What the planner may know: the protocols there are, and this machine.

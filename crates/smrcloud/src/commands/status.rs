@@ -52,6 +52,8 @@ struct Entry {
     verdict: Option<Verdict>,
     /// How it is, in words.
     summary: String,
+    /// Where its replicas listen.
+    endpoints: Vec<String>,
 }
 
 /// Services that are looked at side by side.
@@ -73,14 +75,16 @@ async fn list() -> Result<List, Trouble> {
 /// How one service is; that it cannot be told of one is no reason not to tell of the others.
 async fn entry(dir: ServiceDir) -> Entry {
     let name = dir.name().as_str().to_owned();
-    let unknown = |summary: String| Entry { name: name.clone(), verdict: None, summary };
+    let unknown = |summary| Entry { name: name.clone(), verdict: None, summary, endpoints: Vec::new() };
     let record = match dir.record() {
         Ok(Some(record)) => record,
         Ok(None) => return unknown("nothing is known of it but its directory".to_owned()),
         Err(error) => return unknown(error.to_string()),
     };
+    let endpoints = record.replicas.iter().filter_map(|replica| Some(replica.public.as_ref()?.address.clone()));
+    let endpoints = endpoints.collect();
     match health(&dir, &record, &Processes::default(), PATIENCE).await {
-        Ok(health) => Entry { name, verdict: Some(health.verdict), summary: health.summary },
+        Ok(health) => Entry { name, verdict: Some(health.verdict), summary: health.summary, endpoints },
         Err(error) => unknown(error.to_string()),
     }
 }
@@ -91,7 +95,11 @@ impl List {
             return "there are no services here; `smrcloud up FILE` deploys one".to_owned();
         }
         let width = self.services.iter().map(|entry| entry.name.len()).max().unwrap_or_default();
-        let line = |entry: &Entry| format!("{:<width$}  {}", entry.name, entry.summary);
+        let line = |entry: &Entry| {
+            let endpoints = entry.endpoints.join("  ");
+            let endpoints = if endpoints.is_empty() { endpoints } else { format!("\n{:width$}  {endpoints}", "") };
+            format!("{:<width$}  {}{endpoints}", entry.name, entry.summary)
+        };
         self.services.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use smr_cloud::{DeployOptions, Deployed, Home, Life, Processes, Progress, deploy, remove};
+use serde::Serialize;
+use smr_cloud::{DeployOptions, Deployed, Home, Life, Processes, Progress, Removed, deploy, remove};
 use smr_plan::{Application, Blueprint};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,7 +31,7 @@ pub(crate) struct Up {
 impl Up {
     pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
         let blueprint = plan::blueprint(&self.description)?;
-        output.progress(&blueprint.render());
+        output.progress(&plan::short(&blueprint));
         output.progress("");
         let binary = std::env::current_exe().map_err(Trouble::new)?;
         let parent = self.description.parent().filter(|parent| *parent != Path::new(""));
@@ -59,12 +60,28 @@ async fn run(blueprint: &Blueprint, options: &DeployOptions, output: Output) -> 
             return Ok(ExitCode::FAILURE);
         }
     };
-    let detached = options.life == Life::Detached;
-    output.result(&deployed, |deployed| next_steps(deployed, blueprint, detached));
-    if detached {
+    if options.life == Life::Detached {
+        output.result(&deployed, |deployed| next_steps(deployed, blueprint, true));
         return Ok(ExitCode::SUCCESS);
     }
+    output.event(&Change::Ready(&deployed), |_| next_steps(&deployed, blueprint, false));
     watch(&home, blueprint, &provider, output).await
+}
+
+/// What programs are told while a service is watched, a line each.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Change<'a> {
+    /// It serves.
+    Ready(&'a Deployed),
+    /// It is otherwise than before.
+    Health(&'a Seen),
+    /// It was ended by this command.
+    Ended(&'a Removed),
+    /// Somebody else took it down.
+    TakenDown {
+        name: &'a str,
+    },
 }
 
 fn words(progress: &Progress) -> String {
@@ -131,12 +148,14 @@ async fn watch(
     loop {
         // `smrcloud down` from elsewhere ends the service under our eyes.
         let Some(record) = service.record().map_err(Trouble::new)? else {
-            output.progress(&format!("\n{} was taken down", blueprint.name));
+            let change = Change::TakenDown { name: blueprint.name.as_str() };
+            output.event(&change, |_| format!("\n{} was taken down", blueprint.name));
             return Ok(ExitCode::SUCCESS);
         };
-        let words = health_words(&look(&service, &record).await?);
+        let seen = look(&service, &record).await?;
+        let words = health_words(&seen);
         if words != shown {
-            output.progress(&format!("\n{words}"));
+            output.event(&Change::Health(&seen), |_| format!("\n{words}"));
             shown = words;
         }
         tokio::select! {
@@ -162,7 +181,7 @@ async fn end(
     output: Output,
 ) -> Result<(), Trouble> {
     let removed = remove(home, &blueprint.name, provider, down::PATIENCE).await.map_err(Trouble::new)?;
-    output.progress(&down::words(&removed));
+    output.event(&Change::Ended(&removed), |_| down::words(&removed));
     Ok(())
 }
 
