@@ -20,7 +20,8 @@ pub struct Config {
     /// How long a state that a peer has begun to fetch is kept for it at most, in ms, though newer ones are stable.
     /// Costs memory for one more state, or one for each fault survived if peers lie.
     pub image_pin_ms: u64,
-    /// How long a replica waits for a chunk before it asks another peer, in ms.
+    /// A period of a state transfer, in ms: a source that gives fewer than `chunks_in_flight` chunks in one is followed
+    /// by another.
     pub transfer_ms: u64,
     /// Bytes of one command at most; larger ones get a certified refusal.
     pub command_bytes_max: u32,

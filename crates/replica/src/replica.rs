@@ -295,7 +295,7 @@ impl Replica {
                     self.speak(true, effects);
                 }
             }
-            Timer::Transfer => self.ask_next_source(effects),
+            Timer::Transfer => self.on_transfer_timer(effects),
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Transfer {
     wanted: Option<Slot>,
     source: Option<ReplicaId>,
     fetching: Option<Fetching>,
+    /// Useful chunks that came in this period.
+    useful: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -60,10 +62,18 @@ impl Transfer {
         let after = self.source.unwrap_or(me).index();
         let next = (1..=size).map(|step| ReplicaId::at((after + step) % size)).find(|peer| *peer != me);
         self.source = Some(next.unwrap_or(me));
+        self.useful = 0;
         if let Some(fetching) = &mut self.fetching {
             fetching.next = 0;
         }
         next.unwrap_or(me)
+    }
+
+    /// A period has passed: whether the source gave at least `enough` chunks in it. One that
+    /// gives fewer would hold a laggard back for as long as it likes, so it is followed by another.
+    pub fn is_fast_enough(&mut self, enough: u32) -> bool {
+        let useful = std::mem::take(&mut self.useful);
+        self.fetching.is_some() && useful >= enough
     }
 
     /// An offer of `from`, whose certificate was checked. True if it is taken up.
@@ -112,6 +122,7 @@ impl Transfer {
             return false;
         };
         *place = Some(bytes);
+        self.useful += 1;
         fetching.missing -= 1;
         true
     }
@@ -164,6 +175,21 @@ mod tests {
         assert_eq!(next, ReplicaId(2));
         assert!(transfer.offered(next, certificate, 3));
         assert_eq!(transfer.ask(9), Some((next, Slot(8), vec![0, 2])), "what was fetched is kept");
+    }
+
+    #[test]
+    fn a_source_that_gives_little_in_a_period_is_not_kept() {
+        let mut transfer = Transfer::default();
+        transfer.want(Slot(3));
+        let (certificate, tree) = offer(&[b"a", b"b", b"c", b"d"]);
+        assert!(!transfer.is_fast_enough(2), "nobody has offered anything");
+        let source = transfer.next_source(ReplicaId(0), 4);
+        assert!(transfer.offered(source, certificate, 4));
+        assert!(transfer.received(Slot(8), b"a".to_vec(), &tree.path(0)));
+        assert!(transfer.received(Slot(8), b"b".to_vec(), &tree.path(1)));
+        assert!(transfer.is_fast_enough(2));
+        assert!(transfer.received(Slot(8), b"c".to_vec(), &tree.path(2)));
+        assert!(!transfer.is_fast_enough(2), "one chunk a period keeps nobody");
     }
 
     #[test]

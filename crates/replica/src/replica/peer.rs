@@ -86,6 +86,15 @@ impl Replica {
         }
     }
 
+    /// A period of a transfer has passed.
+    pub(super) fn on_transfer_timer(&mut self, effects: &mut Vec<Effect>) {
+        if self.transfer.is_fast_enough(self.genesis.config.chunks_in_flight) {
+            effects.push(Effect::Arm { timer: Timer::Transfer, after_ms: self.genesis.config.transfer_ms });
+        } else {
+            self.ask_next_source(effects);
+        }
+    }
+
     /// Turns to the next peer for the state that is wanted; does nothing if none is.
     pub(super) fn ask_next_source(&mut self, effects: &mut Vec<Effect>) {
         let Some(above) = self.transfer.wanted() else { return };
@@ -117,7 +126,6 @@ impl Replica {
             for index in indexes {
                 Replica::send(effects, source, PeerMessage::ChunkQuery { slot, index });
             }
-            effects.push(Effect::Arm { timer: Timer::Transfer, after_ms: self.genesis.config.transfer_ms });
         }
     }
 
