@@ -12,6 +12,8 @@ pub struct Builtin {
     pub name: &'static str,
     /// What it is, in a line for people.
     pub about: &'static str,
+    /// Commands to try first.
+    pub first_steps: &'static [&'static str],
     start: fn(HostConfig, EventSink) -> Result<Box<dyn AnyHost>, BadHostConfig>,
 }
 
@@ -32,11 +34,13 @@ pub fn registry() -> &'static [Builtin] {
         Builtin {
             name: "kv",
             about: "an ordered key-value store: get, put, delete, cas, scan, size, help",
+            first_steps: &["put greeting hello", "get greeting"],
             start: |config, sink| Ok(Box::new(Host::new(kv::Kv::new(kv::Limits::default()), config, sink)?)),
         },
         Builtin {
             name: "bank",
             about: "accounts: open, deposit, withdraw, transfer, pay, balance, total, each, after, help",
+            first_steps: &["open ann", "deposit ann 25", "help"],
             start: |config, sink| Ok(Box::new(Host::new(bank::Bank::default(), config, sink)?)),
         },
     ]

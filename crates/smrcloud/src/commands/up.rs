@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use smr_app::builtin;
 use smr_cloud::{DeployOptions, Deployed, Home, Life, Processes, Progress, Removed, deploy, remove};
 use smr_plan::{Application, Blueprint};
 use tokio::signal::unix::{SignalKind, signal};
@@ -106,13 +107,19 @@ fn next_steps(deployed: &Deployed, blueprint: &Blueprint, detached: bool) -> Str
     let name = deployed.name.as_str();
     let smrcloud = own_name();
     let (key, endpoints) = (deployed.descriptor.service_key, deployed.descriptor.endpoints.join("  "));
-    let tries = match blueprint.application {
-        Application::Builtin(_) => format!(
-            "  {smrcloud} call {name} put greeting hello\n  {smrcloud} call {name} get greeting --json\n  \
-             {smrcloud} bench {name} --workload examples/ycsb/workload_a --clients 16 --seconds 10\n"
-        ),
-        Application::Program(_) => format!("  {smrcloud} call {name} COMMAND\n"),
+    let commands = match &blueprint.application {
+        Application::Builtin(builtin) => builtin::find(builtin).map_or(&[][..], |found| found.first_steps),
+        Application::Program(_) => &["COMMAND"],
     };
+    let mut tries: String =
+        commands.iter().map(|command| format!("  {smrcloud} call {name} {command}\n")).collect();
+    // Workloads are written in the commands of this one.
+    if blueprint.application == Application::Builtin("kv".to_owned()) {
+        tries += &format!(
+            "  {smrcloud} call {name} get greeting --json\n  \
+             {smrcloud} bench {name} --workload examples/ycsb/workload_a --clients 16 --seconds 10\n"
+        );
+    }
     let end = if detached { format!("  {smrcloud} down {name}") } else { "Ctrl-C ends it.".to_owned() };
     #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
     let took = deployed.took_ms as f64 / 1000.0;
