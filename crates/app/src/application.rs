@@ -85,6 +85,9 @@ pub enum Unavailable {
     /// A command that was begun by a command, and so on, too often.
     #[error("a command that another one began may not begin a further one this deep")]
     TooDeep,
+    /// The command has begun or timed as many as it may.
+    #[error("a command may begin or time {CHILDREN_MAX} others at most")]
+    TooManyChildren,
     /// The context was not made by a host.
     #[error("there is no host around this command to begin others")]
     NoHost,
@@ -92,6 +95,9 @@ pub enum Unavailable {
 
 /// Commands that one stands behind at most, each begun by the one before.
 const DEPTH_MAX: usize = 8;
+
+/// Commands that one may begin or time at most.
+const CHILDREN_MAX: u32 = 64;
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,7 +143,7 @@ impl Context {
         if self.place.path.len() >= DEPTH_MAX {
             return Err(Unavailable::TooDeep);
         }
-        surroundings.spawn(self.child(), self.caller, command).await
+        surroundings.spawn(self.child()?, self.caller, command).await
     }
 
     /// Begins another command of the same caller once `delay_ms` milliseconds of agreed time have passed, early in
@@ -148,14 +154,18 @@ impl Context {
     /// [`Unavailable`]; nothing will begin then.
     pub async fn after(&self, delay_ms: u64, command: Vec<u8>) -> Result<(), Unavailable> {
         let surroundings = self.surroundings.as_ref().ok_or(Unavailable::NoHost)?;
-        surroundings.after(self.now.plus_ms(delay_ms), self.child(), self.caller, command).await
+        surroundings.after(self.now.plus_ms(delay_ms), self.child()?, self.caller, command).await
     }
 
     /// A place that nothing else has.
-    fn child(&self) -> Place {
+    fn child(&self) -> Result<Place, Unavailable> {
+        let number = self.children.fetch_add(1, Ordering::Relaxed);
+        if number >= CHILDREN_MAX {
+            return Err(Unavailable::TooManyChildren);
+        }
         let mut place = self.place.clone();
-        place.path.push(self.children.fetch_add(1, Ordering::Relaxed));
-        place
+        place.path.push(number);
+        Ok(place)
     }
 
     /// Who sent the command, as its signature proves.

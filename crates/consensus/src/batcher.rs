@@ -9,7 +9,9 @@ use crate::pool::Pool;
 
 /// The batch to propose now, if it is time for one, given how many slots are open and the proposer's clock.
 pub fn cut(pool: &mut Pool, open_slots: u64, clock: Timestamp, config: &Config) -> Option<Batch> {
-    let may_wait = open_slots >= config.pipeline_slots && !pool.is_urgent();
+    // What is urgent opens as many slots again, and no more, so that its authors cannot keep all batches small.
+    let open_max = if pool.is_urgent() { 2 * config.pipeline_slots } else { config.pipeline_slots };
+    let may_wait = open_slots >= open_max;
     if may_wait || !pool.has_unproposed() {
         return None;
     }
@@ -42,5 +44,7 @@ mod tests {
         pool.add(Entry::new(EntryBody::System(SystemEntry::sign(&seat, vec![1]))));
         let batch = cut(&mut pool, 2, Timestamp(2), &config);
         assert_eq!(batch.map(|b| b.entries().len()), Some(2), "open slots may depend on it");
+        pool.add(Entry::new(EntryBody::System(SystemEntry::sign(&seat, vec![2]))));
+        assert_eq!(cut(&mut pool, 4, Timestamp(2), &config), None, "but only on some");
     }
 }

@@ -100,6 +100,8 @@ struct Lane {
     passed: Load,
     /// The latest arrival among the entries of this lane that were decided.
     latest_decided: u64,
+    /// Those decided in this period.
+    decided: Load,
 }
 
 /// Commands to the system of one author.
@@ -245,10 +247,11 @@ impl Pool {
         waiting.vouched
     }
 
-    /// Takes a batch's worth of entries that are in no open proposal: one of each source in turn, the oldest of each
+    /// Takes a batch's worth of entries that are in no open proposal: commands to the system, then one of each source in turn, the oldest of each
     /// first. They stay in the pool until [`Pool::remove`], in case the proposal fails.
     pub fn take(&mut self, limits: BatchLimits) -> Vec<Entry> {
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let mut taken = self.take_urgent(limits);
+        let mut bytes = taken.iter().map(Entry::bytes).sum::<usize>();
         while taken.len() < limits.entries_max
             && let Some((source, place)) = self.next_in_turn()
         {
@@ -279,6 +282,24 @@ impl Pool {
         }
     }
 
+    /// Commands to the system come first, so that a slot that is opened for them has them.
+    fn take_urgent(&mut self, limits: BatchLimits) -> Vec<Entry> {
+        let (mut taken, mut bytes): (Vec<Entry>, usize) = (Vec::new(), 0);
+        let urgent: Vec<Digest> = self.lanes.values().flat_map(|lane| lane.urgent.iter().copied()).collect();
+        for digest in urgent {
+            let Waiting { entry, source, arrival, .. } = &self.waiting[&digest];
+            if taken.len() == limits.entries_max || (bytes + entry.bytes() > limits.bytes_max && bytes > 0) {
+                break;
+            }
+            bytes += entry.bytes();
+            taken.push(entry.clone());
+            if let Some(lane) = self.lanes.get_mut(source) {
+                lane.step_out(*arrival, &digest);
+            }
+        }
+        taken
+    }
+
     fn next_in_turn(&self) -> Option<(Source, (u64, Digest))> {
         let first = |(source, lane): (&Source, &Lane)| Some((*source, *lane.unproposed.first()?));
         let later = self.lanes.iter().filter(|(source, _)| **source > self.turn).find_map(first);
@@ -298,12 +319,19 @@ impl Pool {
         self.lanes.values().any(|lane| !lane.urgent.is_empty())
     }
 
+    /// Whether a command to the system waits.
+    #[must_use]
+    pub fn holds_system(&self) -> bool {
+        self.authors.values().any(|author| author.load.entries > 0)
+    }
+
     /// Forgets an entry that was decided.
     pub fn remove(&mut self, entry: &Entry) {
         if let Some(gone) = self.take_out(&entry.digest())
             && let Some(lane) = self.lanes.get_mut(&gone.source)
         {
             lane.latest_decided = lane.latest_decided.max(gone.arrival);
+            lane.decided.add(gone.entry.bytes());
         }
         self.proposed.remove(&entry.digest());
         if let EntryBody::System(command) = entry.body() {
@@ -368,12 +396,14 @@ impl Pool {
                 aged.relay.push(waiting.entry.clone());
             }
             let excused = match waiting.entry.body() {
-                // While slots are decided, long waiting alone is only load: an entry is then overdue if all that waits
-                // beside it would have found room in one batch, or if a batch's worth of later ones was preferred.
+                // Where batches are full and take their part from this lane, long waiting is only load: an entry is
+                // then overdue if a batch's worth of later ones was preferred to it.
                 EntryBody::Client(_) => {
                     let lane = &self.lanes[&waiting.source];
                     let overtaken = lane.latest_decided.saturating_sub(self.limits.entries_max as u64);
-                    progress && lane.is_crowded(self.limits, self.lanes_max) && waiting.arrival >= overtaken
+                    progress
+                        && lane.is_crowded_and_served(self.limits, self.lanes_max)
+                        && waiting.arrival >= overtaken
                 }
                 // An author that has more than its due may keep its room at the primary filled with others: no fault
                 // of the primary's.
@@ -384,6 +414,7 @@ impl Pool {
             };
             aged.overdue |= waiting.strikes > 2 && !excused;
         }
+        self.lanes.values_mut().for_each(|lane| lane.decided = Load::default());
         aged
     }
 
@@ -439,9 +470,13 @@ impl Lane {
         self.urgent.remove(digest);
     }
 
-    /// Whether it holds more than its part of one batch, where `lanes` are served in turn.
-    fn is_crowded(&self, batch: BatchLimits, lanes: usize) -> bool {
-        self.load.entries * lanes > batch.entries_max || self.load.bytes * lanes > batch.bytes_max
+    /// Whether it holds more than its part of one batch, where `lanes` are served in turn, and at least half of such
+    /// a part was decided in this period: a primary that gives it less does not serve it in turn.
+    fn is_crowded_and_served(&self, batch: BatchLimits, lanes: usize) -> bool {
+        let exceeds = |load: Load, parts: usize| {
+            load.entries * parts > batch.entries_max || load.bytes * parts > batch.bytes_max
+        };
+        exceeds(self.load, lanes) && exceeds(self.decided, 2 * lanes)
     }
 
     /// Counts one more entry that we vouch for, if there is room for it.
@@ -631,12 +666,18 @@ pub(crate) mod tests {
     fn under_load_only_what_was_passed_over_is_overdue() {
         let config = Config { batch_entries_max: 2, ..Config::default() };
         let mut pool = Pool::new(&config, 1);
-        (1..=9).for_each(|number| assert_eq!(pool.add(entry(1, number)), Added::New));
-        assert!((0..10).all(|_| !pool.age(true).overdue), "the queue is long, and it moves");
-        [2, 3].iter().for_each(|number| pool.remove(&entry(1, *number)));
-        assert!(!pool.age(true).overdue, "orders differ a little between replicas");
-        pool.remove(&entry(1, 4));
-        assert!(pool.age(true).overdue, "the first entry was passed over");
+        (1..=30).for_each(|number| assert_eq!(pool.add(entry(1, number)), Added::New));
+        let decide = |pool: &mut Pool, numbers: [u64; 2]| {
+            numbers.iter().for_each(|number| pool.remove(&entry(1, *number)));
+            pool.age(true).overdue
+        };
+        for first in (1..10).step_by(2) {
+            assert!(!decide(&mut pool, [first, first + 1]), "the queue is long, and it moves");
+        }
+        assert!(!decide(&mut pool, [12, 13]), "orders differ a little between replicas");
+        assert!(decide(&mut pool, [14, 15]), "the eleventh was passed over");
+        assert!(!decide(&mut pool, [11, 16]));
+        assert!(pool.age(true).overdue, "nothing of this lane was decided in a whole period");
         let mut idle = Pool::new(&config, 1);
         idle.add(entry(1, 1));
         assert_eq!([true; 3].map(|progress| idle.age(progress).overdue), [false, false, true]);

@@ -15,13 +15,24 @@ pub struct Parked {
     /// By slot and position among its commands.
     places: BTreeMap<(Slot, u32), Key>,
     keys: BTreeSet<Key>,
+    /// Commands of slots that have not ended which waited and were woken in an earlier slot: their outcomes are known
+    /// already. None at a checkpoint, where all slots have ended.
+    ended: BTreeSet<(Slot, u32)>,
 }
 
 impl Parked {
-    /// The command at `position` of `slot`, which is `key`'s, waits.
+    /// The command at `position` of `slot`, which ends now, has no outcome in it and is `key`'s: it waits, unless it
+    /// was woken before.
     pub fn park(&mut self, slot: Slot, position: u32, key: Key) {
-        self.places.insert((slot, position), key);
-        self.keys.insert(key);
+        if !self.ended.remove(&(slot, position)) {
+            self.places.insert((slot, position), key);
+            self.keys.insert(key);
+        }
+    }
+
+    /// A command of a slot that has not ended was woken in an earlier one.
+    pub fn ends_early(&mut self, slot: Slot, position: u32) {
+        self.ended.insert((slot, position));
     }
 
     /// It has waited long enough; whose it is.

@@ -4,7 +4,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_uds::{BadConfig, Config, preset};
 
 /// Commands that may wait on conditions of the application at once; each costs its bytes. One more ends with a fault.
-pub const WAITING_MAX: u32 = 4096;
+pub const WAITING_MAX: u32 = 1024;
+
+/// Commands begun by commands or by time that may run at once. One more ends who begins it with a fault.
+pub const SPAWNED_MAX: u32 = 1 << 14;
 
 /// A preset of the deterministic scheduler and its numbers.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -35,7 +38,7 @@ impl Scheduling {
             name => preset::by_name(name, self.primaries),
         };
         let config = chosen.ok_or_else(|| BadScheduling::Unknown { name: self.preset.clone() })?;
-        let config = Config { waiting_max: WAITING_MAX, ..config };
+        let config = Config { waiting_max: WAITING_MAX, spawned_max: SPAWNED_MAX, ..config };
         config.validate().map_err(BadScheduling::Config)?;
         Ok(config)
     }

@@ -213,3 +213,22 @@ fn requests_without_room_leave_nobody_waiting() {
     bench.command(session, 3..=5);
     assert_eq!((bench.answered().len(), bench.hints.len()), (3, 0), "there is room for three that wait");
 }
+
+#[test]
+fn a_command_that_waited_and_was_woken_is_answered_whichever_slot_ends_first() {
+    let mut bench = Bench::new(cramped());
+    let session = bench.open();
+    bench.held = Some(VecDeque::new());
+    bench.command(session, 1..=2);
+    bench.command(session, 3..=4);
+    let mut next = || bench.held.as_mut().expect("held").pop_front().expect("two slots").slot;
+    let (first, second) = (next(), next());
+    let answer = |text: &str| CommandOutcome::Answer(text.into());
+    let late = |slot, position, text: &str| smr_app::LateOutcome { slot, position, outcome: answer(text) };
+    // The first of each slot waits; both are woken in the first slot.
+    let woken = vec![late(first, 0, "1"), late(second, 0, "3")];
+    bench.happen(Event::Executed { slot: first, outcomes: vec![None, Some(answer("2"))], late: woken });
+    bench.happen(Event::Executed { slot: second, outcomes: vec![None, Some(answer("4"))], late: vec![] });
+    assert_eq!(bench.answered().len(), 4);
+    assert!(bench.replica.system().parked.is_empty());
+}

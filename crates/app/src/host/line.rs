@@ -131,17 +131,11 @@ impl Line {
         self.running.get_mut(&ticket).expect(KNOWN).block = None;
     }
 
-    /// A command that waited joins the block of who woke it.
+    /// A command that waited joins the block of who woke it; those that a recall wakes have joined one already.
     pub(super) fn woken(&mut self, ticket: Ticket, by: WokenBy) {
-        self.busy += 1;
-        let block = match by {
-            WokenBy::Task(number) => self.running[&Ticket(number)].block,
-            WokenBy::Recall => self.open.back().map(|open| open.slot),
-        };
-        let running = self.running.get_mut(&ticket).expect(KNOWN);
-        running.block = block;
-        running.part = running.part.after_wait();
-        self.joins(ticket);
+        if let WokenBy::Task(number) = by {
+            self.runs_again(ticket, self.running[&Ticket(number)].block);
+        }
     }
 
     /// A command has ended.
@@ -224,7 +218,7 @@ impl Line {
         let suspension = suspension.clone();
         if matches!(self.waiting.front(), Some(Operation::Restore(..))) && !suspension.waiting.is_empty() {
             // What waited before a restore is sent on, to its end.
-            self.rest = Rest::None;
+            self.resume();
             return Some(Act::Resume);
         }
         let restores = self.restores;
@@ -238,6 +232,27 @@ impl Line {
             }
             Operation::Restore(slot, bytes) => Some(Act::Restore { slot, bytes, restores }),
         }
+    }
+
+    /// The scheduler goes on as if it were new, and what waits begins first, in the block of the last open slot. That
+    /// is noted here rather than when the scheduler says so, which may be after that slot would seem to be over.
+    fn resume(&mut self) {
+        let rest = std::mem::replace(&mut self.rest, Rest::None);
+        let Rest::Suspended(Suspension { waiting, .. }) = rest else { return };
+        let block = self.open.back().map(|open| open.slot);
+        for ticket in waiting.into_iter().map(Ticket) {
+            self.runs_again(ticket, block);
+        }
+        self.filled = false;
+    }
+
+    /// A command that waited runs, in this block.
+    fn runs_again(&mut self, ticket: Ticket, block: Option<Slot>) {
+        self.busy += 1;
+        let running = self.running.get_mut(&ticket).expect(KNOWN);
+        running.block = block;
+        running.part = running.part.after_wait();
+        self.joins(ticket);
     }
 
     fn give(&mut self, operation: Operation) -> Result<(), HostError> {
@@ -281,7 +296,7 @@ impl Line {
         match self.entering.pop_front() {
             None => Entered::Nothing,
             Some(Entry::Resume) => {
-                self.rest = Rest::None;
+                self.resume();
                 Entered::Act(Act::Resume)
             }
             Some(Entry::Fill) => {

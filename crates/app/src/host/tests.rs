@@ -514,3 +514,71 @@ fn a_host_that_is_dropped_drops_its_application() {
     // Only the host's sink sends, and it is gone with the host.
     assert!(bench.events.recv().is_err());
 }
+
+#[test]
+fn who_waits_at_a_snapshot_answers_in_the_next_slot_even_if_that_is_given_while_the_scheduler_rests() {
+    let waiting: Arc<Mutex<Option<Weak<Host<Ledger>>>>> = Arc::default();
+    let (sender, events) = channel();
+    let (sender, host_of_sink) = (Mutex::new(sender), waiting.clone());
+    // As in production, where the next slot comes when the snapshot is reported.
+    let sink: EventSink = Arc::new(move |event| {
+        if let HostEvent::SnapshotTaken { .. } = &event {
+            let host = host_of_sink.lock().unwrap().as_ref().unwrap().upgrade().unwrap();
+            host.execute(work(2, &[])).unwrap();
+        }
+        sender.lock().unwrap().send(event).unwrap();
+    });
+    let host = Arc::new(Host::new(Ledger::default(), HostConfig::new(preset::sequential()), sink).unwrap());
+    *waiting.lock().unwrap() = Some(Arc::downgrade(&host));
+    host.execute(work(1, &["pay 1 5"])).unwrap();
+    host.snapshot(Slot(1)).unwrap();
+    Seeded::new(1).run(host.scheduler());
+    host.execute(work(3, &["move 0 1 6"])).unwrap();
+    Seeded::new(1).run(host.scheduler());
+    let events: Vec<HostEvent> = events.try_iter().collect();
+    assert_eq!(events.len(), 4, "{events:?}");
+    assert!(matches!(&events[3], HostEvent::Executed { late, .. } if late.len() == 1), "{events:?}");
+}
+
+#[test]
+fn fill_markers_right_behind_a_snapshot_count_the_same_for_who_was_there_and_who_begins_there() {
+    for name in preset::NAMES {
+        let config = HostConfig::new(preset::by_name(name, 3).unwrap());
+        let fill = |slot, commands: &[&str]| SlotWork { fill: true, ..work(slot, commands) };
+        let mut first = Bench::new(config);
+        first.host.execute(fill(1, &["pay 1 5"])).unwrap();
+        first.run();
+        first.host.snapshot(Slot(1)).unwrap();
+        let HostEvent::SnapshotTaken { bytes, .. } = first.run().pop().unwrap() else {
+            panic!("no snapshot")
+        };
+        let mut second = Bench::new(config);
+        second.host.restore(Slot(1), bytes);
+        second.run();
+        let rest = |bench: &mut Bench| {
+            bench.host.execute(fill(2, &[])).unwrap();
+            let mut events = bench.run();
+            assert_eq!(events.len(), 1, "{name}: the marker lets the waiting command come to its wait");
+            bench.host.execute(work(3, &["move 0 1 6", "move 1 2 3"])).unwrap();
+            bench.host.execute(fill(4, &[])).unwrap();
+            bench.host.snapshot(Slot(4)).unwrap();
+            events.extend(bench.run());
+            events
+        };
+        assert_eq!(rest(&mut first), rest(&mut second), "{name}");
+    }
+}
+
+#[test]
+fn more_timers_than_begin_in_one_slot_begin_in_the_next() {
+    let mut bench = Bench::new(HostConfig::new(preset::mat()));
+    for slot in 1..=6 {
+        bench.replies(slot, &vec!["after 1 move 0 1 1"; 100]);
+    }
+    for slot in 10..13 {
+        bench.host.execute(SlotWork { timers: true, ..work(slot - 3, &[]) }).unwrap();
+    }
+    bench.run();
+    assert_eq!(bench.replies(10, &["pay 1 0"]), ["600 at 1010"]);
+    assert_eq!(bench.host.due(), None);
+}

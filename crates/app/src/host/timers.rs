@@ -16,6 +16,9 @@ pub const TIMERS_MAX: usize = 1 << 14;
 /// Bytes of them all.
 pub const TIMERS_BYTES_MAX: usize = 32 << 20;
 
+/// Commands that begin in one slot at most; the others begin in the next that says so.
+pub const DUE_MAX: usize = 256;
+
 /// What waits for its time. Changed under a deterministic lock only, so its order is part of the agreed one.
 #[derive(Debug)]
 pub(super) struct Timers {
@@ -54,11 +57,13 @@ impl Timers {
         Ok(())
     }
 
-    /// Takes out the commands that are due at `now`, in order of their times.
+    /// Takes out the first [`DUE_MAX`] commands that are due at `now`, in order of their times.
     pub(super) async fn take_due(&self, now: Timestamp) -> Vec<(ClientId, Vec<u8>)> {
         let mut table = self.table.lock().await;
         let mut taken = Vec::new();
-        while let Some(first) = table.timed.first_entry().filter(|first| first.key().0 <= now) {
+        while taken.len() < DUE_MAX
+            && let Some(first) = table.timed.first_entry().filter(|first| first.key().0 <= now)
+        {
             taken.push(first.remove());
         }
         table.bytes -= taken.iter().map(|(_, command)| command.len()).sum::<usize>();

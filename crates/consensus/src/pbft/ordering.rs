@@ -270,6 +270,9 @@ impl Pbft {
     pub(super) fn on_patience(&mut self, effects: &mut Effects<Message>) {
         self.patience_armed = false;
         if !self.had_its_chance() {
+            // The period goes on: what is executed in it counts until there was a chance.
+            self.patience_armed = true;
+            effects.arm(Timer::Patience, self.backoff.scale_ms(self.config.patience_ms));
             return;
         }
         let progress = self.decided() > self.decided_at_patience;
@@ -290,10 +293,13 @@ impl Pbft {
 
     /// Whether the primary could have ordered more in this period. While execution has its hands full a good
     /// primary waits for it, so a slow application is no reason to suspect anyone; but one that keeps all busy
-    /// with what it likes gets no more than the slots of two pipelines for it.
+    /// with what it likes gets no more than the slots of two pipelines for it, and a command to the system, for which
+    /// execution itself may wait, needs nothing but room for its slot.
     fn had_its_chance(&self) -> bool {
-        let caught_up = self.executed == self.decided();
-        caught_up || self.executed.since(self.executed_at_patience) >= 2 * self.config.pipeline_slots
+        let behind = self.decided().since(self.executed);
+        let system = self.pool.holds_system() && behind < self.config.backlog_slots_max;
+        let executed = self.executed.since(self.executed_at_patience);
+        behind == 0 || system || executed >= 2 * self.config.pipeline_slots
     }
 
     fn head_is_open(&self) -> bool {

@@ -278,34 +278,84 @@ fn a_batch_that_was_voted_for_is_kept_though_a_later_view_proposes_another() {
     assert_eq!(place.voted.len(), VOTED_BATCHES_MAX);
 }
 
+/// The decision of a slot with one entry.
+fn decision(slot: u64) -> Decision {
+    let batch = Batch::new(Timestamp(slot), vec![entry(1, slot)]);
+    let phase = crate::quorum::Phase::Commit;
+    let ballot = Ballot { phase, view: View(0), slot: Slot(slot), digest: batch.digest() };
+    let votes = (0..3).map(|i| (ReplicaId(i), seat(i).sign(&ballot.statement(&seat(i).group)))).collect();
+    Decision { batch, certificate: QuorumCertificate { ballot, votes } }
+}
+
+/// One replica by itself, and what is done with it.
+struct Alone(Pbft, Effects<Message>);
+
+impl Alone {
+    fn new() -> Alone {
+        Alone(Pbft::new(seat(1), Config::default()), Effects::default())
+    }
+
+    fn step(&mut self, event: Event<Message>) {
+        self.0.step(Input { clock: Timestamp(1_000_000), event }, &mut self.1);
+    }
+
+    fn decides(&mut self, slot: u64) {
+        self.0.on_decided(ReplicaId(0), vec![decision(slot)], &mut self.1);
+    }
+
+    fn patience(&mut self, periods: usize) {
+        (0..periods).for_each(|_| self.step(Event::Timer(Timer::Patience)));
+    }
+
+    fn suspects(&self) -> bool {
+        self.0.suspicion.wish_of(ReplicaId(1)) > View(0)
+    }
+}
+
 #[test]
 fn a_slow_application_is_no_reason_to_suspect_the_primary() {
-    let mut net = Net::new(Config::default());
-    let replica = &mut net.replicas[1];
-    let mut effects = Effects::default();
-    for slot in 1..=3 {
-        let batch = Batch::new(Timestamp(slot), vec![entry(1, slot)]);
-        let ballot = Ballot {
-            phase: crate::quorum::Phase::Commit,
-            view: View(0),
-            slot: Slot(slot),
-            digest: batch.digest(),
-        };
-        let votes = (0..3).map(|i| (ReplicaId(i), seat(i).sign(&ballot.statement(&seat(i).group)))).collect();
-        let decision = Decision { batch, certificate: QuorumCertificate { ballot, votes } };
-        replica.on_decided(ReplicaId(0), vec![decision], &mut effects);
+    let mut replica = Alone::new();
+    (1..=3).for_each(|slot| replica.decides(slot));
+    replica.step(Event::Offer(entry(2, 1)));
+    replica.patience(20);
+    assert!(!replica.suspects(), "three slots still execute");
+    replica.step(Event::Executed(Slot(3)));
+    replica.patience(4);
+    assert!(replica.suspects(), "nothing executes and nothing is ordered");
+}
+
+#[test]
+fn a_primary_that_keeps_all_busy_with_one_slot_a_period_is_suspected_for_what_it_passes_over() {
+    let mut replica = Alone::new();
+    replica.step(Event::Offer(entry(2, 1)));
+    for slot in 1..=30 {
+        replica.decides(slot);
+        replica.step(Event::Executed(Slot(slot - 1)));
+        replica.patience(1);
     }
-    let input = |event| Input { clock: Timestamp(1_000_000), event };
-    replica.step(input(Event::Offer(entry(2, 1))), &mut effects);
-    for _ in 0..20 {
-        replica.step(input(Event::Timer(Timer::Patience)), &mut effects);
+    assert!(replica.suspects());
+}
+
+#[test]
+fn a_primary_that_orders_no_fill_marker_for_a_starving_application_is_suspected() {
+    let mut replica = Alone::new();
+    replica.decides(1);
+    let fill = crate::batch::SystemEntry::sign(&seat(1), vec![1]);
+    replica.step(Event::Offer(Entry::new(crate::batch::EntryBody::System(fill))));
+    replica.patience(4);
+    assert!(replica.suspects(), "slot 1 would execute for ever");
+}
+
+#[test]
+fn a_primary_that_orders_nothing_of_a_crowded_lane_is_suspected() {
+    let mut replica = Alone::new();
+    (0..300).for_each(|number| replica.step(Event::Offer(entry(3, 1000 + number))));
+    for slot in 1..=8 {
+        replica.decides(slot);
+        replica.step(Event::Executed(Slot(slot)));
+        replica.patience(1);
     }
-    assert_eq!(replica.suspicion.wish_of(ReplicaId(1)), View(0), "three slots still execute");
-    replica.step(input(Event::Executed(Slot(3))), &mut effects);
-    for _ in 0..4 {
-        replica.step(input(Event::Timer(Timer::Patience)), &mut effects);
-    }
-    assert_eq!(replica.suspicion.wish_of(ReplicaId(1)), View(1), "nothing executes and nothing is ordered");
+    assert!(replica.suspects());
 }
 
 #[test]

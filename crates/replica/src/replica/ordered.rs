@@ -9,7 +9,7 @@ use smr_wire::{Call, ClientId, Outcome, Refusal, Request, SessionId, Slot};
 
 use super::{Executing, Replica};
 use crate::effect::{Effect, Observation};
-use crate::replies::{self, Block, CROWDED_OUT, Member, MemberState, Statement};
+use crate::replies::{self, Block, CROWDED_OUT, Key, Member, MemberState, Statement};
 use crate::sessions::{Opening, Place, Verdict};
 use crate::status::Halt;
 use crate::system::{Applied, Chunked, Image};
@@ -36,11 +36,12 @@ impl Replica {
                     self.admit_request(slot, index, request, &mut members, &mut commands);
                 }
                 EntryBody::System(SystemEntry { author, payload, .. }) => {
+                    // A slot that was opened although others wait must not leave them waiting.
+                    fill = true;
                     match self.system.apply(*author, payload, &self.genesis) {
-                        Some(Applied::Fill) => fill = true,
                         Some(Applied::Timers) => timers = true,
+                        Some(Applied::Fill) | None => {}
                         Some(applied) => self.on_applied(applied, effects),
-                        None => {}
                     }
                 }
             }
@@ -194,8 +195,7 @@ impl Replica {
 
         let mut woken = Vec::new();
         for (late, outcome) in late.iter().zip(late_outcomes) {
-            let key = self.system.parked.take(late.slot, late.position);
-            let (client, about) = key.expect("what waits was parked when its slot ended");
+            let (client, about) = self.key_of(slot, &members, late);
             self.system.sessions.ended(about.session, about.number, &outcome, &self.genesis.config);
             woken.push(Member { client, about, state: MemberState::Ended(outcome) });
         }
@@ -233,6 +233,21 @@ impl Replica {
         }
         kept.append(&mut woken);
         kept
+    }
+
+    /// Whose command was woken in `slot`, which has these members. It may have come with the same slot, or even with a
+    /// later one that runs beside it and has not ended.
+    fn key_of(&mut self, slot: Slot, members: &[Member], late: &LateOutcome) -> Key {
+        if let Some(key) = self.system.parked.take(late.slot, late.position) {
+            return key;
+        }
+        self.system.parked.ends_early(late.slot, late.position);
+        let later = self.executing.get(&late.slot).map(|executing| executing.members.as_slice());
+        let of_slot = if late.slot == slot { members } else { later.unwrap_or_default() };
+        let command = late.position as usize;
+        let found = of_slot.iter().find(|member| member.state == MemberState::Running(command));
+        let Member { client, about, .. } = found.expect("the host executes what it was given");
+        (*client, *about)
     }
 
     fn close_block(&mut self, slot: Slot, block: Block, effects: &mut Vec<Effect>) {
