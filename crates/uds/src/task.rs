@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::core::{Op, TaskId, Then};
-use crate::executor::current::{self, Kind, Stand};
+use crate::executor::current::{self, Stand};
 use crate::executor::shared::Shared;
 
 /// How a task ended: the same on every replica.
@@ -105,21 +105,21 @@ pub enum WokenBy {
 /// A task between two polls.
 pub(crate) struct Body {
     pub(crate) task: TaskId,
-    pub(crate) stand: Stand,
+    /// In a box, so that parking moves a pointer.
+    pub(crate) stand: Box<Stand>,
     work: Box<dyn Work>,
 }
 
 impl Body {
     /// The task `id`, which runs `work`.
-    pub(crate) fn new(task: TaskId, kind: Kind, work: Box<dyn Work>) -> Body {
-        Body { task, stand: Stand::new(kind), work }
+    pub(crate) fn new(task: TaskId, stand: Stand, work: Box<dyn Work>) -> Body {
+        Body { task, stand: Box::new(stand), work }
     }
 
     /// Polls once, as the thread's current task. When it is over, the future is dropped and its guards with it.
-    pub(crate) fn poll(&mut self, shared: Arc<Shared>) -> (Arc<Shared>, Polled) {
-        let work = &mut self.work;
-        let stand = std::mem::take(&mut self.stand);
-        let (shared, stand, polled) = current::within(shared, self.task, stand, || {
+    pub(crate) fn poll(self, shared: Arc<Shared>) -> (Arc<Shared>, Body, Polled) {
+        let Body { task, stand, mut work } = self;
+        let (shared, stand, polled) = current::within(shared, task, stand, || {
             let result = match current::resume() {
                 Ok(waker) => guarded(|| {
                     // Futures that poll their children only when woken learn here whom to poll.
@@ -141,8 +141,7 @@ impl Body {
                 },
             }
         });
-        self.stand = stand;
-        (shared, polled)
+        (shared, Body { task, stand, work }, polled)
     }
 
     /// Tells the sink how the task ended.

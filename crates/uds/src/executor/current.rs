@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use crate::core::{Op, TaskId, Then};
+use crate::core::{LockId, Op, Share, TaskId, Then};
+use crate::executor::returned::Returned;
 use crate::executor::shared::Shared;
 use crate::task::{Fault, Panicked, Polled, Work};
 
@@ -20,12 +21,23 @@ thread_local! {
 pub(crate) struct Current {
     pub(crate) shared: Arc<Shared>,
     pub(crate) task: TaskId,
-    pub(crate) stand: Stand,
+    pub(crate) stand: Box<Stand>,
+}
+
+impl Current {
+    /// The task gives back what it has of a lock.
+    pub(crate) fn hand_back(&mut self, lock: LockId, share: Share) {
+        self.stand.held -= 1;
+        if share != Share::All || !self.stand.returned.leave(lock) {
+            self.shared.unlock(self.task, lock, share);
+        }
+    }
 }
 
 /// What a task has asked for and done, kept between its polls.
-#[derive(Default)]
 pub(crate) struct Stand {
+    /// What it has given back.
+    pub(crate) returned: Returned,
     /// Requests made so far; names the next one.
     requests: u64,
     /// The outstanding request.
@@ -48,10 +60,9 @@ pub(crate) struct Stand {
 }
 
 /// What a task may do when it waits.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// Waits like a thread.
-    #[default]
     Plain,
     /// Waits only before it has had an effect, and begins from the top.
     Restartable,
@@ -68,8 +79,20 @@ struct Asked {
 
 impl Stand {
     /// The stand of a new task.
-    pub(crate) fn new(kind: Kind) -> Stand {
-        Stand { kind, ..Stand::default() }
+    pub(crate) fn new(kind: Kind, returned: Returned) -> Stand {
+        Stand {
+            returned,
+            requests: 0,
+            asked: None,
+            granted: None,
+            fault: None,
+            woken: false,
+            child: None,
+            held: 0,
+            wrote: false,
+            kind,
+            restarting: false,
+        }
     }
 
     /// A new request of the running task, by its number. `None`: the task may not go on.
@@ -115,7 +138,7 @@ impl Stand {
 
     /// Back to the beginning. Requests keep counting, so that none of an earlier run is taken for a new one.
     pub(crate) fn restart(&mut self) {
-        *self = Stand { requests: self.requests, ..Stand::new(self.kind) };
+        *self = Stand { requests: self.requests, ..Stand::new(self.kind, self.returned.clone()) };
     }
 }
 
@@ -123,9 +146,9 @@ impl Stand {
 pub(crate) fn within<R>(
     shared: Arc<Shared>,
     task: TaskId,
-    stand: Stand,
+    stand: Box<Stand>,
     f: impl FnOnce() -> R,
-) -> (Arc<Shared>, Stand, R) {
+) -> (Arc<Shared>, Box<Stand>, R) {
     let outer = CURRENT.replace(Some(Current { shared, task, stand }));
     let result = f();
     let current = CURRENT.replace(outer).expect("whoever replaces the current task puts it back");
@@ -154,6 +177,9 @@ pub(crate) fn resume() -> Result<Option<Waker>, Fault> {
         }
         let asked = stand.asked.take();
         stand.granted = asked.as_ref().map(|asked| asked.request);
+        if let Some(Asked { op: Op::Acquire { .. }, .. }) = asked {
+            stand.held += 1;
+        }
         Ok(asked.and_then(|asked| asked.waker))
     })
 }

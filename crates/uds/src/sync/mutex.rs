@@ -38,7 +38,6 @@ impl<T> Mutex<T> {
             Ok(Op::Acquire { lock, share: Share::All })
         });
         let task = granted.await.task;
-        current::with(|current| current.into_iter().for_each(|current| current.stand.held += 1));
         self.guard(task).await
     }
 
@@ -142,8 +141,7 @@ impl<T> Drop for MutexGuard<'_, T> {
             if let Some(lock) = self.mutex.binding.known(&current.shared) {
                 *self.mutex.cell() = value.take();
                 current.stand.wrote |= self.wrote;
-                current.stand.held -= 1;
-                current.shared.unlock(self.task, lock, Share::All);
+                current.hand_back(lock, Share::All);
             }
         });
     }

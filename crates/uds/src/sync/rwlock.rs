@@ -71,7 +71,6 @@ impl<T> RwLock<T> {
             Ok(Op::Acquire { lock, share })
         });
         let task = granted.await.task;
-        current::with(|current| current.into_iter().for_each(|current| current.stand.held += 1));
         task
     }
 
@@ -82,8 +81,7 @@ impl<T> RwLock<T> {
             if let Some(lock) = self.binding.known(&current.shared) {
                 put_back();
                 current.stand.wrote |= wrote;
-                current.stand.held -= 1;
-                current.shared.unlock(task, lock, share);
+                current.hand_back(lock, share);
             }
         });
     }
