@@ -111,11 +111,7 @@ impl Shared {
     }
 
     /// Polls `body` once, and what follows from it; the task to poll next.
-    pub(crate) fn step(
-        self: Arc<Self>,
-        body: Body,
-        choose: &mut impl Choose,
-    ) -> (Arc<Self>, Option<Body>) {
+    pub(crate) fn step(self: Arc<Self>, body: Body, choose: &mut impl Choose) -> (Arc<Self>, Option<Body>) {
         let (shared, body, polled) = body.poll(self);
         let next = match polled {
             Polled::Asks(op) => shared.ask(body, op, choose),
