@@ -118,29 +118,27 @@ impl Body {
 
     /// Polls once, as the thread's current task. When it is over, the future is dropped and its guards with it.
     pub(crate) fn poll(self, shared: Arc<Shared>) -> (Arc<Shared>, Body, Polled) {
-        let Body { task, stand, mut work } = self;
-        let (shared, stand, polled) = current::within(shared, task, stand, || {
-            let result = match current::resume() {
-                Ok(waker) => guarded(|| {
+        let Body { task, mut stand, mut work } = self;
+        let (shared, mut stand, result) = match stand.resume() {
+            Ok(waker) => current::within(shared, task, stand, || {
+                guarded(|| {
                     // Futures that poll their children only when woken learn here whom to poll.
                     waker.into_iter().for_each(Waker::wake);
                     work.poll(&mut Context::from_waker(Waker::noop()))
-                }),
-                Err(_) => Ok(Poll::Pending),
-            };
-            let polled = current::verdict(result);
-            match polled {
-                Polled::Asks(Op::Wait { then: Then::Restart, .. }) => match guarded(|| work.abandon()) {
-                    Ok(()) => polled,
-                    Err(Panicked) => Polled::Over(Some(Fault::Panicked)),
-                },
-                Polled::Asks(_) => polled,
-                Polled::Over(fault) => match guarded(|| work.abandon()) {
-                    Ok(()) => polled,
-                    Err(Panicked) => Polled::Over(fault.or(Some(Fault::Panicked))),
-                },
-            }
-        });
+                })
+            }),
+            Err(_) => (shared, stand, Ok(Poll::Pending)),
+        };
+        let polled = stand.verdict(result);
+        if matches!(polled, Polled::Asks(ref op) if !matches!(op, Op::Wait { then: Then::Restart, .. })) {
+            return (shared, Body { task, stand, work }, polled);
+        }
+        let (shared, stand, abandoned) = current::within(shared, task, stand, || guarded(|| work.abandon()));
+        let polled = match (polled, abandoned) {
+            (polled, Ok(())) => polled,
+            (Polled::Over(Some(fault)), Err(Panicked)) => Polled::Over(Some(fault)),
+            (_, Err(Panicked)) => Polled::Over(Some(Fault::Panicked)),
+        };
         (shared, Body { task, stand, work }, polled)
     }
 

@@ -26,6 +26,7 @@ pub(crate) struct Current {
 
 impl Current {
     /// The task gives back what it has of a lock.
+    #[inline]
     pub(crate) fn hand_back(&mut self, lock: LockId, share: Share) {
         self.stand.held -= 1;
         if share != Share::All || !self.stand.returned.leave(lock) {
@@ -96,6 +97,7 @@ impl Stand {
     }
 
     /// A new request of the running task, by its number. `None`: the task may not go on.
+    #[inline]
     pub(crate) fn ask(&mut self, op: Op, waker: &Waker) -> Option<u64> {
         if self.asked.is_some() || self.granted.is_some() {
             self.fail(Fault::SecondRequest);
@@ -111,6 +113,7 @@ impl Stand {
     }
 
     /// Whether `request` has been granted; true once.
+    #[inline]
     pub(crate) fn take_granted(&mut self, request: u64) -> bool {
         self.fault.is_none() && self.granted.take_if(|granted| *granted == request).is_some()
     }
@@ -134,6 +137,42 @@ impl Stand {
             Kind::Restartable if !self.wrote && self.held == 1 => Ok(Then::Restart),
             Kind::Restartable | Kind::Restless => Err(Fault::WaitAfterWrite),
         }
+    }
+
+    /// Begins a poll: the outstanding request, if any, has been granted. Who is to be woken.
+    ///
+    /// # Errors
+    /// The fault for which the task may not be polled.
+    pub(crate) fn resume(&mut self) -> Result<Option<Waker>, Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let Some(Asked { op, request, waker }) = self.asked.take() else { return Ok(None) };
+        self.granted = Some(request);
+        self.held += u32::from(matches!(op, Op::Acquire { .. }));
+        Ok(waker)
+    }
+
+    /// Ends a poll that gave `result`.
+    pub(crate) fn verdict(&mut self, result: Result<Poll<()>, Panicked>) -> Polled {
+        let outstanding = self.asked.as_ref().map(|asked| asked.op);
+        let leaked = outstanding.is_some() || self.granted.is_some();
+        let over = match (result, self.fault) {
+            // First, because unwinding also drops requests.
+            (Err(Panicked), _) => Some(Fault::Panicked),
+            (Ok(_), Some(fault)) => Some(fault),
+            (Ok(Poll::Ready(())), None) => leaked.then_some(Fault::DroppedRequest),
+            (Ok(Poll::Pending), None) => match outstanding {
+                Some(op) => match admissible(self, op) {
+                    Ok(op) => return Polled::Asks(op),
+                    Err(fault) => Some(fault),
+                },
+                None => Some(Fault::ForeignAwait),
+            },
+        };
+        // Whatever its destructors still ask for goes nowhere.
+        self.fault = Some(over.unwrap_or(Fault::DroppedRequest));
+        Polled::Over(over)
     }
 
     /// Back to the beginning. Requests keep counting, so that none of an earlier run is taken for a new one.
@@ -163,50 +202,6 @@ pub(crate) fn with<R>(look: impl FnOnce(Option<&mut Current>) -> R) -> R {
 /// Whether this thread is inside a task.
 pub(crate) fn is_inside() -> bool {
     with(|current| current.is_some())
-}
-
-/// Begins a poll: the outstanding request, if any, has been granted. Who is to be woken.
-///
-/// # Errors
-/// The fault for which the task may not be polled.
-pub(crate) fn resume() -> Result<Option<Waker>, Fault> {
-    with(|current| {
-        let stand = &mut current.expect("called within a task").stand;
-        if let Some(fault) = stand.fault {
-            return Err(fault);
-        }
-        let asked = stand.asked.take();
-        stand.granted = asked.as_ref().map(|asked| asked.request);
-        if let Some(Asked { op: Op::Acquire { .. }, .. }) = asked {
-            stand.held += 1;
-        }
-        Ok(asked.and_then(|asked| asked.waker))
-    })
-}
-
-/// Ends a poll that gave `result`.
-pub(crate) fn verdict(result: Result<Poll<()>, Panicked>) -> Polled {
-    with(|current| {
-        let stand = &mut current.expect("called within a task").stand;
-        let outstanding = stand.asked.as_ref().map(|asked| asked.op);
-        let leaked = outstanding.is_some() || stand.granted.is_some();
-        let over = match (result, stand.fault) {
-            // First, because unwinding also drops requests.
-            (Err(Panicked), _) => Some(Fault::Panicked),
-            (Ok(_), Some(fault)) => Some(fault),
-            (Ok(Poll::Ready(())), None) => leaked.then_some(Fault::DroppedRequest),
-            (Ok(Poll::Pending), None) => match outstanding {
-                Some(op) => match admissible(stand, op) {
-                    Ok(op) => return Polled::Asks(op),
-                    Err(fault) => Some(fault),
-                },
-                None => Some(Fault::ForeignAwait),
-            },
-        };
-        // Whatever its destructors still ask for goes nowhere.
-        stand.fault = Some(over.unwrap_or(Fault::DroppedRequest));
-        Polled::Over(over)
-    })
 }
 
 /// The request as the core is to see it.

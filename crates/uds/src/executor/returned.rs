@@ -34,6 +34,7 @@ impl Returned {
     }
 
     /// The task leaves a lock that it held alone. False: it has to tell the core itself.
+    #[inline]
     pub(crate) fn leave(&self, lock: LockId) -> bool {
         let Slot(slot) = &*self.0;
         let code = lock.place() + LOCKS;
@@ -48,6 +49,7 @@ impl Returned {
     }
 
     /// The task comes to the core: the lock that it has left. Nothing is wanted of it if it `holds_nothing`.
+    #[inline]
     pub(crate) fn settle(&self, holds_nothing: bool) -> Option<LockId> {
         let Slot(slot) = &*self.0;
         // Plain loads and stores do: all others who write are kept out, by the mutex.

@@ -279,10 +279,13 @@ impl State {
     /// Carries out the effects of a call to the core, and admits what there is room for. `own` is returned instead
     /// of made ready if it was granted.
     fn settle(&mut self, own: Option<TaskId>) -> Option<Body> {
+        if self.effects.is_empty() && self.backlog.is_empty() {
+            return None;
+        }
         let mut granted = None;
         loop {
             let mut effects = std::mem::take(&mut self.effects);
-            for effect in effects.drain(..) {
+            for &effect in &effects {
                 if let Effect::Wanted(task) = effect {
                     self.want(task);
                 } else if self.is_for_sinks(effect) {
@@ -296,6 +299,7 @@ impl State {
                 }
             }
             if self.effects.is_empty() {
+                effects.clear();
                 self.effects = effects;
                 if !self.admit_next() {
                     return granted;
