@@ -20,7 +20,6 @@ thread_local! {
 /// The task that this thread polls.
 pub(crate) struct Current {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) task: TaskId,
     pub(crate) stand: Box<Stand>,
 }
 
@@ -30,13 +29,16 @@ impl Current {
     pub(crate) fn hand_back(&mut self, lock: LockId, share: Share) {
         self.stand.held -= 1;
         if share != Share::All || !self.stand.returned.leave(lock) {
-            self.shared.unlock(self.task, lock, share);
+            self.shared.unlock(self.stand.task, lock, share);
         }
     }
 }
 
 /// What a task has asked for and done, kept between its polls.
 pub(crate) struct Stand {
+    pub(crate) task: TaskId,
+    /// What it runs; absent while it is polled.
+    pub(crate) work: Option<Box<dyn Work>>,
     /// What it has given back.
     pub(crate) returned: Returned,
     /// Requests made so far; names the next one.
@@ -80,8 +82,10 @@ struct Asked {
 
 impl Stand {
     /// The stand of a new task.
-    pub(crate) fn new(kind: Kind, returned: Returned) -> Stand {
+    pub(crate) fn new(task: TaskId, kind: Kind, returned: Returned) -> Stand {
         Stand {
+            task,
+            work: None,
             returned,
             requests: 0,
             asked: None,
@@ -177,18 +181,18 @@ impl Stand {
 
     /// Back to the beginning. Requests keep counting, so that none of an earlier run is taken for a new one.
     pub(crate) fn restart(&mut self) {
-        *self = Stand { requests: self.requests, ..Stand::new(self.kind, self.returned.clone()) };
+        let fresh = Stand::new(self.task, self.kind, self.returned.clone());
+        *self = Stand { requests: self.requests, work: self.work.take(), ..fresh };
     }
 }
 
 /// Runs `f` as `task`. `f` does not unwind.
 pub(crate) fn within<R>(
     shared: Arc<Shared>,
-    task: TaskId,
     stand: Box<Stand>,
     f: impl FnOnce() -> R,
 ) -> (Arc<Shared>, Box<Stand>, R) {
-    let outer = CURRENT.replace(Some(Current { shared, task, stand }));
+    let outer = CURRENT.replace(Some(Current { shared, stand }));
     let result = f();
     let current = CURRENT.replace(outer).expect("whoever replaces the current task puts it back");
     (current.shared, current.stand, result)

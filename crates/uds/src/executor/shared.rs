@@ -173,7 +173,7 @@ impl Shared {
     }
 
     fn ask(&self, body: Body, op: Op, choose: &mut impl Choose) -> Option<Body> {
-        let task = body.task;
+        let task = body.stand.task;
         let mut state = self.lock();
         state.hear(&body);
         state.park(body);
@@ -205,7 +205,7 @@ impl Shared {
         let mut state = self.lock();
         state.hear(body);
         let State { core, effects, .. } = &mut **state;
-        core.end(body.task, effects).expect("a polled task runs");
+        core.end(body.stand.task, effects).expect("a polled task runs");
         state.settle(None);
         self.publish(self.deliver(state));
     }
@@ -291,7 +291,7 @@ impl State {
                 } else if self.is_for_sinks(effect) {
                     self.outbox.push_back(effect);
                 } else if let Some(body) = self.carry_out(effect) {
-                    if own == Some(body.task) {
+                    if own == Some(body.stand.task) {
                         granted = Some(body);
                     } else {
                         self.ready.push_back(body);
@@ -311,7 +311,7 @@ impl State {
     /// The core hears of a lock that a task gave back, before anything else from it.
     fn hear(&mut self, body: &Body) {
         if let Some(lock) = body.stand.returned.settle(body.stand.held == 0) {
-            self.unlock(body.task, lock);
+            self.unlock(body.stand.task, lock);
         }
     }
 
@@ -407,12 +407,12 @@ impl State {
         }
         // Its predecessor has told of all that it gave back, but may have left with what others wanted.
         self.returned[index].settle(true);
-        let stand = Stand::new(kind, self.returned[index].clone());
-        self.park(Body::new(task, stand, work));
+        let returned = self.returned[index].clone();
+        self.park(Body::new(Stand::new(task, kind, returned), work));
     }
 
     fn park(&mut self, body: Body) {
-        let index = body.task.index();
+        let index = body.stand.task.index();
         if self.parked.len() <= index {
             self.parked.resize_with(index + 1, || None);
         }

@@ -102,10 +102,10 @@ const PRESENT: &str = "a guard has its value until it is dropped";
 impl<'a, T> MutexGuard<'a, T> {
     /// Puts the value back without unlocking: the mutex, whose lock the current task still holds.
     pub(super) fn dismantle(
-        mut self,
+        &mut self,
         current: &mut current::Current,
     ) -> Result<(&'a Mutex<T>, LockId), Fault> {
-        let lock = self.mutex.binding.known(&current.shared).filter(|_| self.task == current.task);
+        let lock = self.mutex.binding.known(&current.shared).filter(|_| self.task == current.stand.task);
         let lock = lock.ok_or(Fault::MutexNotHeld)?;
         current.stand.wrote |= self.wrote;
         *self.mutex.cell() = self.value.take();
@@ -135,7 +135,7 @@ impl<T> Drop for MutexGuard<'_, T> {
         // on luck. It is then dropped at the end, where its destructor may do as it likes.
         let mut value = Some(value);
         current::with(|current| {
-            let Some(current) = current.filter(|current| current.task == self.task) else {
+            let Some(current) = current.filter(|current| current.stand.task == self.task) else {
                 return;
             };
             if let Some(lock) = self.mutex.binding.known(&current.shared) {

@@ -77,7 +77,7 @@ impl<T> RwLock<T> {
     /// Gives the lock back if the guard is in its task; `put_back` returns the value first.
     fn release(&self, task: TaskId, share: Share, wrote: bool, put_back: impl FnOnce()) {
         current::with(|current| {
-            let Some(current) = current.filter(|current| current.task == task) else { return };
+            let Some(current) = current.filter(|current| current.stand.task == task) else { return };
             if let Some(lock) = self.binding.known(&current.shared) {
                 put_back();
                 current.stand.wrote |= wrote;

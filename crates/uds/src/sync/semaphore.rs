@@ -62,7 +62,7 @@ pub struct SemaphorePermit<'a> {
 impl Drop for SemaphorePermit<'_> {
     fn drop(&mut self) {
         current::with(|current| {
-            let Some(current) = current.filter(|current| current.task == self.task) else { return };
+            let Some(current) = current.filter(|current| current.stand.task == self.task) else { return };
             if let Some(lock) = self.semaphore.binding.known(&current.shared) {
                 current.hand_back(lock, Share::Part(self.permits));
             }
