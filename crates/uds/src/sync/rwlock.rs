@@ -70,8 +70,7 @@ impl<T> RwLock<T> {
             let lock = self.binding.id(&current.shared, Core::create_lock)?;
             Ok(Op::Acquire { lock, share })
         });
-        let task = granted.await.task;
-        task
+        granted.await.task
     }
 
     /// Gives the lock back if the guard is in its task; `put_back` returns the value first.
