@@ -542,6 +542,8 @@ pub enum Effect {
         /// The new task.
         child: TaskId,
     },
+    /// Others wait for a lock that this task holds alone: it should tell of the unlock soon.
+    Wanted(TaskId),
     /// The task that ended has left; there is room for another.
     Left(TaskId),
     /// A suspension was reached.
@@ -588,6 +590,18 @@ impl TaskId {
 /// A lock or semaphore, in the core that created it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LockId(usize);
+
+impl LockId {
+    /// Its place in the table of the core that created it.
+    pub(crate) const fn place(self) -> usize {
+        self.0
+    }
+
+    /// The lock with this [`LockId::place`].
+    pub(crate) const fn at(place: usize) -> LockId {
+        LockId(place)
+    }
+}
 
 /// A condition, in the core that created it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

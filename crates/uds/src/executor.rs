@@ -5,6 +5,8 @@
 //! - [`Seeded`]: the caller's own thread, which picks among all that can be polled by a seed.
 
 pub(crate) mod current;
+mod gate;
+pub(crate) mod returned;
 mod seeded;
 pub(crate) mod shared;
 mod workers;

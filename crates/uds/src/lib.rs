@@ -37,6 +37,7 @@ pub mod config;
 pub mod core;
 pub mod executor;
 pub mod preset;
+mod primitives;
 pub mod sync;
 pub mod task;
 

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::core::{Op, TaskId, Then};
-use crate::executor::current::{self, Kind, Stand};
+use crate::core::{Op, Then};
+use crate::executor::current::{self, Stand};
 use crate::executor::shared::Shared;
 
 /// How a task ended: the same on every replica.
@@ -102,66 +102,68 @@ pub enum WokenBy {
     Recall,
 }
 
-/// A task between two polls.
+/// A task between two polls. One pointer, because it moves several times from one poll to the next.
 pub(crate) struct Body {
-    pub(crate) task: TaskId,
-    pub(crate) stand: Stand,
-    work: Box<dyn Work>,
+    pub(crate) stand: Box<Stand>,
 }
 
+const WORK: &str = "a task between two polls has its work";
+
 impl Body {
-    /// The task `id`, which runs `work`.
-    pub(crate) fn new(task: TaskId, kind: Kind, work: Box<dyn Work>) -> Body {
-        Body { task, stand: Stand::new(kind), work }
+    /// A new task, which runs `work`.
+    pub(crate) fn new(mut stand: Stand, work: Box<dyn Work>) -> Body {
+        stand.work = Some(work);
+        Body { stand: Box::new(stand) }
     }
 
     /// Polls once, as the thread's current task. When it is over, the future is dropped and its guards with it.
-    pub(crate) fn poll(&mut self, shared: Arc<Shared>) -> (Arc<Shared>, Polled) {
-        let work = &mut self.work;
-        let stand = std::mem::take(&mut self.stand);
-        let (shared, stand, polled) = current::within(shared, self.task, stand, || {
-            let result = match current::resume() {
-                Ok(waker) => guarded(|| {
+    pub(crate) fn poll(self, shared: Arc<Shared>) -> (Arc<Shared>, Body, Polled) {
+        let Body { mut stand } = self;
+        let mut work = stand.work.take().expect(WORK);
+        let (shared, mut stand, result) = match stand.resume() {
+            Ok(waker) => current::within(shared, stand, || {
+                guarded(|| {
                     // Futures that poll their children only when woken learn here whom to poll.
                     waker.into_iter().for_each(Waker::wake);
                     work.poll(&mut Context::from_waker(Waker::noop()))
-                }),
-                Err(_) => Ok(Poll::Pending),
-            };
-            let polled = current::verdict(result);
-            match polled {
-                Polled::Asks(Op::Wait { then: Then::Restart, .. }) => match guarded(|| work.abandon()) {
-                    Ok(()) => polled,
-                    Err(Panicked) => Polled::Over(Some(Fault::Panicked)),
-                },
-                Polled::Asks(_) => polled,
-                Polled::Over(fault) => match guarded(|| work.abandon()) {
-                    Ok(()) => polled,
-                    Err(Panicked) => Polled::Over(fault.or(Some(Fault::Panicked))),
-                },
-            }
-        });
-        self.stand = stand;
-        (shared, polled)
+                })
+            }),
+            Err(_) => (shared, stand, Ok(Poll::Pending)),
+        };
+        let polled = stand.verdict(result);
+        let begins_anew = matches!(polled, Polled::Asks(Op::Wait { then: Then::Restart, .. }));
+        if matches!(polled, Polled::Asks(_)) && !begins_anew {
+            stand.work = Some(work);
+            return (shared, Body { stand }, polled);
+        }
+        let (shared, mut stand, abandoned) = current::within(shared, stand, || guarded(|| work.abandon()));
+        let polled = match (polled, abandoned) {
+            (polled, Ok(())) => polled,
+            (Polled::Over(Some(fault)), Err(Panicked)) => Polled::Over(Some(fault)),
+            (_, Err(Panicked)) => Polled::Over(Some(Fault::Panicked)),
+        };
+        stand.work = Some(work);
+        (shared, Body { stand }, polled)
     }
 
     /// Tells the sink how the task ended.
-    pub(crate) fn report(self, fault: Option<Fault>) {
+    pub(crate) fn report(mut self, fault: Option<Fault>) {
         // The panic of a sink has been printed; it must not take the thread away from the other tasks.
         let _ = guarded(|| {
+            let work = self.stand.work.take().expect(WORK);
             drop(self.stand);
-            self.work.report(fault);
+            work.report(fault);
         });
     }
 
     /// Tells the sink that the task waits.
     pub(crate) fn waits(&mut self) {
-        let _ = guarded(|| self.work.waits());
+        let _ = guarded(|| self.stand.work.as_mut().expect(WORK).waits());
     }
 
     /// Tells the sink that the task waits no longer.
     pub(crate) fn woken(&mut self, by: WokenBy) {
-        let _ = guarded(|| self.work.woken(by));
+        let _ = guarded(|| self.stand.work.as_mut().expect(WORK).woken(by));
     }
 
     /// Drops a task that will never run again, and whatever panics in it.

@@ -247,3 +247,45 @@ fn locks_taken_in_a_circle_end_the_same_tasks_on_any_number_of_workers() {
         assert_eq!(run(Some(workers), 0), expected);
     }
 }
+
+#[test]
+fn a_lock_that_was_given_back_is_granted_while_its_last_owner_computes() {
+    // Either the second task waits already when the first gives back, or it comes after that.
+    for comes_first in [true, false] {
+        let scheduler = Scheduler::new(preset::rounds(2, 1)).unwrap();
+        let lock = Arc::new(Mutex::new(0));
+        let [(came, comes), (gave, given), (got, gotten)] = [(); 3].map(|()| channel());
+        let owned = lock.clone();
+        let first = async move {
+            let guard = owned.lock().await;
+            if comes_first {
+                comes.recv_timeout(Duration::from_secs(20)).unwrap();
+                // Time for its request; without it the other order is met again, which is no error.
+                (0..2000).for_each(|_| std::thread::yield_now());
+            }
+            drop(guard);
+            // The second one may have ended already, if it did not have to hear this.
+            let _ = gave.send(());
+            gotten.recv_timeout(Duration::from_secs(20)).unwrap();
+        };
+        let second = async move {
+            if comes_first {
+                came.send(()).unwrap();
+            } else {
+                given.recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+            *lock.lock().await += 1;
+            got.send(()).unwrap();
+        };
+        let (to_first, first_end) = channel();
+        let (to_second, second_end) = channel();
+        scheduler.admit(first, move |end| to_first.send(end).unwrap()).unwrap();
+        scheduler.admit(second, move |end| to_second.send(end).unwrap()).unwrap();
+        scheduler.fill().unwrap();
+        let workers = Workers::start(&scheduler, NonZeroUsize::new(2).unwrap()).unwrap();
+        for end in [first_end, second_end] {
+            assert_eq!(end.recv_timeout(Duration::from_secs(30)), Ok(TaskEnd::Done(())));
+        }
+        workers.stop();
+    }
+}

@@ -139,6 +139,8 @@ impl World {
                     self.deadlocked.push(task);
                 }
                 Effect::Left(_) => self.left += 1,
+                // A hint, which decides nothing.
+                Effect::Wanted(_) => {}
                 other => panic!("{other:?} without a cause"),
             }
         }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
 use smr_uds::{
-    Barrier, Condvar, Config, Fault, Mutex, Resume, RwLock, Scheduler, Seeded, Semaphore, Sink, TaskEnd,
-    WokenBy, Workers, advance, preset, spawn, yield_now,
+    Barrier, Condvar, Config, Fault, Mutex, MutexGuard, Resume, RwLock, Scheduler, Seeded, Semaphore, Sink,
+    TaskEnd, WokenBy, Workers, advance, preset, spawn, yield_now,
 };
 
 /// What a run leaves behind.
@@ -442,20 +442,69 @@ fn a_restartable_task_may_wait_only_before_it_has_had_an_effect() {
     assert_eq!(ends, [const { TaskEnd::Fault(Fault::WaitAfterWrite) }; 6]);
 }
 
+/// The ends of two tasks, side by side in rounds of 2, which are the same for all seeds.
+fn ends_of_two<A, B>(older: impl Fn(Arc<Things>) -> A, younger: impl Fn(Arc<Things>) -> B) -> [TaskEnd<()>; 2]
+where
+    A: Future<Output = ()> + Send + 'static,
+    B: Future<Output = ()> + Send + 'static,
+{
+    let run = |seed| {
+        let scheduler = Scheduler::new(preset::rounds(2, 4)).unwrap();
+        let things = Arc::new(Things::default());
+        let [(to_first, first), (to_second, second)] = [channel(), channel()];
+        scheduler.admit(older(things.clone()), move |end| to_first.send(end).unwrap()).unwrap();
+        scheduler.admit(younger(things), move |end| to_second.send(end).unwrap()).unwrap();
+        scheduler.fill().unwrap();
+        Seeded::new(seed).run(&scheduler);
+        [first.try_recv().unwrap(), second.try_recv().unwrap()]
+    };
+    let first = run(0);
+    (1..30).for_each(|seed| assert_eq!(run(seed), first));
+    first
+}
+
 #[test]
 fn a_circle_through_readers_and_a_writer_ends_its_youngest() {
-    let end = fault_of(preset::rounds(3, 4), false, |things| async move {
-        let inner = things.clone();
-        spawn(async move {
-            let _second = inner.second.lock().await;
-            *inner.table.write().await += 1;
-        })
-        .await;
-        let _reads = things.table.read().await;
-        yield_now().await;
-        *things.second.lock().await += 1;
-    });
-    assert_eq!(end, TaskEnd::Done(()));
+    let ends = ends_of_two(
+        |things| async move {
+            let _reads = things.table.read().await;
+            yield_now().await;
+            *things.second.lock().await += 1;
+        },
+        |things| async move {
+            let _second = things.second.lock().await;
+            *things.table.write().await += 1;
+        },
+    );
+    assert_eq!(ends, [TaskEnd::Done(()), TaskEnd::Fault(Fault::Deadlock)]);
+}
+
+#[test]
+fn waiting_with_the_guard_of_another_task_ends_who_does_so() {
+    // Between the tasks, behind `second`, so that it is there whenever the younger one looks.
+    let kept: Arc<StdMutex<Option<MutexGuard<'static, u32>>>> = Arc::default();
+    let put = kept.clone();
+    let ends = ends_of_two(
+        move |things| {
+            let lent: &'static Mutex<u32> = Box::leak(Box::default());
+            let put = put.clone();
+            async move {
+                let guard = lent.lock().await;
+                let _second = things.second.lock().await;
+                *put.lock().unwrap() = Some(guard);
+            }
+        },
+        move |things| {
+            let kept = kept.clone();
+            async move {
+                yield_now().await;
+                let _second = things.second.lock().await;
+                let guard = kept.lock().unwrap().take().unwrap();
+                drop(things.condvar.wait(guard).await);
+            }
+        },
+    );
+    assert_eq!(ends, [TaskEnd::Done(()), TaskEnd::Fault(Fault::MutexNotHeld)]);
 }
 
 #[test]

@@ -83,6 +83,7 @@ impl Core {
             return self.grant(index, lock, share, effects);
         }
         record.queue.push_back((index, share));
+        let owner = record.owner;
         let task = &mut self.tasks[index];
         task.phase = Phase::Queued(lock, share);
         task.behind = record.last_alone;
@@ -90,15 +91,20 @@ impl Core {
             record.last_alone = Some(index);
         }
         self.round.holder_queued |= !task.held.is_empty();
+        effects.extend(owner.map(|owner| Effect::Wanted(self.id(owner))));
     }
 
     fn grant(&mut self, index: usize, lock: LockId, share: Share, effects: &mut Vec<Effect>) {
         let at_once = self.is(Mutant::ReturnsAtOnce);
+        let id = self.id(index);
         let record = &mut self.locks[lock.0];
         let task = &mut self.tasks[index];
         let permits = match share {
             Share::All => {
                 record.owner = Some(index);
+                if !record.queue.is_empty() {
+                    effects.push(Effect::Wanted(id));
+                }
                 record.permits
             }
             Share::Part(permits) => permits,
@@ -112,7 +118,7 @@ impl Core {
         } else if at_once {
             task.phase = Phase::Running;
             self.round.returning.push(index);
-            effects.push(Effect::Granted(self.id(index)));
+            effects.push(Effect::Granted(id));
         } else {
             task.phase = Phase::Resumes;
             self.round.progress = true;

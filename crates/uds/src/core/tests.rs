@@ -28,19 +28,19 @@ impl Bench {
     fn ask(&mut self, task: usize, lock: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.core.request(self.tasks[task], lock_op(self.locks[lock]), &mut effects).unwrap();
-        effects
+        orders(effects)
     }
 
     fn unlock(&mut self, task: usize, lock: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.core.unlock(self.tasks[task], self.locks[lock], Share::All, &mut effects).unwrap();
-        effects
+        orders(effects)
     }
 
     fn end(&mut self, task: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.core.end(self.tasks[task], &mut effects).unwrap();
-        effects
+        orders(effects)
     }
 
     fn fill(&mut self) -> Vec<Effect> {
@@ -56,6 +56,12 @@ impl Bench {
     fn left(&self, task: usize) -> Effect {
         Effect::Left(self.tasks[task])
     }
+}
+
+/// All but hints, which decide no order.
+fn orders(mut effects: Vec<Effect>) -> Vec<Effect> {
+    effects.retain(|effect| !matches!(effect, Effect::Wanted(_)));
+    effects
 }
 
 /// A request for the whole of a lock.
@@ -197,4 +203,22 @@ fn behind_a_marker_the_announced_settings_hold_from_the_first_round() {
     assert_eq!(b.unlock(1, 0), []);
     // A round of one does not wait for others.
     assert_eq!(b.ask(1, 0), [b.granted(1)]);
+}
+
+#[test]
+fn whoever_holds_what_others_wait_for_is_told_so() {
+    let mut b = Bench::new(rounds(3, 1), 3, 1);
+    b.ask(0, 0);
+    let mut effects = Vec::new();
+    for waiter in [1, 2] {
+        b.core.request(b.tasks[waiter], lock_op(b.locks[0]), &mut effects).unwrap();
+    }
+    assert_eq!(effects, [Effect::Wanted(b.tasks[0]); 2]);
+    effects.clear();
+    b.core.unlock(b.tasks[0], b.locks[0], Share::All, &mut effects).unwrap();
+    assert_eq!(effects, [Effect::Wanted(b.tasks[1]), b.granted(1)]);
+    effects.clear();
+    b.core.unlock(b.tasks[1], b.locks[0], Share::All, &mut effects).unwrap();
+    // Nobody waits for the last one.
+    assert_eq!(effects, [b.granted(2)]);
 }

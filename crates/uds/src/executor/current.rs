@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use crate::core::{Op, TaskId, Then};
+use crate::core::{LockId, Op, Share, TaskId, Then};
+use crate::executor::returned::Returned;
 use crate::executor::shared::Shared;
 use crate::task::{Fault, Panicked, Polled, Work};
 
@@ -19,13 +20,27 @@ thread_local! {
 /// The task that this thread polls.
 pub(crate) struct Current {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) task: TaskId,
-    pub(crate) stand: Stand,
+    pub(crate) stand: Box<Stand>,
+}
+
+impl Current {
+    /// The task gives back what it has of a lock.
+    #[inline]
+    pub(crate) fn hand_back(&mut self, lock: LockId, share: Share) {
+        self.stand.held -= 1;
+        if share != Share::All || !self.stand.returned.leave(lock) {
+            self.shared.unlock(self.stand.task, lock, share);
+        }
+    }
 }
 
 /// What a task has asked for and done, kept between its polls.
-#[derive(Default)]
 pub(crate) struct Stand {
+    pub(crate) task: TaskId,
+    /// What it runs; absent while it is polled.
+    pub(crate) work: Option<Box<dyn Work>>,
+    /// What it has given back.
+    pub(crate) returned: Returned,
     /// Requests made so far; names the next one.
     requests: u64,
     /// The outstanding request.
@@ -48,10 +63,9 @@ pub(crate) struct Stand {
 }
 
 /// What a task may do when it waits.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// Waits like a thread.
-    #[default]
     Plain,
     /// Waits only before it has had an effect, and begins from the top.
     Restartable,
@@ -68,11 +82,26 @@ struct Asked {
 
 impl Stand {
     /// The stand of a new task.
-    pub(crate) fn new(kind: Kind) -> Stand {
-        Stand { kind, ..Stand::default() }
+    pub(crate) fn new(task: TaskId, kind: Kind, returned: Returned) -> Stand {
+        Stand {
+            task,
+            work: None,
+            returned,
+            requests: 0,
+            asked: None,
+            granted: None,
+            fault: None,
+            woken: false,
+            child: None,
+            held: 0,
+            wrote: false,
+            kind,
+            restarting: false,
+        }
     }
 
     /// A new request of the running task, by its number. `None`: the task may not go on.
+    #[inline]
     pub(crate) fn ask(&mut self, op: Op, waker: &Waker) -> Option<u64> {
         if self.asked.is_some() || self.granted.is_some() {
             self.fail(Fault::SecondRequest);
@@ -88,6 +117,7 @@ impl Stand {
     }
 
     /// Whether `request` has been granted; true once.
+    #[inline]
     pub(crate) fn take_granted(&mut self, request: u64) -> bool {
         self.fault.is_none() && self.granted.take_if(|granted| *granted == request).is_some()
     }
@@ -113,20 +143,56 @@ impl Stand {
         }
     }
 
+    /// Begins a poll: the outstanding request, if any, has been granted. Who is to be woken.
+    ///
+    /// # Errors
+    /// The fault for which the task may not be polled.
+    pub(crate) fn resume(&mut self) -> Result<Option<Waker>, Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let Some(Asked { op, request, waker }) = self.asked.take() else { return Ok(None) };
+        self.granted = Some(request);
+        self.held += u32::from(matches!(op, Op::Acquire { .. }));
+        Ok(waker)
+    }
+
+    /// Ends a poll that gave `result`.
+    pub(crate) fn verdict(&mut self, result: Result<Poll<()>, Panicked>) -> Polled {
+        let outstanding = self.asked.as_ref().map(|asked| asked.op);
+        let leaked = outstanding.is_some() || self.granted.is_some();
+        let over = match (result, self.fault) {
+            // First, because unwinding also drops requests.
+            (Err(Panicked), _) => Some(Fault::Panicked),
+            (Ok(_), Some(fault)) => Some(fault),
+            (Ok(Poll::Ready(())), None) => leaked.then_some(Fault::DroppedRequest),
+            (Ok(Poll::Pending), None) => match outstanding {
+                Some(op) => match admissible(self, op) {
+                    Ok(op) => return Polled::Asks(op),
+                    Err(fault) => Some(fault),
+                },
+                None => Some(Fault::ForeignAwait),
+            },
+        };
+        // Whatever its destructors still ask for goes nowhere.
+        self.fault = Some(over.unwrap_or(Fault::DroppedRequest));
+        Polled::Over(over)
+    }
+
     /// Back to the beginning. Requests keep counting, so that none of an earlier run is taken for a new one.
     pub(crate) fn restart(&mut self) {
-        *self = Stand { requests: self.requests, ..Stand::new(self.kind) };
+        let fresh = Stand::new(self.task, self.kind, self.returned.clone());
+        *self = Stand { requests: self.requests, work: self.work.take(), ..fresh };
     }
 }
 
 /// Runs `f` as `task`. `f` does not unwind.
 pub(crate) fn within<R>(
     shared: Arc<Shared>,
-    task: TaskId,
-    stand: Stand,
+    stand: Box<Stand>,
     f: impl FnOnce() -> R,
-) -> (Arc<Shared>, Stand, R) {
-    let outer = CURRENT.replace(Some(Current { shared, task, stand }));
+) -> (Arc<Shared>, Box<Stand>, R) {
+    let outer = CURRENT.replace(Some(Current { shared, stand }));
     let result = f();
     let current = CURRENT.replace(outer).expect("whoever replaces the current task puts it back");
     (current.shared, current.stand, result)
@@ -140,47 +206,6 @@ pub(crate) fn with<R>(look: impl FnOnce(Option<&mut Current>) -> R) -> R {
 /// Whether this thread is inside a task.
 pub(crate) fn is_inside() -> bool {
     with(|current| current.is_some())
-}
-
-/// Begins a poll: the outstanding request, if any, has been granted. Who is to be woken.
-///
-/// # Errors
-/// The fault for which the task may not be polled.
-pub(crate) fn resume() -> Result<Option<Waker>, Fault> {
-    with(|current| {
-        let stand = &mut current.expect("called within a task").stand;
-        if let Some(fault) = stand.fault {
-            return Err(fault);
-        }
-        let asked = stand.asked.take();
-        stand.granted = asked.as_ref().map(|asked| asked.request);
-        Ok(asked.and_then(|asked| asked.waker))
-    })
-}
-
-/// Ends a poll that gave `result`.
-pub(crate) fn verdict(result: Result<Poll<()>, Panicked>) -> Polled {
-    with(|current| {
-        let stand = &mut current.expect("called within a task").stand;
-        let outstanding = stand.asked.as_ref().map(|asked| asked.op);
-        let leaked = outstanding.is_some() || stand.granted.is_some();
-        let over = match (result, stand.fault) {
-            // First, because unwinding also drops requests.
-            (Err(Panicked), _) => Some(Fault::Panicked),
-            (Ok(_), Some(fault)) => Some(fault),
-            (Ok(Poll::Ready(())), None) => leaked.then_some(Fault::DroppedRequest),
-            (Ok(Poll::Pending), None) => match outstanding {
-                Some(op) => match admissible(stand, op) {
-                    Ok(op) => return Polled::Asks(op),
-                    Err(fault) => Some(fault),
-                },
-                None => Some(Fault::ForeignAwait),
-            },
-        };
-        // Whatever its destructors still ask for goes nowhere.
-        stand.fault = Some(over.unwrap_or(Fault::DroppedRequest));
-        Polled::Over(over)
-    })
 }
 
 /// The request as the core is to see it.

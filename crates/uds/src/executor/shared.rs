@@ -4,26 +4,24 @@
 //! are one critical section; no code of a task runs inside.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use crate::config::{BadConfig, Config};
 use crate::core::{Core, Denial, Effect, LockId, Misuse, NotSuspended, Op, Resume, Share, TaskId, Then};
 use crate::executor::Suspension;
-use crate::executor::current::Kind;
+use crate::executor::current::{Kind, Stand};
+use crate::executor::gate::{Chores, Gate, Inside};
+use crate::executor::returned::Returned;
 use crate::task::{Body, Fault, Polled, WokenBy, Work, guarded};
 
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    /// Tasks in `State::ready`, for idle threads that look before they sleep. A hint; the mutex decides.
-    ready: AtomicUsize,
-    idle: Condvar,
-}
+pub(crate) struct Shared(Gate<State>);
 
 struct State {
     core: Core,
     /// By index of the task: those that wait for a grant. As many as there are tasks, waiting ones included.
     parked: Vec<Option<Body>>,
+    /// By index of the task: what it gave back. Tasks that follow each other at an index share it.
+    returned: Vec<Returned>,
     /// Those that can be polled.
     ready: VecDeque<Body>,
     /// Effects behind one of which a sink is to be told, in their order; empty but for moments.
@@ -38,9 +36,6 @@ struct State {
     /// Tasks admitted to the backlog so far.
     admitted: u64,
     effects: Vec<Effect>,
-    /// Threads that sleep in [`Shared::wait`], and how many of them have been woken but do not run yet.
-    asleep: usize,
-    woken: usize,
 }
 
 /// What stands in the agreed order.
@@ -65,6 +60,7 @@ impl Shared {
         let state = State {
             core: Core::new(config)?,
             parked: Vec::new(),
+            returned: Vec::new(),
             ready: VecDeque::new(),
             outbox: VecDeque::new(),
             delivers: false,
@@ -73,10 +69,8 @@ impl Shared {
             backlog_max: config.backlog_max,
             admitted: 0,
             effects: Vec::new(),
-            asleep: 0,
-            woken: 0,
         };
-        Ok(Shared { state: Mutex::new(state), ready: AtomicUsize::new(0), idle: Condvar::new() })
+        Ok(Shared(Gate::new(state)))
     }
 
     /// Puts an entry at the end of the order; how many tasks were admitted before.
@@ -99,7 +93,7 @@ impl Shared {
     /// See [`Core::resume`].
     pub(crate) fn resume(&self, how: Resume) -> Result<(), NotSuspended> {
         let mut state = self.lock();
-        let State { core, effects, .. } = &mut *state;
+        let State { core, effects, .. } = &mut **state;
         core.resume(how, effects)?;
         state.settle(None);
         self.publish(self.deliver(state));
@@ -117,16 +111,12 @@ impl Shared {
     }
 
     /// Polls `body` once, and what follows from it; the task to poll next.
-    pub(crate) fn step(
-        self: Arc<Self>,
-        mut body: Body,
-        choose: &mut impl Choose,
-    ) -> (Arc<Self>, Option<Body>) {
-        let (shared, polled) = body.poll(self);
+    pub(crate) fn step(self: Arc<Self>, body: Body, choose: &mut impl Choose) -> (Arc<Self>, Option<Body>) {
+        let (shared, body, polled) = body.poll(self);
         let next = match polled {
             Polled::Asks(op) => shared.ask(body, op, choose),
             Polled::Over(fault) => {
-                shared.end(body.task);
+                shared.end(&body);
                 body.report(fault);
                 shared.next(choose)
             }
@@ -152,7 +142,7 @@ impl Shared {
     /// The running task gives a lock back.
     pub(crate) fn unlock(&self, task: TaskId, lock: LockId, share: Share) {
         let mut state = self.lock();
-        let State { core, effects, .. } = &mut *state;
+        let State { core, effects, .. } = &mut **state;
         core.unlock(task, lock, share, effects).expect("a guard that unlocks is its running task's");
         state.settle(None);
         self.publish(state);
@@ -161,48 +151,37 @@ impl Shared {
     /// The running task adds to its logical clock.
     pub(crate) fn tick(&self, task: TaskId, ticks: u64) {
         let mut state = self.lock();
-        let State { core, effects, .. } = &mut *state;
+        let State { core, effects, .. } = &mut **state;
         core.tick(task, ticks, effects).expect("a polled task runs");
         state.settle(None);
         self.publish(state);
     }
 
-    /// Waits until a task can be polled or `leave` holds; a thread calls it after it found nothing.
+    /// See [`Gate::wait`].
     pub(crate) fn wait(&self, leave: impl Fn() -> bool) {
-        let mut state = self.lock();
-        while state.work() == 0 && !leave() {
-            state.asleep += 1;
-            state = self.idle.wait(state).expect(UNBROKEN);
-            state.asleep -= 1;
-            state.woken = state.woken.saturating_sub(1);
-        }
-        if leave() {
-            // The call may have been for a task rather than for leaving: pass it on.
-            self.publish(state);
-        }
+        self.0.wait(leave);
     }
 
-    /// Makes sleepers look at their reason to leave.
+    /// See [`Gate::wake_all`].
     pub(crate) fn wake_all(&self) {
-        // Under the mutex, so that nobody is between its look and its sleep.
-        let mut state = self.lock();
-        state.woken = state.asleep;
-        self.idle.notify_all();
+        self.0.wake_all();
     }
 
     /// Whether a task could be polled a moment ago.
     pub(crate) fn looks_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed) > 0
+        self.0.looks_busy()
     }
 
     fn ask(&self, body: Body, op: Op, choose: &mut impl Choose) -> Option<Body> {
-        let task = body.task;
+        let task = body.stand.task;
         let mut state = self.lock();
+        state.hear(&body);
         state.park(body);
-        let State { core, effects, .. } = &mut *state;
+        let State { core, effects, .. } = &mut **state;
         let asked = core.request(task, op, effects);
+        let granted = state.settle(Some(task));
         let own = match asked {
-            Ok(()) => state.settle(Some(task)),
+            Ok(()) => granted,
             Err(misuse) => {
                 let mut body = state.unpark(task);
                 body.stand.fail(match misuse {
@@ -222,17 +201,18 @@ impl Shared {
         next
     }
 
-    fn end(&self, task: TaskId) {
+    fn end(&self, body: &Body) {
         let mut state = self.lock();
-        let State { core, effects, .. } = &mut *state;
-        core.end(task, effects).expect("a polled task runs");
+        state.hear(body);
+        let State { core, effects, .. } = &mut **state;
+        core.end(body.stand.task, effects).expect("a polled task runs");
         state.settle(None);
         self.publish(self.deliver(state));
     }
 
     /// Carries out what is in the outbox, unless another thread is at it. Sinks are called without the mutex, one
     /// after the other, and what comes behind in the outbox waits for them.
-    fn deliver<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn deliver<'a>(&'a self, mut state: Inside<'a, State>) -> Inside<'a, State> {
         if state.delivers || state.outbox.is_empty() {
             return state;
         }
@@ -271,10 +251,10 @@ impl Shared {
     /// Lets a sink hear of a parked task.
     fn tell<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: Inside<'a, State>,
         task: TaskId,
         call: impl FnOnce(&mut Body),
-    ) -> MutexGuard<'a, State> {
+    ) -> Inside<'a, State> {
         let mut body = state.unpark(task);
         drop(state);
         call(&mut body);
@@ -283,22 +263,15 @@ impl Shared {
         state
     }
 
-    /// Lets go of the mutex and wakes as many sleepers as there is work.
-    fn publish(&self, mut state: MutexGuard<'_, State>) {
-        let ready = state.work();
-        let wake = ready.min(state.asleep).saturating_sub(state.woken);
-        state.woken += wake;
-        self.ready.store(ready, Ordering::Relaxed);
-        drop(state);
-        (0..wake).for_each(|_| self.idle.notify_one());
+    fn lock(&self) -> Inside<'_, State> {
+        self.0.enter()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect(UNBROKEN)
+    /// Lets go of the mutex.
+    fn publish(&self, state: Inside<'_, State>) {
+        self.0.leave(state);
     }
 }
-
-const UNBROKEN: &str = "nothing that can panic runs under the scheduler's mutex";
 
 const PARKED: &str = "a task that stopped at a request is parked";
 
@@ -306,25 +279,52 @@ impl State {
     /// Carries out the effects of a call to the core, and admits what there is room for. `own` is returned instead
     /// of made ready if it was granted.
     fn settle(&mut self, own: Option<TaskId>) -> Option<Body> {
+        if self.effects.is_empty() && self.backlog.is_empty() {
+            return None;
+        }
         let mut granted = None;
         loop {
             let mut effects = std::mem::take(&mut self.effects);
-            for effect in effects.drain(..) {
-                if self.is_for_sinks(effect) {
+            for &effect in &effects {
+                if let Effect::Wanted(task) = effect {
+                    self.want(task);
+                } else if self.is_for_sinks(effect) {
                     self.outbox.push_back(effect);
                 } else if let Some(body) = self.carry_out(effect) {
-                    if own == Some(body.task) {
+                    if own == Some(body.stand.task) {
                         granted = Some(body);
                     } else {
                         self.ready.push_back(body);
                     }
                 }
             }
-            self.effects = effects;
-            if !self.admit_next() {
-                return granted;
+            if self.effects.is_empty() {
+                effects.clear();
+                self.effects = effects;
+                if !self.admit_next() {
+                    return granted;
+                }
             }
         }
+    }
+
+    /// The core hears of a lock that a task gave back, before anything else from it.
+    fn hear(&mut self, body: &Body) {
+        if let Some(lock) = body.stand.returned.settle(body.stand.held == 0) {
+            self.unlock(body.stand.task, lock);
+        }
+    }
+
+    /// A task holds what others wait for: the core hears at once when it gives it back.
+    fn want(&mut self, task: TaskId) {
+        if let Some(lock) = self.returned[task.index()].want() {
+            self.unlock(task, lock);
+        }
+    }
+
+    fn unlock(&mut self, task: TaskId, lock: LockId) {
+        let State { core, effects, .. } = self;
+        core.unlock(task, lock, Share::All, effects).expect("it was its running task's");
     }
 
     /// Whether an effect has to wait for a sink: it concerns one, or comes behind one that does.
@@ -365,10 +365,10 @@ impl State {
                 let parent = &mut self.parked[by.index()].as_mut().expect(PARKED).stand;
                 let kind = if parent.kind == Kind::Plain { Kind::Plain } else { Kind::Restless };
                 let work = parent.child.take().expect("who spawns brings a task");
-                self.park(Body::new(child, kind, work));
+                self.begin(child, kind, work);
                 None
             }
-            Effect::Waits(_) | Effect::Left(_) | Effect::Suspended => None,
+            Effect::Waits(_) | Effect::Wanted(_) | Effect::Left(_) | Effect::Suspended => None,
         }
     }
 
@@ -383,7 +383,7 @@ impl State {
         match next {
             Admission::Task(kind, work) => {
                 let task = self.core.admit(&mut self.effects);
-                self.park(Body::new(task, kind, work));
+                self.begin(task, kind, work);
             }
             Admission::Fill => self.core.fill(&mut self.effects),
             Admission::Recall => self.core.recall(&mut self.effects),
@@ -399,13 +399,20 @@ impl State {
         true
     }
 
-    /// How much there is to do for a thread.
-    fn work(&self) -> usize {
-        self.ready.len() + usize::from(!self.delivers && !self.outbox.is_empty())
+    /// A task that was admitted or spawned.
+    fn begin(&mut self, task: TaskId, kind: Kind, work: Box<dyn Work>) {
+        let index = task.index();
+        if self.returned.len() <= index {
+            self.returned.resize_with(index + 1, Returned::new);
+        }
+        // Its predecessor has told of all that it gave back, but may have left with what others wanted.
+        self.returned[index].settle(true);
+        let returned = self.returned[index].clone();
+        self.park(Body::new(Stand::new(task, kind, returned), work));
     }
 
     fn park(&mut self, body: Body) {
-        let index = body.task.index();
+        let index = body.stand.task.index();
         if self.parked.len() <= index {
             self.parked.resize_with(index + 1, || None);
         }
@@ -417,10 +424,16 @@ impl State {
     }
 }
 
+impl Chores for State {
+    fn count(&self) -> usize {
+        self.ready.len() + usize::from(!self.delivers && !self.outbox.is_empty())
+    }
+}
+
 impl Drop for Shared {
     /// Tasks that never ended are dropped, their sinks uncalled: an end is the same everywhere, and this is not.
     fn drop(&mut self) {
-        let Ok(state) = self.state.get_mut() else { return };
+        let Some(state) = self.0.get_mut() else { return };
         let parked = std::mem::take(&mut state.parked);
         let ready = std::mem::take(&mut state.ready);
         parked.into_iter().flatten().chain(ready).for_each(Body::discard);

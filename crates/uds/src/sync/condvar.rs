@@ -31,11 +31,13 @@ impl Condvar {
     ///
     /// # Panics
     /// If it is polled outside of a task.
-    pub async fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    pub async fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let dismantled = current::with(|current| {
             let current = current.expect("a condition is awaited inside a task; see Scheduler::admit");
             guard.dismantle(current)
         });
+        // Only now, because a guard that is not this task's asks for the current task when it is dropped.
+        drop(guard);
         let (mutex, lock) = match dismantled {
             Ok(dismantled) => dismantled,
             Err(fault) => fail(fault).await,

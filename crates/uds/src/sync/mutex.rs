@@ -38,7 +38,6 @@ impl<T> Mutex<T> {
             Ok(Op::Acquire { lock, share: Share::All })
         });
         let task = granted.await.task;
-        current::with(|current| current.into_iter().for_each(|current| current.stand.held += 1));
         self.guard(task).await
     }
 
@@ -103,10 +102,10 @@ const PRESENT: &str = "a guard has its value until it is dropped";
 impl<'a, T> MutexGuard<'a, T> {
     /// Puts the value back without unlocking: the mutex, whose lock the current task still holds.
     pub(super) fn dismantle(
-        mut self,
+        &mut self,
         current: &mut current::Current,
     ) -> Result<(&'a Mutex<T>, LockId), Fault> {
-        let lock = self.mutex.binding.known(&current.shared).filter(|_| self.task == current.task);
+        let lock = self.mutex.binding.known(&current.shared).filter(|_| self.task == current.stand.task);
         let lock = lock.ok_or(Fault::MutexNotHeld)?;
         current.stand.wrote |= self.wrote;
         *self.mutex.cell() = self.value.take();
@@ -136,14 +135,13 @@ impl<T> Drop for MutexGuard<'_, T> {
         // on luck. It is then dropped at the end, where its destructor may do as it likes.
         let mut value = Some(value);
         current::with(|current| {
-            let Some(current) = current.filter(|current| current.task == self.task) else {
+            let Some(current) = current.filter(|current| current.stand.task == self.task) else {
                 return;
             };
             if let Some(lock) = self.mutex.binding.known(&current.shared) {
                 *self.mutex.cell() = value.take();
                 current.stand.wrote |= self.wrote;
-                current.stand.held -= 1;
-                current.shared.unlock(self.task, lock, Share::All);
+                current.hand_back(lock, Share::All);
             }
         });
     }

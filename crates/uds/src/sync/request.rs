@@ -51,13 +51,13 @@ where
                 match begin(current) {
                     Ok(op) => {
                         let asked = current.stand.ask(op, cx.waker());
-                        self.outstanding = asked.map(|number| (current.task, number));
+                        self.outstanding = asked.map(|number| (current.stand.task, number));
                     }
                     Err(fault) => current.stand.fail(fault),
                 }
                 Poll::Pending
             }
-            Some((task, number)) if task == current.task => {
+            Some((task, number)) if task == current.stand.task => {
                 if !current.stand.take_granted(number) {
                     return Poll::Pending;
                 }
@@ -92,7 +92,7 @@ impl<B> Drop for Request<B> {
     fn drop(&mut self) {
         if let Some((task, _)) = self.outstanding {
             current::with(|current| {
-                if let Some(current) = current.filter(|current| current.task == task) {
+                if let Some(current) = current.filter(|current| current.stand.task == task) {
                     current.stand.give_up();
                 }
             });

@@ -70,20 +70,17 @@ impl<T> RwLock<T> {
             let lock = self.binding.id(&current.shared, Core::create_lock)?;
             Ok(Op::Acquire { lock, share })
         });
-        let task = granted.await.task;
-        current::with(|current| current.into_iter().for_each(|current| current.stand.held += 1));
-        task
+        granted.await.task
     }
 
     /// Gives the lock back if the guard is in its task; `put_back` returns the value first.
     fn release(&self, task: TaskId, share: Share, wrote: bool, put_back: impl FnOnce()) {
         current::with(|current| {
-            let Some(current) = current.filter(|current| current.task == task) else { return };
+            let Some(current) = current.filter(|current| current.stand.task == task) else { return };
             if let Some(lock) = self.binding.known(&current.shared) {
                 put_back();
                 current.stand.wrote |= wrote;
-                current.stand.held -= 1;
-                current.shared.unlock(task, lock, share);
+                current.hand_back(lock, share);
             }
         });
     }

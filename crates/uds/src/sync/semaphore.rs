@@ -41,7 +41,6 @@ impl Semaphore {
             Ok(Op::Acquire { lock, share: Share::Part(permits) })
         });
         let task = granted.await.task;
-        current::with(|current| current.into_iter().for_each(|current| current.stand.held += 1));
         SemaphorePermit { semaphore: self, task, permits }
     }
 }
@@ -63,10 +62,9 @@ pub struct SemaphorePermit<'a> {
 impl Drop for SemaphorePermit<'_> {
     fn drop(&mut self) {
         current::with(|current| {
-            let Some(current) = current.filter(|current| current.task == self.task) else { return };
+            let Some(current) = current.filter(|current| current.stand.task == self.task) else { return };
             if let Some(lock) = self.semaphore.binding.known(&current.shared) {
-                current.stand.held -= 1;
-                current.shared.unlock(self.task, lock, Share::Part(self.permits));
+                current.hand_back(lock, Share::Part(self.permits));
             }
         });
     }

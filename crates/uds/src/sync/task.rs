@@ -42,6 +42,6 @@ pub async fn yield_now() {
 pub fn advance(ticks: u64) {
     current::with(|current| {
         let current = current.expect("a logical clock is a task's");
-        current.shared.tick(current.task, ticks);
+        current.shared.tick(current.stand.task, ticks);
     });
 }

@@ -255,7 +255,7 @@ impl World {
                 let run = find(&self.runs, id);
                 self.runs[run].at = usize::MAX;
             }
-            Effect::Waits(_) | Effect::Woken { .. } | Effect::Suspended => {}
+            Effect::Waits(_) | Effect::Woken { .. } | Effect::Wanted(_) | Effect::Suspended => {}
         }
     }
 }
