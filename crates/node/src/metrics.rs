@@ -52,6 +52,8 @@ counters! {
     events,
     /// Slots given to the application.
     slots_given,
+    /// Those among them with a fill marker, because commands waited for newcomers.
+    slots_filled,
     /// Slots that the application has executed.
     slots_executed,
     /// Commands that the application has executed.

@@ -400,7 +400,9 @@ impl Core {
             self.in_host += 1;
             let given = match work {
                 HostWork::Execute(slot) => {
-                    self.edge.metrics.counters.slots_given.one();
+                    let counters = &self.edge.metrics.counters;
+                    counters.slots_given.one();
+                    counters.slots_filled.add(slot.fill.into());
                     self.host.execute(slot)
                 }
                 HostWork::Snapshot(slot) => self.host.snapshot(slot),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smr_client::ServiceProofs;
 use smr_client::connect::Client;
 use smr_client::connect::tls::ChannelKey;
 use smr_consensus::ProtocolName;
@@ -34,13 +35,23 @@ pub(crate) struct Service {
 impl Service {
     /// Four replicas of the key-value store. `bend` may change what each is made from.
     pub(crate) async fn start(bend: impl Fn(&mut Parts)) -> Service {
+        Service::of(&Applications::builtin(), |_| {}, bend).await
+    }
+
+    /// Four replicas of one of `applications`. `shape` may change how the service begins, `bend` what each replica is
+    /// made from.
+    pub(crate) async fn of(
+        applications: &Applications,
+        shape: impl FnOnce(&mut Genesis),
+        bend: impl Fn(&mut Parts),
+    ) -> Service {
         let dir = tempfile::tempdir().unwrap();
         let mut provisioned = Vec::new();
         for number in 0..4 {
             let listen = "127.0.0.1:0".parse().unwrap();
             provisioned.push(Provisioned::provision(&replica_dir(&dir, number), listen).await.unwrap());
         }
-        let genesis = Genesis {
+        let mut genesis = Genesis {
             name: "test".to_owned(),
             application: "kv".to_owned(),
             protocol: ProtocolName::Pbft,
@@ -50,10 +61,11 @@ impl Service {
             scheduling: smr_replica::Scheduling::sequential(),
             config: smr_replica::Config { ceremony_ms: 300, ..Default::default() },
         };
+        shape(&mut genesis);
         let start = |one: Provisioned| {
             let mut parts = one.join(genesis.clone(), NonZeroUsize::MIN).unwrap();
             bend(&mut parts);
-            Some(Node::start(parts, &Applications::builtin()).unwrap())
+            Some(Node::start(parts, applications).unwrap())
         };
         let nodes = provisioned.into_iter().map(start).collect();
         Service { genesis: Arc::new(genesis), nodes, dir }
@@ -80,8 +92,28 @@ impl Service {
         }
     }
 
+    /// Waits until `who` have executed the same slot and agree on everything up to it; tells how they are.
+    pub(crate) async fn agree(&self, who: &[usize]) -> Vec<NodeStatus> {
+        let began = Instant::now();
+        loop {
+            let seen = self.wait("no halt", who, |_| true).await;
+            assert!(seen.iter().all(|status| status.halted.is_none()), "{seen:#?}");
+            if seen.iter().all(|s| (s.executed, s.digest) == (seen[0].executed, seen[0].digest)) {
+                return seen;
+            }
+            assert!(began.elapsed() < DEADLINE, "they do not agree: {seen:#?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Waits until clients can use all of them, and makes one.
     pub(crate) async fn client(&self, who: &[usize]) -> Client {
+        self.clients(who, 1).await.remove(0)
+    }
+
+    /// Waits until clients can use all of them, and makes so many, each with a key of its own. They share what they
+    /// have verified.
+    pub(crate) async fn clients(&self, who: &[usize], count: u8) -> Vec<Client> {
         self.wait("a certified key", who, |status| status.certified).await;
         let statement = self.statement(who[0]).await;
         let descriptor = Descriptor {
@@ -91,8 +123,12 @@ impl Service {
             endpoints: self.genesis.members.iter().map(|member| member.address.clone()).collect(),
             proofs: vec![ProofKind::Certified],
         };
-        let config = smr_client::Config::default();
-        Client::connect(descriptor, IdentityKey::from_seed(&[5; 32]), config).unwrap()
+        let proofs = Arc::new(ServiceProofs::new(descriptor.service_key, 4096));
+        let make = |number| {
+            let key = IdentityKey::from_seed(&[5 + number; 32]);
+            Client::connect_sharing(descriptor.clone(), key, smr_client::Config::default(), proofs.clone())
+        };
+        (0..count).map(|number| make(number).unwrap()).collect()
     }
 
     /// What one replica says the key is, asked as an administrator would.
