@@ -38,7 +38,9 @@ impl Care {
 
     /// Looks at the host, which has `given` operations that it has not reported.
     pub(super) fn look(&mut self, now: Instant, clock: Timestamp, given: u32, host: &dyn AnyHost) -> Needs {
-        if self.next.is_some_and(|next| now < next) {
+        // A look that is planned for a timer far ahead does not serve what has been given since.
+        let in_time = |next: &Instant| given == 0 || *next <= now + FILL_AFTER;
+        if self.next.filter(in_time).is_some_and(|next| now < next) {
             return Needs::default();
         }
         let starves = given > 0 && host.scheduler().is_starving();
