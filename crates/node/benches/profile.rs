@@ -162,6 +162,8 @@ async fn main() {
     let mut cases = vec![Case::new("sequential", 1, 1, 16), Case::new("mat", 1, 1, 16)];
     cases.extend(rounds.map(|(primaries, steps)| Case::new("rounds", primaries, steps, 16)));
     cases.extend([8, 2].map(|primaries| Case::new("rounds", primaries, 1, 2)));
+    // What ordering and certifying add to the work.
+    cases.push(Case::new("mat", 1, 1, 1));
     println!(
         "{:26} {:>10} {:>9} {:>8} {:>8} {:>6} {:>8} {:>8} {:>8}",
         "work 20 ms", "requests/s", "mean ms", "p50", "p95", "ratio", "slots/s", "fills/s", "shares/s"

@@ -38,7 +38,7 @@ use crate::metrics::RefusalKind;
 use crate::operator::{self, NodeStatus};
 use crate::peers::Peers;
 use crate::store::Memory;
-use care::Care;
+use care::{Care, Looker};
 use jobs::Jobs;
 use timers::Timers;
 
@@ -270,7 +270,12 @@ impl Core {
 
     /// Sees whether the application starves or is to begin timed commands.
     fn look_after_host(&mut self) {
-        let needs = self.care.look(Instant::now(), clock(), self.in_host, &*self.host);
+        let now = Instant::now();
+        if !self.care.is_time(now, self.in_host) {
+            return;
+        }
+        let looker = if self.replica.is_primary() { Looker::Primary } else { Looker::Other };
+        let needs = self.care.look(now, clock(), looker, self.in_host, &*self.host);
         if needs.timers {
             self.step(Event::TimersDue);
         }

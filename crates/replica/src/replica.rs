@@ -203,6 +203,13 @@ impl Replica {
         }
     }
 
+    /// Whether it proposes in the view that it is in.
+    #[must_use]
+    pub fn is_primary(&self) -> bool {
+        let ordering = self.engine.status();
+        ordering.installed && ordering.primary == self.seat.me
+    }
+
     /// The service's key, once generated, with the epoch of its shares.
     #[must_use]
     pub fn group_key(&self) -> Option<(Epoch, &GroupKey)> {

@@ -173,7 +173,9 @@ impl Adversary {
         if self.misdeed != Misdeed::LieInReplies || self.rng.chance(300) {
             return outcomes;
         }
-        outcomes.into_iter().map(|_| Some(CommandOutcome::Answer(b"a lie".to_vec()))).collect()
+        // What waits stays so: its outcome comes later, as the host's does.
+        let lie = |outcome: Option<_>| outcome.map(|_| CommandOutcome::Answer(b"a lie".to_vec()));
+        outcomes.into_iter().map(lie).collect()
     }
 
     /// What it really tells a client.

@@ -10,7 +10,7 @@ use smr_replica::Genesis;
 use smr_wire::client::WIRE_VERSION;
 use smr_wire::{FromContact, ServiceId, Timestamp, ToContact};
 
-use crate::history::{Op, Record};
+use crate::history::{Ask, BankOp, Op, Record};
 use crate::rng::Rng;
 use crate::threshold::Scheme;
 use crate::world::Setting;
@@ -40,6 +40,7 @@ struct Client {
     in_flight: BTreeMap<Ticket, usize>,
     in_flight_max: usize,
     value_bytes: usize,
+    teller: Option<Teller>,
     asked: u64,
     next_ask_us: u64,
     armed_us: Option<u64>,
@@ -49,6 +50,25 @@ struct Client {
     contacts: usize,
     begun: bool,
     unknown: u64,
+}
+
+/// What a client of the bank keeps in mind about its payments.
+#[derive(Default)]
+struct Teller {
+    /// Its own account is there, and no payment is under way.
+    may_pay: bool,
+    /// A payment waits for its deposit, which comes next.
+    owes: bool,
+}
+
+impl Teller {
+    fn hears(&mut self, ask: &Ask, answer: &str) {
+        let Ask::Bank(op) = ask else { return };
+        let is_purse = matches!(op, BankOp::Neutral(text) if text.starts_with("open p"));
+        if is_purse && matches!(answer, "ok" | "exists") || matches!(op, BankOp::Pay(..)) {
+            self.may_pay = true;
+        }
+    }
 }
 
 /// The service's key, once a correct replica knows it.
@@ -88,6 +108,7 @@ impl Clients {
                 in_flight: BTreeMap::new(),
                 in_flight_max: usize::try_from(rng.within(1, IN_FLIGHT_MAX)).expect("few"),
                 value_bytes: setting.value_bytes,
+                teller: (setting.application == "bank").then(Teller::default),
                 asked: 0,
                 next_ask_us: rng.within(0, 500_000),
                 armed_us: None,
@@ -191,7 +212,8 @@ impl Client {
         self.left -= 1;
         self.asked += 1;
         self.next_ask_us = now_us + self.rng.within(0, 200_000);
-        let record = self.draw(now_us);
+        let ask = if self.teller.is_some() { self.draw_bank() } else { self.draw_kv() };
+        let record = Record { client: self.index, ask, asked_us: now_us, answer: None };
         let ticket = Ticket(self.asked);
         self.in_flight.insert(ticket, history.len());
         let command = record.command();
@@ -199,7 +221,7 @@ impl Client {
         self.step(Event::Call { ticket, command }, now_us, history);
     }
 
-    fn draw(&mut self, now_us: u64) -> Record {
+    fn draw_kv(&mut self) -> Ask {
         let unique = self.value(self.index as u64, self.asked);
         let key = format!("k{}", self.rng.within(1, KEYS));
         let op = match self.rng.within(0, 9) {
@@ -208,7 +230,42 @@ impl Client {
             4..=5 => Op::Cas(self.guess(), unique),
             _ => Op::Put(unique),
         };
-        Record { client: self.index, key, op, asked_us: now_us, answer: None }
+        Ask::Kv(key, op)
+    }
+
+    /// Money that moves among a few accounts, and payments out of an account of the client's own, which only its own
+    /// deposits fill: each is followed by the deposit that it waits for.
+    fn draw_bank(&mut self) -> Ask {
+        let purse = format!("p{}", self.index);
+        // No two deposits of a client are equal.
+        let amount = 100 + self.asked;
+        let beside = self.in_flight_max > 1 && self.left > 0;
+        let rng = &mut self.rng;
+        let mut account = || format!("a{}", rng.within(1, KEYS));
+        let (from, to, other) = (account(), account(), account());
+        let teller = self.teller.as_mut().expect("it is a bank's client");
+        if std::mem::take(&mut teller.owes) {
+            return Ask::Bank(BankOp::Deposit(purse, amount));
+        }
+        let moved = rng.within(1, 200);
+        Ask::Bank(match rng.within(0, 11) {
+            _ if self.asked == 1 => BankOp::Neutral(format!("open {purse}")),
+            0..=1 => BankOp::Neutral(format!("open {to}")),
+            2..=4 => BankOp::Deposit(to, amount),
+            5 => BankOp::Neutral(format!("each {from} {moved} {to} {other}")),
+            6 => {
+                let delay_ms = rng.within(0, 300);
+                BankOp::Neutral(format!("after {delay_ms} transfer {from} {to} {moved}"))
+            }
+            7..=8 => BankOp::Total,
+            9..=10 if beside && teller.may_pay => {
+                // Less than the deposit that follows, so what earlier payments leave only helps.
+                teller.owes = true;
+                teller.may_pay = false;
+                BankOp::Pay(purse, to, amount)
+            }
+            _ => BankOp::Neutral(format!("transfer {from} {to} {moved}")),
+        })
     }
 
     /// A value that may stand somewhere: none, or one that some client may have put.
@@ -248,6 +305,9 @@ impl Client {
                         // It never left: as if it had never been asked.
                         Err(_) => NEVER.to_string(),
                     };
+                    if let Some(teller) = &mut self.teller {
+                        teller.hears(&history[place].ask, &answer);
+                    }
                     history[place].answer = Some((now_us, answer));
                 }
                 Effect::Disconnect(_) | Effect::Report(_) => {}

@@ -13,15 +13,35 @@ pub enum Op {
     Cas(Option<String>, String),
 }
 
+/// One operation of the bank.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BankOp {
+    /// All that there is, the only thing that a history can be held against.
+    Total,
+    /// Bring so much to this account. Nothing else changes the total.
+    Deposit(String, u64),
+    /// Wait until there is so much in the first account, and move it to the second.
+    Pay(String, String, u64),
+    /// Something that leaves the total as it is, as the bank reads it.
+    Neutral(String),
+}
+
+/// What a client may ask, by application.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// An operation on this key.
+    Kv(String, Op),
+    /// An operation of the bank.
+    Bank(BankOp),
+}
+
 /// One command of one client, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
     /// Whose.
     pub client: usize,
-    /// On which key.
-    pub key: String,
     /// What.
-    pub op: Op,
+    pub ask: Ask,
     /// When it was asked, in microseconds.
     pub asked_us: u64,
     /// When its outcome was learned, and the reply. None if it is not known: it may have been executed at any time
@@ -33,14 +53,17 @@ impl Record {
     /// The command as the application gets it.
     #[must_use]
     pub fn command(&self) -> Vec<u8> {
-        let key = &self.key;
-        match &self.op {
-            Op::Get => format!("get {key}"),
-            Op::Put(value) => format!("put {key} {value}"),
-            Op::Delete => format!("delete {key}"),
-            Op::Cas(expected, new) => {
+        match &self.ask {
+            Ask::Kv(key, Op::Get) => format!("get {key}"),
+            Ask::Kv(key, Op::Put(value)) => format!("put {key} {value}"),
+            Ask::Kv(key, Op::Delete) => format!("delete {key}"),
+            Ask::Kv(key, Op::Cas(expected, new)) => {
                 format!("cas {key} {} {new}", expected.as_deref().unwrap_or("(none)"))
             }
+            Ask::Bank(BankOp::Total) => "total".into(),
+            Ask::Bank(BankOp::Deposit(account, amount)) => format!("deposit {account} {amount}"),
+            Ask::Bank(BankOp::Pay(from, to, amount)) => format!("pay {from} {to} {amount}"),
+            Ask::Bank(BankOp::Neutral(text)) => text.clone(),
         }
         .into_bytes()
     }

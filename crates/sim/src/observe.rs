@@ -52,6 +52,9 @@ pub enum Violation {
     /// What clients saw is not linearizable.
     #[error("linearizability: {0}")]
     Linearizability(String),
+    /// What clients saw of the bank is nothing that it may say.
+    #[error("bank: {0}")]
+    Bank(String),
     /// After healing, something did not end in time.
     #[error("liveness: {0}")]
     Liveness(String),
@@ -84,9 +87,9 @@ impl Observer {
             Some(_) => Ok(()),
             None => {
                 self.works.insert(slot, digest);
-                // Simulated clients never write the same value under two numbers.
-                let writes =
-                    |c: &&HostCommand| c.command.starts_with(b"put ") || c.command.starts_with(b"cas ");
+                // Simulated clients never write the same value, nor bring the same amount, under two numbers.
+                let verbs: [&[u8]; 3] = [b"put ", b"cas ", b"deposit "];
+                let writes = |c: &&HostCommand| verbs.iter().any(|verb| c.command.starts_with(verb));
                 work.commands.iter().filter(writes).try_for_each(|c| {
                     let fresh = self.commands.insert((c.caller, c.command.clone()));
                     let command = String::from_utf8_lossy(&c.command).into_owned();

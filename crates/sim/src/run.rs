@@ -7,6 +7,7 @@ use smr_consensus::ProtocolName;
 use smr_replica::Scheduling;
 
 use crate::adversary::{MISDEEDS, Misdeed};
+use crate::check::bank::check_bank;
 use crate::check::linear;
 use crate::network::Weather;
 use crate::observe::Violation;
@@ -104,6 +105,7 @@ impl Campaign {
             value_bytes: if is_heavy { 6 << 10 } else { 0 },
             execution_us_max: if is_heavy { 20_000 } else { 500 },
             encode: rng.chance(100),
+            application: if rng.chance(125) { "bank".into() } else { "kv".into() },
         }
     }
 
@@ -152,6 +154,10 @@ fn check(world: &mut World, steps: u64) -> Result<(), Violation> {
         world.run((world.now_us() + 200_000).max(CHAOS_US), steps)?;
     }
     let history = world.clients().history();
+    if world.setting().application == "bank" {
+        check_bank(history, CHAOS_US).map_err(Violation::Bank)?;
+        return converge(world, steps);
+    }
     if let Some(late) = history.iter().find(|record| record.asked_us > CHAOS_US && record.answer.is_none()) {
         return Err(Violation::Liveness(format!("asked after healing, outcome unknown: {late:?}")));
     }

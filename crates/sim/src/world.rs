@@ -34,6 +34,8 @@ use happenings::Happening;
 pub struct Setting {
     /// Which protocol.
     pub protocol: ProtocolName,
+    /// Which application: `kv` or `bank`.
+    pub application: String,
     /// How many replicas may fail (f).
     pub faults: u16,
     /// Whether pairings are real.
@@ -154,6 +156,12 @@ impl World {
         Ok(())
     }
 
+    /// What it was made from.
+    #[must_use]
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
     /// Simulated time, in microseconds.
     #[must_use]
     pub fn now_us(&self) -> u64 {
@@ -235,7 +243,7 @@ fn genesis(setting: &Setting, secrets: &[Secrets], rng: &mut Rng) -> Genesis {
     };
     let genesis = Genesis {
         name: "sim".into(),
-        application: "kv".into(),
+        application: setting.application.clone(),
         protocol: setting.protocol,
         faults: setting.faults,
         members: secrets.iter().enumerate().map(|(index, own)| member(own, index, rng)).collect(),

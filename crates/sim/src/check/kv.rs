@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::linear::{Model, NotLinear, Operation, check, check_parts};
 use crate::clients::NEVER;
-use crate::history::{Op, Record};
+use crate::history::{Ask, Op, Record};
 
 /// The text that stands for no value.
 const NONE: &str = "(none)";
@@ -16,11 +16,7 @@ const NONE: &str = "(none)";
 /// The shortest beginning that no order explains, or that the search gave up; places are those in `history`,
 /// without the commands that never left.
 pub fn check_kv(history: &[Record]) -> Result<(), NotLinear> {
-    check_parts(
-        &Register,
-        &operations(history, |record| (record.key.clone(), record.op.clone())),
-        |(key, _)| key.clone(),
-    )
+    check_parts(&Register, &operations(history), |(key, _)| key.clone())
 }
 
 /// Whether a short history of a whole store is linearizable, scans and sizes included.
@@ -31,15 +27,18 @@ pub fn check_store(history: &[Operation<StoreOp, String>]) -> Result<(), NotLine
     check(&Store, history)
 }
 
-fn operations<O>(history: &[Record], op: impl Fn(&Record) -> O) -> Vec<Operation<O, String>> {
+fn operations(history: &[Record]) -> Vec<Operation<(String, Op), String>> {
     let left = history.iter().filter(|record| record.answer.as_ref().is_none_or(|(_, text)| text != NEVER));
-    let operation = |record: &Record| Operation {
-        client: record.client,
-        op: op(record),
-        asked: record.asked_us,
-        answer: record.answer.clone(),
+    let operation = |record: &Record| {
+        let Ask::Kv(key, op) = &record.ask else { return None };
+        Some(Operation {
+            client: record.client,
+            op: (key.clone(), op.clone()),
+            asked: record.asked_us,
+            answer: record.answer.clone(),
+        })
     };
-    left.map(operation).collect()
+    left.filter_map(operation).collect()
 }
 
 /// One key: its value, if it has one.

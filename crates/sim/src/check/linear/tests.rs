@@ -1,6 +1,6 @@
 use super::*;
 use crate::check::kv::{Register, Store, StoreOp};
-use crate::history::{Op, Record};
+use crate::history::{Ask, Op, Record};
 use crate::rng::Rng;
 
 type KeyOp = Operation<(String, Op), String>;
@@ -304,8 +304,7 @@ fn assert_shortest(history: &[KeyOp], stuck: &Stuck, seed: u64) {
 fn commands_that_never_left_count_as_never_asked() {
     let record = |op, asked_us, answer: &str| Record {
         client: 0,
-        key: "k".into(),
-        op,
+        ask: Ask::Kv("k".into(), op),
         asked_us,
         answer: Some((asked_us + 1, answer.to_string())),
     };
