@@ -282,6 +282,8 @@ impl Line {
             None => Entered::Nothing,
             Some(Entry::Resume) => {
                 self.rest = Rest::None;
+                // What waited enters anew, here without a ticket, on a replica that begins with the snapshot with one.
+                self.filled = false;
                 Entered::Act(Act::Resume)
             }
             Some(Entry::Fill) => {
