@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use smr_client::{Client, Config};
 use smr_crypto::IdentityKey;
 use smr_sim::check::linear::check_kv;
-use smr_sim::history::{Op, Record};
+use smr_sim::history::{Ask, Op, Record};
 use smr_wire::Descriptor;
 
 /// Clients that write and read while replicas die.
@@ -97,7 +97,8 @@ async fn work(index: usize, work: Arc<Work>) -> Vec<Record> {
         }
         let op = if number % 3 == 2 { Op::Get } else { Op::Put(format!("c{index}n{number}")) };
         let key = format!("k{}", number % 2);
-        let mut record = Record { client: index, key, op, asked_us: work.now_us(), answer: None };
+        let ask = Ask::Kv(key, op);
+        let mut record = Record { client: index, ask, asked_us: work.now_us(), answer: None };
         if let Ok(certified) = client.call(record.command()).await {
             let answer = String::from_utf8(certified.outcome).expect("text");
             record.answer = Some((work.now_us(), answer));
