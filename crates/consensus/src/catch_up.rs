@@ -12,7 +12,11 @@ pub struct CatchUp {
     asked: Option<ReplicaId>,
     last_asked: Option<ReplicaId>,
     asked_since: BTreeSet<ReplicaId>,
+    /// What those who were asked no longer keep.
+    pruned: BTreeMap<ReplicaId, Slot>,
     decided_at_tick: Slot,
+    /// Where so many peers were at the last tick that one of them is correct.
+    target: Slot,
 }
 
 impl CatchUp {
@@ -21,16 +25,18 @@ impl CatchUp {
         self.heard.insert(peer, decided);
     }
 
-    /// Called once a period: whom to ask for decisions after `decided`, if others are ahead and this replica
-    /// made no progress by itself since the last call.
-    pub fn tick(&mut self, decided: Slot) -> Option<ReplicaId> {
-        let stuck = decided == self.decided_at_tick;
+    /// Called once a period: whom to ask for decisions after `decided`, if another is ahead and this replica made no
+    /// progress since the last call, or is a period behind `needed` others, whatever progress somebody lets it make.
+    pub fn tick(&mut self, decided: Slot, needed: usize) -> Option<ReplicaId> {
+        let lags = decided == self.decided_at_tick || decided < self.target;
         self.decided_at_tick = decided;
+        self.target = self.highest(needed);
         self.asked = None;
-        if !stuck {
+        if !lags {
             self.asked_since.clear();
+            self.pruned.clear();
         }
-        if stuck { self.next(decided) } else { None }
+        if lags { self.next(decided) } else { None }
     }
 
     /// Called when `peer` answered and the prefix went from `before` to `decided`: whom to ask next, if there is
@@ -44,18 +50,24 @@ impl CatchUp {
         self.asked
     }
 
-    /// Whether `peer` was asked since this replica last made progress: only then does its answer count.
+    /// Notes that `peer` says it keeps nothing up to `base`, if it was asked since this replica began to lag.
+    pub fn heard_pruned(&mut self, peer: ReplicaId, base: Slot) {
+        if self.asked_since.contains(&peer) {
+            self.pruned.insert(peer, base);
+        }
+    }
+
+    /// Up to where `needed` peers say that they keep nothing, if that is above `decided`: with f+1 of them it is so.
+    /// Fewer could be liars, and a replica that waits for a state serves no client.
     #[must_use]
-    pub fn waits_for(&self, peer: ReplicaId) -> bool {
-        self.asked_since.contains(&peer)
+    pub fn left_behind(&self, decided: Slot, needed: usize) -> Option<Slot> {
+        Some(claimed(&self.pruned, needed)).filter(|base| *base > decided)
     }
 
     /// The highest slot that `needed` peers say they have decided: with f+1 of them at least one is correct.
     #[must_use]
     pub fn highest(&self, needed: usize) -> Slot {
-        let mut claims: Vec<Slot> = self.heard.values().copied().collect();
-        claims.sort_unstable_by_key(|slot| std::cmp::Reverse(*slot));
-        needed.checked_sub(1).and_then(|place| claims.get(place)).copied().unwrap_or_default()
+        claimed(&self.heard, needed)
     }
 
     fn next(&mut self, decided: Slot) -> Option<ReplicaId> {
@@ -70,6 +82,13 @@ impl CatchUp {
     }
 }
 
+/// The highest slot that `needed` of the claims reach.
+fn claimed(claims: &BTreeMap<ReplicaId, Slot>, needed: usize) -> Slot {
+    let mut slots: Vec<Slot> = claims.values().copied().collect();
+    slots.sort_unstable_by_key(|slot| std::cmp::Reverse(*slot));
+    needed.checked_sub(1).and_then(|place| slots.get(place)).copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,7 +99,7 @@ mod tests {
         for peer in 1..=3 {
             catch_up.heard(ReplicaId(peer), Slot(10));
         }
-        let asked: Vec<_> = (0..4).map(|_| catch_up.tick(Slot(0)).expect("behind").0).collect();
+        let asked: Vec<_> = (0..4).map(|_| catch_up.tick(Slot(0), 2).expect("behind").0).collect();
         assert_eq!(asked, [1, 2, 3, 1]);
     }
 
@@ -88,20 +107,46 @@ mod tests {
     fn nobody_is_asked_while_progress_comes_by_itself() {
         let mut catch_up = CatchUp::default();
         catch_up.heard(ReplicaId(1), Slot(10));
-        assert_eq!(catch_up.tick(Slot(3)), None);
-        assert_eq!(catch_up.tick(Slot(5)), None);
-        assert_eq!(catch_up.tick(Slot(5)), Some(ReplicaId(1)));
+        assert_eq!(catch_up.tick(Slot(3), 2), None);
+        assert_eq!(catch_up.tick(Slot(5), 2), None);
+        assert_eq!(catch_up.tick(Slot(5), 2), Some(ReplicaId(1)));
     }
 
     #[test]
     fn a_helpful_peer_is_asked_until_there_is_no_more() {
         let mut catch_up = CatchUp::default();
         catch_up.heard(ReplicaId(1), Slot(10));
-        assert_eq!(catch_up.tick(Slot(0)), Some(ReplicaId(1)));
+        assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(1)));
         assert_eq!(catch_up.answered(ReplicaId(2), Slot(0), Slot(4)), None);
         assert_eq!(catch_up.answered(ReplicaId(1), Slot(0), Slot(4)), Some(ReplicaId(1)));
         assert_eq!(catch_up.answered(ReplicaId(1), Slot(4), Slot(4)), None, "it sent what did not help");
         assert_eq!(catch_up.answered(ReplicaId(1), Slot(4), Slot(10)), None);
+    }
+
+    #[test]
+    fn a_state_is_needed_when_so_many_who_were_asked_say_so() {
+        let mut catch_up = CatchUp::default();
+        (1..=3).for_each(|peer| catch_up.heard(ReplicaId(peer), Slot(10)));
+        catch_up.heard_pruned(ReplicaId(3), Slot(9));
+        assert_eq!(catch_up.left_behind(Slot(0), 1), None, "it was not asked");
+        assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(1)));
+        assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(2)));
+        (0..2).for_each(|_| catch_up.heard_pruned(ReplicaId(1), Slot(9)));
+        assert_eq!(catch_up.left_behind(Slot(0), 2), None, "one peer twice");
+        catch_up.heard_pruned(ReplicaId(2), Slot(5));
+        assert_eq!(catch_up.left_behind(Slot(0), 2), Some(Slot(5)));
+        assert_eq!(catch_up.left_behind(Slot(5), 2), None);
+        catch_up.tick(Slot(10), 2);
+        assert_eq!(catch_up.left_behind(Slot(0), 1), None, "it has caught up");
+    }
+
+    #[test]
+    fn who_gives_a_little_in_each_period_does_not_keep_others_from_being_asked() {
+        let mut catch_up = CatchUp::default();
+        (1..=3).for_each(|peer| catch_up.heard(ReplicaId(peer), Slot(10)));
+        let asked: Vec<_> =
+            (0..4).map(|decided| catch_up.tick(Slot(decided), 2).expect("behind").0).collect();
+        assert_eq!(asked, [1, 2, 3, 1]);
     }
 
     #[test]

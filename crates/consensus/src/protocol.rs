@@ -81,10 +81,10 @@ pub enum Effect<M> {
         /// Whether it waits now.
         added: Added,
     },
-    /// Decisions are missing that no peer keeps any more; a checkpoint above this slot is needed.
+    /// Decisions are missing that peers no longer keep; a checkpoint is needed instead.
     NeedState {
-        /// The last slot that this replica has.
-        decided: Slot,
+        /// The slot up to which at least one correct peer keeps none.
+        base: Slot,
     },
     /// (Re)start a timer.
     Arm {
@@ -248,7 +248,7 @@ impl<M> Effect<M> {
             Effect::Broadcast(message) => Effect::Broadcast(wrap(message)),
             Effect::Decide { slot, batch } => Effect::Decide { slot, batch },
             Effect::Offered { entry, added } => Effect::Offered { entry, added },
-            Effect::NeedState { decided } => Effect::NeedState { decided },
+            Effect::NeedState { base } => Effect::NeedState { base },
             Effect::Arm { timer, after_ms } => Effect::Arm { timer, after_ms },
             Effect::Disarm(timer) => Effect::Disarm(timer),
             Effect::Persist(record) => Effect::Persist(record),

@@ -259,7 +259,7 @@ impl Replica {
                 self.admit_decided(effects);
             }
             Ordering::Offered { entry, added } => self.on_offered(entry, added, effects),
-            Ordering::NeedState { decided } => self.want_state(decided, effects),
+            Ordering::NeedState { base } => self.want_state(base, effects),
             Ordering::Arm { timer, after_ms } => {
                 effects.push(Effect::Arm { timer: Timer::Consensus(timer), after_ms });
             }

@@ -13,7 +13,7 @@ const CHUNKS_MAX: u32 = 1 << 20;
 /// A state on its way.
 #[derive(Clone, Debug, Default)]
 pub struct Transfer {
-    /// The slot above which a state is wanted; nothing is wanted if there is none.
+    /// The slot up to which decisions are missing that correct peers no longer keep; nothing is wanted if there is none.
     wanted: Option<Slot>,
     source: Option<ReplicaId>,
     fetching: Option<Fetching>,
@@ -31,10 +31,10 @@ struct Fetching {
 }
 
 impl Transfer {
-    /// Wants a state above `slot`. True if that is new.
-    pub fn want(&mut self, slot: Slot) -> bool {
+    /// Wants a state, as correct peers keep no decisions up to `base`. True if that is new.
+    pub fn want(&mut self, base: Slot) -> bool {
         let fresh = self.wanted.is_none();
-        self.wanted = Some(slot);
+        self.wanted = Some(base);
         fresh
     }
 
@@ -44,7 +44,7 @@ impl Transfer {
         self.wanted.is_some()
     }
 
-    /// The slot above which a state is wanted.
+    /// The slot that ends the wish, however it is reached.
     #[must_use]
     pub fn wanted(&self) -> Option<Slot> {
         self.wanted
@@ -76,10 +76,16 @@ impl Transfer {
         self.fetching.is_some() && useful >= enough
     }
 
-    /// An offer of `from`, whose certificate was checked. True if it is taken up.
-    pub fn offered(&mut self, from: ReplicaId, certificate: CheckpointCertificate, chunks: u32) -> bool {
+    /// An offer of `from`, whose certificate was checked, to a replica that has `above`. True if it is taken up.
+    pub fn offered(
+        &mut self,
+        from: ReplicaId,
+        above: Slot,
+        certificate: CheckpointCertificate,
+        chunks: u32,
+    ) -> bool {
         let slot = certificate.checkpoint.slot;
-        let useful = self.wanted.is_some_and(|above| slot > above) && (1..=CHUNKS_MAX).contains(&chunks);
+        let useful = self.is_wanted() && slot > above && (1..=CHUNKS_MAX).contains(&chunks);
         if !useful || self.source != Some(from) {
             return false;
         }
@@ -141,9 +147,9 @@ impl Transfer {
         Some(decoded.map(|image| (certificate, image)).map_err(|error| error.to_string()))
     }
 
-    /// Nothing is wanted any more.
+    /// Nothing is wanted any more. The next time it is the turn of the next source.
     pub fn finish(&mut self) {
-        *self = Transfer::default();
+        *self = Transfer { source: self.source, ..Transfer::default() };
     }
 }
 
@@ -165,15 +171,15 @@ mod tests {
         let (certificate, tree) = offer(&[b"a", b"b", b"c"]);
         let source = transfer.next_source(ReplicaId(0), 4);
         assert_eq!(source, ReplicaId(1));
-        assert!(!transfer.offered(ReplicaId(2), certificate.clone(), 3), "was not asked");
-        assert!(transfer.offered(source, certificate.clone(), 3));
+        assert!(!transfer.offered(ReplicaId(2), Slot(3), certificate.clone(), 3), "was not asked");
+        assert!(transfer.offered(source, Slot(3), certificate.clone(), 3));
         assert_eq!(transfer.ask(2), Some((source, Slot(8), vec![0, 1])));
         assert!(transfer.received(Slot(8), b"b".to_vec(), &tree.path(1)));
         assert!(!transfer.received(Slot(8), b"b".to_vec(), &tree.path(1)), "repeated");
         assert!(!transfer.received(Slot(8), b"x".to_vec(), &tree.path(0)), "a lie");
         let next = transfer.next_source(ReplicaId(0), 4);
         assert_eq!(next, ReplicaId(2));
-        assert!(transfer.offered(next, certificate, 3));
+        assert!(transfer.offered(next, Slot(3), certificate, 3));
         assert_eq!(transfer.ask(9), Some((next, Slot(8), vec![0, 2])), "what was fetched is kept");
     }
 
@@ -184,7 +190,7 @@ mod tests {
         let (certificate, tree) = offer(&[b"a", b"b", b"c", b"d"]);
         assert!(!transfer.is_fast_enough(2), "nobody has offered anything");
         let source = transfer.next_source(ReplicaId(0), 4);
-        assert!(transfer.offered(source, certificate, 4));
+        assert!(transfer.offered(source, Slot(3), certificate, 4));
         assert!(transfer.received(Slot(8), b"a".to_vec(), &tree.path(0)));
         assert!(transfer.received(Slot(8), b"b".to_vec(), &tree.path(1)));
         assert!(transfer.is_fast_enough(2));
@@ -196,11 +202,12 @@ mod tests {
     fn an_offer_of_no_use_is_not_taken_up() {
         let mut transfer = Transfer::default();
         let (certificate, _) = offer(&[b"a"]);
-        assert!(!transfer.offered(ReplicaId(1), certificate.clone(), 1), "nothing wanted");
+        assert!(!transfer.offered(ReplicaId(1), Slot(7), certificate.clone(), 1), "nothing wanted");
         transfer.want(Slot(8));
         let source = transfer.next_source(ReplicaId(0), 4);
-        assert!(!transfer.offered(source, certificate.clone(), 1), "not above what we have");
-        transfer.want(Slot(7));
-        assert!(!transfer.offered(source, certificate, 0), "no chunks");
+        assert!(!transfer.offered(source, Slot(8), certificate.clone(), 1), "not above what we have");
+        assert!(!transfer.offered(source, Slot(7), certificate, 0), "no chunks");
+        transfer.finish();
+        assert_ne!(transfer.next_source(ReplicaId(0), 4), source, "the next one's turn");
     }
 }

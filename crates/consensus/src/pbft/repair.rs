@@ -27,7 +27,7 @@ impl Pbft {
         if let Some(change) = self.changes.get(&self.seat.me).filter(|_| !installed) {
             effects.broadcast(Message::ViewChange(change.clone()));
         }
-        if let Some(peer) = self.catch_up.tick(decided) {
+        if let Some(peer) = self.catch_up.tick(decided, self.seat.group.one_correct()) {
             effects.send(peer, Message::Fetch { after: decided });
         }
         if installed && decided == self.decided_at_tick {
@@ -119,8 +119,9 @@ impl Pbft {
 
     /// `from` does not keep what we asked for.
     pub(super) fn on_pruned(&mut self, from: ReplicaId, base: Slot, effects: &mut Effects<Message>) {
-        if self.catch_up.waits_for(from) && base > self.decided() {
-            effects.push(Effect::NeedState { decided: self.decided() });
+        self.catch_up.heard_pruned(from, base);
+        if let Some(base) = self.catch_up.left_behind(self.decided(), self.seat.group.one_correct()) {
+            effects.push(Effect::NeedState { base });
         }
     }
 

@@ -78,10 +78,10 @@ impl Replica {
         }
     }
 
-    /// Consensus misses decisions that nobody keeps.
-    pub(super) fn want_state(&mut self, decided: Slot, effects: &mut Vec<Effect>) {
-        if self.restoring.is_none() && self.transfer.want(decided) {
-            effects.push(Effect::Report(Observation::TransferBegan(decided)));
+    /// Consensus misses decisions up to `base`, which correct peers no longer keep.
+    pub(super) fn want_state(&mut self, base: Slot, effects: &mut Vec<Effect>) {
+        if self.restoring.is_none() && self.transfer.want(base) {
+            effects.push(Effect::Report(Observation::TransferBegan(self.system.slot)));
             self.ask_next_source(effects);
         }
     }
@@ -97,9 +97,11 @@ impl Replica {
 
     /// Turns to the next peer for the state that is wanted; does nothing if none is.
     pub(super) fn ask_next_source(&mut self, effects: &mut Vec<Effect>) {
-        let Some(above) = self.transfer.wanted() else { return };
-        // Meanwhile a peer that keeps more may have given the decisions after all.
-        if self.system.slot > above {
+        let Some(base) = self.transfer.wanted() else { return };
+        // Meanwhile a peer that keeps more may have given the decisions after all: all of them, as one that gives few
+        // at a time would otherwise end every transfer that others begin to serve.
+        let above = self.system.slot;
+        if above >= base {
             self.transfer.finish();
             return;
         }
@@ -116,7 +118,7 @@ impl Replica {
         chunks: u32,
         effects: &mut Vec<Effect>,
     ) {
-        if self.transfer.offered(from, certificate, chunks) {
+        if self.transfer.offered(from, self.system.slot, certificate, chunks) {
             self.ask_chunks(self.genesis.config.chunks_in_flight, effects);
         }
     }

@@ -194,7 +194,11 @@ impl Report {
                 self.seconds,
                 self.operations,
                 self.operations_per_second,
-                if self.verified { "yes" } else { "NO" },
+                match (self.wrong, self.verified) {
+                    (0, true) => "yes",
+                    (0, false) => "yes, but some did not come",
+                    _ => "NO",
+                },
             ),
             String::new(),
             format!(

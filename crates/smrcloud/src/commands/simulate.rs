@@ -48,7 +48,7 @@ impl Simulate {
         if self.faults > profile.faults_max {
             let most = profile.faults_max;
             return Err(Trouble::new(format!("{} serves at most {most} faults", self.protocol))
-                .help(format!("say --faults {most} or less")));
+                .help(if most == 0 { "say --faults 0".to_owned() } else { format!("say --faults {most} or less") }));
         }
         let campaign = Campaign { protocol: self.protocol, faults: self.faults, misdeed: self.misdeed };
         match self.seed {

@@ -20,6 +20,19 @@ pub(super) enum Mutant {
     SkipsRunners,
 }
 
+#[cfg(test)]
+impl Mutant {
+    pub(super) const ALL: [Mutant; 7] = [
+        Mutant::HandsOverToTheLast,
+        Mutant::ActsWithoutTurn,
+        Mutant::RetriesWithoutTurn,
+        Mutant::FillsByLocalState,
+        Mutant::ReturnsAtOnce,
+        Mutant::FollowsAtTheEnd,
+        Mutant::SkipsRunners,
+    ];
+}
+
 impl Core {
     #[cfg(test)]
     pub(super) fn is(&self, mutant: Mutant) -> bool {

@@ -178,16 +178,7 @@ fn found_after(mutant: Mutant) -> Option<u64> {
 
 #[test]
 fn the_search_finds_each_known_fault() {
-    use Mutant::*;
-    for mutant in [
-        HandsOverToTheLast,
-        ActsWithoutTurn,
-        RetriesWithoutTurn,
-        FillsByLocalState,
-        ReturnsAtOnce,
-        FollowsAtTheEnd,
-        SkipsRunners,
-    ] {
+    for mutant in Mutant::ALL {
         let seed = std::panic::catch_unwind(|| found_after(mutant));
         // A broken core may also break an invariant of its own, which is found as well.
         assert!(!matches!(seed, Ok(None)), "{mutant:?} was not found");
