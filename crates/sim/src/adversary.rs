@@ -85,6 +85,9 @@ const REMEMBERED_MAX: usize = 200;
 /// Clients that do what an adversary wants.
 const ACCOMPLICES: usize = 3;
 
+/// Bytes of a command that no replica may take.
+const OVERSIZED: usize = 2 << 20;
+
 /// How long a flood lasts, in ms: long enough that clients must be answered through it, but in the end all correct
 /// replicas are to stand at the same slot.
 const FLOOD_MS: u64 = 20_000;
@@ -102,6 +105,8 @@ pub struct Adversary {
     requests: Vec<Entry>,
     /// Keys of clients that do what it wants.
     accomplices: Vec<Arc<IdentityKey>>,
+    /// A command to the system that is too large, made once: it takes longer than all else in a run.
+    oversized: Option<Entry>,
 }
 
 impl Adversary {
@@ -115,7 +120,7 @@ impl Adversary {
         verifier: &Arc<Verifier>,
     ) -> Adversary {
         let silent_from = start.plus_ms(rng.within(0, 3_000));
-        let mut key = || Arc::new(IdentityKey::from_seed(&rng.bytes32()).noted_by(verifier.clone()));
+        let mut key = || Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone()));
         let accomplices = (0..ACCOMPLICES).map(|_| key()).collect();
         Adversary {
             misdeed,
@@ -126,6 +131,7 @@ impl Adversary {
             remembered: Vec::new(),
             requests: Vec::new(),
             accomplices,
+            oversized: None,
         }
     }
 
@@ -274,9 +280,14 @@ impl Adversary {
         let commands: Vec<Command> = (1..=self.rng.within(1, 20)).map(command).collect();
         let call = Call::Commands { session, access: Access::Ordered, commands };
         let mut junk = vec![self.of_accomplice(call); 3];
-        let bytes = *self.rng.pick(&[1, 1, 100, 2 << 20]);
-        let payload = vec![self.rng.bytes32()[0]; bytes];
-        junk.push(Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, payload))));
+        let bytes = *self.rng.pick(&[1, 1, 100, OVERSIZED]);
+        let filling = self.rng.bytes32()[0];
+        let system = || Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, vec![filling; bytes])));
+        junk.push(if bytes == OVERSIZED {
+            self.oversized.get_or_insert_with(system).clone()
+        } else {
+            system()
+        });
         junk
     }
 

@@ -96,7 +96,7 @@ impl Clients {
     ) -> Clients {
         let client = |index: usize| {
             let mut rng = rng.fork();
-            let key = IdentityKey::from_seed(&rng.bytes32()).noted_by(verifier.clone());
+            let key = IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone());
             let proofs = Arc::new(Proofs { scheme: setting.scheme, key: known.clone() });
             let seed = rng.bytes32();
             let invocation = Invocation::new(config(), genesis.service(), key, proofs, &seed);

@@ -90,7 +90,7 @@ impl World {
     pub fn new(setting: Setting, seed: u64, trace: Trace) -> World {
         let mut rng = Rng::new(seed);
         let size = usize::from(setting.protocol.profile().replicas(setting.faults));
-        let verifier = Arc::new(Verifier::new(1 << 15));
+        let verifier = Arc::new(setting.scheme.verifier());
         let secrets: Vec<Secrets> = (0..size).map(|_| secrets(&mut rng, &verifier)).collect();
         let genesis = Arc::new(genesis(&setting, &secrets, &mut rng));
         let group = Arc::new(genesis.group());
@@ -228,7 +228,7 @@ impl World {
 
 fn secrets(rng: &mut Rng, verifier: &Arc<Verifier>) -> Secrets {
     Secrets {
-        identity: Arc::new(IdentityKey::from_seed(&rng.bytes32()).noted_by(verifier.clone())),
+        identity: Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone())),
         decryption: Arc::new(DecryptionKey::from_seed(&rng.bytes32())),
         dealing_seed: DealingSeed(rng.bytes32()),
     }
