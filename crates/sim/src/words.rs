@@ -14,10 +14,11 @@ use smr_replica::effect::Observation;
 use smr_replica::message::PeerMessage;
 use smr_replica::replies::Statement;
 use smr_replica::system::SystemCommand;
-use smr_replica::{Event, Message};
+use smr_replica::{Event, Message, Timer};
 use smr_wire::{Call, ClientId, FromContact, Outcome, ReplyProof, ToContact};
 
 use crate::clients::Told;
+use crate::world::START;
 use crate::world::happenings::{Happening, Letter};
 
 /// The first word of every letter.
@@ -91,7 +92,7 @@ impl Words {
                 let (from, to) = letter.ends();
                 format!("{from} -> {to}  {}", self.letter(letter))
             }
-            Happening::Timer { machine, timer, .. } => format!("r{machine} timer {timer:?}"),
+            Happening::Timer { machine, timer, .. } => format!("r{machine} {}", self::timer(*timer)),
             Happening::Look { machine, .. } => format!("somebody looks after r{machine}'s application"),
             Happening::Event { machine, event } => format!("r{machine} {}", self.event(event)),
             Happening::Client { client } => format!("c{client} looks at its clock"),
@@ -317,6 +318,14 @@ impl Words {
         let name = if round == 0 { letter.to_string() } else { format!("{letter}{round}") };
         names.insert(*digest, name.clone());
         name
+    }
+}
+
+/// A timer that runs out.
+pub(crate) fn timer(timer: Timer) -> String {
+    match timer {
+        Timer::Consensus(timer) => format!("timer {timer:?}"),
+        timer => format!("timer {timer:?}"),
     }
 }
 

@@ -63,7 +63,7 @@ pub struct Setting {
 }
 
 /// The agreed beginning of time in every run, in ms since 1970.
-const START: Timestamp = Timestamp(1_700_000_000_000);
+pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
 
 /// A service, its clients, its network and its clock.
 pub struct World {

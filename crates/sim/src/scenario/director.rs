@@ -12,6 +12,7 @@ use super::select::{Filter, Who, parties, replicas};
 use crate::adversary;
 use crate::check::linear;
 use crate::history::{Ask, BankOp};
+use crate::words;
 use crate::world::World;
 use crate::world::happenings::Letter;
 use crate::world::stage::{Note, Party};
@@ -354,7 +355,7 @@ fn status(world: &mut World, who: &[Who]) -> Done {
 fn timers(world: &mut World, who: &[Who]) -> Done {
     for machine in replicas(who, world)? {
         let armed: Vec<String> =
-            world.armed(machine).iter().map(|(timer, ms)| format!("{timer:?} in {ms} ms")).collect();
+            world.armed(machine).iter().map(|(timer, ms)| format!("{} in {ms} ms", words::timer(*timer))).collect();
         let words = if armed.is_empty() { "no timer".into() } else { armed.join(", ") };
         world.remark(Note::RunsOut { who: Party::Replica(machine), words });
     }

@@ -12,7 +12,7 @@ use super::{Setting, World};
 use crate::history::Ask;
 use crate::observe::Violation;
 use crate::trace::Trace;
-use crate::words::Words;
+use crate::words::{self, Words};
 
 /// Who sends and receives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -159,7 +159,7 @@ impl World {
         if self.machines[machine].timers.remove(&timer).is_none() {
             return false;
         }
-        self.note(|_| Note::RunsOut { who: Party::Replica(machine), words: format!("timer {timer:?}") });
+        self.note(|_| Note::RunsOut { who: Party::Replica(machine), words: words::timer(timer) });
         self.happen(Happening::Event { machine, event: Event::Timer(timer) });
         self.settle();
         true
