@@ -115,7 +115,7 @@ impl Words {
     pub(crate) fn observation(&mut self, observation: &Observation) -> String {
         match observation {
             Observation::Consensus(ordered) => ordering(ordered),
-            Observation::Ceremony(progress) => format!("key generation: {progress}"),
+            Observation::Ceremony(progress) => progress.clone(),
             Observation::KeyGenerated { qualified, excluded, share } => {
                 let dealers: Vec<String> = qualified.iter().map(|who| format!("r{who}")).collect();
                 let out: Vec<String> =
@@ -141,7 +141,6 @@ impl Words {
         let mut parts: Vec<String> =
             work.commands.iter().map(|c| String::from_utf8_lossy(&c.command).into_owned()).collect();
         parts.extend(work.timers.then(|| "timed commands".to_string()));
-        parts.extend(work.fill.then(|| "a fill marker".to_string()));
         let parts = if parts.is_empty() { "no command".to_string() } else { parts.join(" | ") };
         format!("executes s{}: {parts}", work.slot)
     }
@@ -197,10 +196,10 @@ impl Words {
                     suspects.iter().map(|s| format!("r{} wants v{}", s.author, s.wants)).collect();
                 format!("Suspects {}", wishes.join(", "))
             }
-            Pbft::ViewChange(change) => format!("ViewChange {}", self.view_change(change)),
+            Pbft::ViewChange(change) => format!("ViewChange v{}: {}", change.to, self.view_change(change)),
             Pbft::NewView(new_view) => {
                 let changes: Vec<String> = new_view.changes.iter().map(|c| self.view_change(c)).collect();
-                format!("NewView v{} from {}", new_view.view, changes.join(" | "))
+                format!("NewView v{}: {}", new_view.view, changes.join(", "))
             }
             Pbft::Status { view, installed, decided } => {
                 format!("Status v{view}{} decided s{decided}", if *installed { "" } else { ", not begun," })
@@ -247,8 +246,8 @@ impl Words {
     fn view_change(&mut self, change: &ViewChange) -> String {
         let claims: Vec<String> = change.claims.iter().map(|claim| self.claim(claim)).collect();
         let claims =
-            if claims.is_empty() { String::new() } else { format!(", claims {}", claims.join(", ")) };
-        format!("r{} to v{}: decided s{}{claims}", change.author, change.to, change.decided)
+            if claims.is_empty() { String::new() } else { format!(" claims {}", claims.join(" and ")) };
+        format!("r{} decided s{}{claims}", change.author, change.decided)
     }
 
     fn claim(&mut self, claim: &QuorumCertificate) -> String {

@@ -129,6 +129,8 @@ fn does(world: &mut World, step: Step) -> Done {
             for machine in replicas(&who, world)? {
                 must_follow(world, machine)?;
                 world.miscompute(machine);
+                let words = "computes something else from now on".into();
+                world.remark(Note::says(Party::Replica(machine), words));
             }
             Ok(told(world))
         }
@@ -354,8 +356,11 @@ fn status(world: &mut World, who: &[Who]) -> Done {
 
 fn timers(world: &mut World, who: &[Who]) -> Done {
     for machine in replicas(who, world)? {
-        let armed: Vec<String> =
-            world.armed(machine).iter().map(|(timer, ms)| format!("{} in {ms} ms", words::timer(*timer))).collect();
+        let armed: Vec<String> = world
+            .armed(machine)
+            .iter()
+            .map(|(timer, ms)| format!("{} in {ms} ms", words::timer(*timer)))
+            .collect();
         let words = if armed.is_empty() { "no timer".into() } else { armed.join(", ") };
         world.remark(Note::RunsOut { who: Party::Replica(machine), words });
     }

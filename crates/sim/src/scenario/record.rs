@@ -73,7 +73,7 @@ pub(super) fn tallied(notes: Vec<Note>) -> Vec<String> {
     }
     let mut lines = Vec::new();
     if !ran_out.is_empty() {
-        lines.push(format!("{} timers ran out", ran_out.len()));
+        lines.push(format!("timers that ran out: {}", ran_out.len()));
     }
     lines.extend(counts(&came).map(|counts| format!("delivered {counts}")));
     lines.extend(counts(&lost).map(|counts| format!("lost {counts}")));

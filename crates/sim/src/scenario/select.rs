@@ -115,7 +115,10 @@ impl Filter {
                 (count, _) => match count.parse() {
                     Ok(count) if count > 0 => filter.count = Some(count),
                     _ => {
-                        return Err(format!("{count:?} is no kind of letter; there are {}", KINDS.join(", ")));
+                        return Err(format!(
+                            "{count:?} is no kind of letter; there are {}",
+                            KINDS.join(", ")
+                        ));
                     }
                 },
             }
