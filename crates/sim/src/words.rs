@@ -282,11 +282,7 @@ impl Words {
             && self.explained.insert(digest)
         {
             let entries: Vec<String> = batch.entries().iter().map(|entry| self.entry(entry)).collect();
-            self.fresh.push(format!(
-                "{name} is {} at {} ms",
-                entries.join(" | "),
-                batch.time().0 % 1_000_000
-            ));
+            self.fresh.push(format!("{name} is {} at {} ms", entries.join(" | "), batch.time().since(START)));
         }
         if self.names.is_some() { name } else { format!("{name}, {} entries", batch.entries().len()) }
     }

@@ -97,6 +97,8 @@ fn does(world: &mut World, step: Step) -> Done {
         Step::Connect { client, contacts } => {
             known_client(world, client)?;
             let contacts = replicas(&contacts, world)?;
+            let names: Vec<String> = contacts.iter().map(|contact| format!("r{contact}")).collect();
+            world.remark(Note::says(Party::Client(client), format!("knows {}", names.join(" "))));
             world.connect(client, &contacts);
             Ok(told(world))
         }
