@@ -37,7 +37,7 @@ impl fmt::Display for Party {
 pub(crate) enum Note {
     /// A letter arrives.
     Arrives { from: Party, to: Party, words: String },
-    /// A timer runs out.
+    /// Something comes to a party that nobody sent: a timer runs out, or a script looks at it.
     RunsOut { who: Party, words: String },
     /// A letter is sent, and waits or is lost.
     Sends { from: Party, to: Party, words: String, lost: bool },
