@@ -143,13 +143,13 @@ fn proposed(kit: &Kit, all: Keys<'_>, ballot: &Ballot) -> bool {
 
 macro_rules! never {
     ($name:literal, $fact:ident) => {
-        Property::always($name, |_: &System, state: &State| !state.facts.has(Fact::$fact))
+        Property::always($name, |system: &System, state: &State| !system.facts(state).has(Fact::$fact))
     };
 }
 
 macro_rules! sometimes {
     ($name:literal, $fact:ident) => {
-        Property::sometimes($name, |_: &System, state: &State| state.facts.has(Fact::$fact))
+        Property::sometimes($name, |system: &System, state: &State| system.facts(state).has(Fact::$fact))
     };
 }
 

@@ -4,11 +4,11 @@
 //! so does each step that it was made to take: the same step of the same replica is never computed twice, however
 //! many states it occurs in.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, RwLock};
 
-use smr_consensus::quorum::Ballot;
 use smr_wire::ReplicaId;
 use stateright::{Model, Property};
 
@@ -30,7 +30,6 @@ pub(crate) struct State {
     replicas: [u32; 3],
     /// The same for states that differ only in who is which twin.
     canonical: u64,
-    pub(crate) facts: Facts,
 }
 
 impl PartialEq for State {
@@ -80,9 +79,20 @@ pub(crate) struct Known {
     /// Its hash if the twins changed places.
     swapped: u64,
     steps: Mutex<BTreeMap<Arc<Move>, Option<u32>>>,
-    /// Steps by votes, by what the other two have voted for.
-    by_votes: Mutex<BTreeMap<[u64; 2], Arc<Vec<(Arc<Move>, u32)>>>>,
-    votes: u64,
+    /// All steps that are open, by what the other two have said.
+    open: Mutex<BTreeMap<[u64; 2], Open>>,
+    said: u64,
+    /// Those among them that votes make, by what the other two have voted for: a part that occurs often.
+    by_votes: Mutex<BTreeMap<[u64; 2], Open>>,
+    voted: u64,
+}
+
+/// Steps, and whom each makes of the replica.
+type Open = Arc<Vec<(Arc<Move>, u32)>>;
+
+thread_local! {
+    /// The properties of a state are asked for one after the other, and all are found together.
+    static LAST: Cell<Option<([u32; 3], Facts)>> = const { Cell::new(None) };
 }
 
 fn hash_of<T: Hash>(value: &T) -> u64 {
@@ -114,19 +124,20 @@ impl System {
         let key = Arc::new(replica.key.clone());
         let hash = hash_of(&key);
         let swapped = self.kit.twins().map_or(hash, |twins| hash_of(&key.swapped(twins)));
-        let votes = hash_of(&key.sent.votes);
+        let (said, voted) = (hash_of(&key.sent), hash_of(&key.sent.votes));
         let mut table = self.table.write().unwrap();
         let next = u32::try_from(table.known.len()).unwrap();
         let number = *table.numbers.entry(key).or_insert(next);
         if number == next {
-            let (steps, by_votes) = (Mutex::default(), Mutex::default());
-            table.known.push(Arc::new(Known { replica, hash, swapped, steps, by_votes, votes }));
+            let (steps, open, by_votes) = (Mutex::default(), Mutex::default(), Mutex::default());
+            let known = Known { replica, hash, swapped, steps, open, said, by_votes, voted };
+            table.known.push(Arc::new(known));
         }
         number
     }
 
     fn state(&self, replicas: [u32; 3]) -> State {
-        let mut state = State { replicas, canonical: 0, facts: Facts::default() };
+        let mut state = State { replicas, canonical: 0 };
         let known = self.replicas(&state);
         state.canonical = hash_of(&[&known[0], &known[1], &known[2]].map(|k| k.hash));
         if let Some(twins) = self.kit.twins() {
@@ -135,7 +146,6 @@ impl System {
             other.swap(place(twins[0]), place(twins[1]));
             state.canonical = state.canonical.min(hash_of(&other));
         }
-        state.facts = Facts::of(&self.kit, [0, 1, 2].map(|i| (known[i].replica.key.id, &known[i].replica.key)));
         state
     }
 
@@ -149,18 +159,50 @@ impl System {
         number.map(|number| (step, number))
     }
 
-    fn by_votes(&self, known: &Known, others: [&Known; 2]) -> Arc<Vec<(Arc<Move>, u32)>> {
-        let cast = others.map(|other| other.votes);
-        if let Some(steps) = known.by_votes.lock().unwrap().get(&cast) {
-            return steps.clone();
+    /// What is true of a state.
+    pub(crate) fn facts(&self, state: &State) -> Facts {
+        if let Some((_, facts)) = LAST.get().filter(|(replicas, _)| *replicas == state.replicas) {
+            return facts;
         }
-        let sent = others.map(|other| (other.replica.key.id, &other.replica.key.sent.votes));
-        let moves = faulty::votes(&self.kit, &known.replica.key.sent.votes, sent);
-        let steps: Vec<_> = moves.into_iter().filter_map(|step| self.after(known, step)).collect();
-        let steps = Arc::new(steps);
-        known.by_votes.lock().unwrap().insert(cast, steps.clone());
-        steps
+        let known = self.replicas(state);
+        let facts = Facts::of(&self.kit, keys(&known));
+        LAST.set(Some((state.replicas, facts)));
+        facts
     }
+
+    /// The steps open to one of the replicas: a matter of what it knows and what the others have said.
+    fn open(&self, known: &[Arc<Known>; 3], place: usize) -> Open {
+        let (me, others) = (&known[place], [&known[(place + 1) % 3], &known[(place + 2) % 3]]);
+        let said = others.map(|other| other.said);
+        if let Some(open) = me.open.lock().unwrap().get(&said) {
+            return open.clone();
+        }
+        let all = keys(known);
+        let certified = faulty::certified(&self.kit, all);
+        let mine = &me.replica.key;
+        let scene = Scene { kit: &self.kit, me: mine.id, mine, all, certified: &certified };
+        let votes = self.by_votes(me, others);
+        let steps = scene.moves().into_iter().filter_map(|step| self.after(me, step));
+        let open = Arc::new(steps.chain(votes.iter().cloned()).collect());
+        me.open.lock().unwrap().insert(said, Arc::clone(&open));
+        open
+    }
+
+    fn by_votes(&self, me: &Known, others: [&Arc<Known>; 2]) -> Open {
+        let voted = others.map(|other| other.voted);
+        if let Some(open) = me.by_votes.lock().unwrap().get(&voted) {
+            return open.clone();
+        }
+        let votes = others.map(|other| (other.replica.key.id, &other.replica.key.sent.votes));
+        let steps = faulty::votes(&self.kit, &me.replica.key.sent.votes, votes).into_iter();
+        let open = Arc::new(steps.filter_map(|step| self.after(me, step)).collect());
+        me.by_votes.lock().unwrap().insert(voted, Arc::clone(&open));
+        open
+    }
+}
+
+fn keys(known: &[Arc<Known>; 3]) -> [(ReplicaId, &Key); 3] {
+    [&known[0], &known[1], &known[2]].map(|k| (k.replica.key.id, &k.replica.key))
 }
 
 impl Model for System {
@@ -174,21 +216,14 @@ impl Model for System {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.facts.has_violation() {
+        if self.facts(state).has_violation() {
             return;
         }
         let known = self.replicas(state);
-        let all = [0, 1, 2].map(|i| (known[i].replica.key.id, &known[i].replica.key));
-        let certified: Vec<Ballot> = faulty::certified(&self.kit, all);
         for (place, me) in known.iter().enumerate() {
             let who = me.replica.key.id;
-            let scene =
-                Scene { kit: &self.kit, me: who, mine: &me.replica.key, all, certified: &certified };
-            let others = [known[(place + 1) % 3].as_ref(), known[(place + 2) % 3].as_ref()];
-            let steps = scene.moves().into_iter().filter_map(|step| self.after(me, step));
-            let by_votes = self.by_votes(me, others);
-            let steps = steps.chain(by_votes.iter().cloned());
-            actions.extend(steps.map(|(step, becomes)| Action { place, step, becomes, who }));
+            let open = self.open(&known, place);
+            actions.extend(open.iter().cloned().map(|(step, becomes)| Action { place, step, becomes, who }));
         }
     }
 
