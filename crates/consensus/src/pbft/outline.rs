@@ -139,7 +139,8 @@ impl Place {
             voted,
             fetched,
         } = self;
-        let votes = |votes: &Votes| votes.iter().map(|(author, view, digest, _)| (author, view, digest)).collect();
+        let votes =
+            |votes: &Votes| votes.iter().map(|(author, view, digest, _)| (author, view, digest)).collect();
         PlaceOutline {
             proposal: proposal.as_ref().map(|(view, batch)| (*view, batch.digest())),
             prepares: votes(prepares),
@@ -161,8 +162,14 @@ impl ViewChange {
     #[must_use]
     pub fn outline(&self) -> ChangeOutline {
         let ballots = |list: &[QuorumCertificate]| list.iter().map(|c| c.ballot).collect();
-        let ViewChange { author, to, decided, proof: PrefixProof { checkpoint, commits }, claims, signature: _ } =
-            self;
+        let ViewChange {
+            author,
+            to,
+            decided,
+            proof: PrefixProof { checkpoint, commits },
+            claims,
+            signature: _,
+        } = self;
         ChangeOutline {
             author: *author,
             to: *to,
