@@ -111,9 +111,8 @@ impl Facts {
                 continue;
             }
             let beginning = &outline.beginning;
-            let binds = |b: &Ballot| {
-                b.slot <= beginning.decided || beginning.digests.get(&b.slot) == Some(&b.digest)
-            };
+            let binds =
+                |b: &Ballot| b.slot <= beginning.decided || beginning.digests.get(&b.slot) == Some(&b.digest);
             self.note(Fact::Lost, decidable.iter().any(|b| b.view < outline.view && !binds(b)));
             self.note(Fact::Jumped, !sent.changes.iter().any(|change| change.to == outline.view));
             for (slot, place) in &outline.places {
@@ -123,7 +122,11 @@ impl Facts {
             }
             let claims = |slot: &Slot, digest: &Digest| {
                 all.iter().flat_map(|(_, key)| &key.sent.changes).any(|change| {
-                    change.claims.iter().chain(&change.commits).any(|b| b.slot == *slot && b.digest == *digest)
+                    change
+                        .claims
+                        .iter()
+                        .chain(&change.commits)
+                        .any(|b| b.slot == *slot && b.digest == *digest)
                 })
             };
             let nil = smr_consensus::Batch::nil().digest();

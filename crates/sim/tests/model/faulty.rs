@@ -105,7 +105,8 @@ impl Scene<'_> {
                 let fits = |b: &&Ballot| b.slot == slot && b.view < to && b.phase == Phase::Prepare;
                 self.certified.iter().filter(fits).copied().collect()
             };
-            let above: Vec<Vec<Ballot>> = self.slots().filter(|slot| *slot > decided).map(claims_of).collect();
+            let above: Vec<Vec<Ballot>> =
+                self.slots().filter(|slot| *slot > decided).map(claims_of).collect();
             let mut claims = selections(&above);
             claims.push(Vec::new());
             for commits in &proofs {
@@ -155,7 +156,8 @@ impl Scene<'_> {
         let Key { outline, .. } = self.mine;
         if outline.installed && self.kit.group.primary_of(outline.view) == self.me {
             let bound = outline.beginning.digests.iter();
-            moves.extend(bound.filter(|(slot, _)| **slot > outline.proposed).map(|(s, d)| Move::Body(*s, *d)));
+            moves
+                .extend(bound.filter(|(slot, _)| **slot > outline.proposed).map(|(s, d)| Move::Body(*s, *d)));
         }
         let decided = outline.log.last().map_or(Slot(0), |(slot, _)| *slot);
         let useful = |b: &&Ballot| b.phase == Phase::Commit && b.slot > decided;
@@ -166,7 +168,8 @@ impl Scene<'_> {
 /// Ballots for which the faulty replica, with its own vote, has a certificate.
 pub(crate) fn certified(kit: &Kit, all: [(ReplicaId, &Key); 3]) -> Vec<Ballot> {
     let mut ballots: BTreeSet<Ballot> = all.iter().flat_map(|(_, key)| &key.sent.votes).copied().collect();
-    ballots.retain(|ballot| all.iter().filter(|(_, key)| key.voted(ballot)).count() >= correct_in_quorum(kit));
+    ballots
+        .retain(|ballot| all.iter().filter(|(_, key)| key.voted(ballot)).count() >= correct_in_quorum(kit));
     ballots.into_iter().collect()
 }
 
@@ -177,7 +180,11 @@ pub(crate) fn correct_in_quorum(kit: &Kit) -> usize {
 }
 
 /// Sets of votes that can reach `me`, of one slot and phase each.
-pub(crate) fn votes(kit: &Kit, mine: &BTreeSet<Ballot>, others: [(ReplicaId, &BTreeSet<Ballot>); 2]) -> Vec<Move> {
+pub(crate) fn votes(
+    kit: &Kit,
+    mine: &BTreeSet<Ballot>,
+    others: [(ReplicaId, &BTreeSet<Ballot>); 2],
+) -> Vec<Move> {
     let all: BTreeSet<Ballot> = mine.iter().chain(others[0].1).chain(others[1].1).copied().collect();
     let places: BTreeSet<(Phase, Slot)> = all.iter().map(|ballot| (ballot.phase, ballot.slot)).collect();
     let mut moves = Vec::new();
@@ -190,7 +197,8 @@ pub(crate) fn votes(kit: &Kit, mine: &BTreeSet<Ballot>, others: [(ReplicaId, &BT
                 Some(Mistake::QuorumOfTwo) => of_one.extend(all.iter().filter(here)),
                 Some(Mistake::MixesViews) => {
                     let views = (0..kit.case.views).map(View);
-                    of_one = views.flat_map(|view| of_one.iter().map(move |b| Ballot { view, ..*b })).collect();
+                    of_one =
+                        views.flat_map(|view| of_one.iter().map(move |b| Ballot { view, ..*b })).collect();
                 }
                 Some(Mistake::ForgetsPrepared | Mistake::ForgetsBeginning) | None => {}
             }
@@ -201,7 +209,8 @@ pub(crate) fn votes(kit: &Kit, mine: &BTreeSet<Ballot>, others: [(ReplicaId, &BT
         // A vote of the faulty replica for what nobody else votes for makes no quorum with anything.
         choices.push(all.iter().filter(here).map(|ballot| (kit.faulty(), *ballot)).collect());
         let forged = |set: &[(ReplicaId, Ballot)]| {
-            let said = |(id, ballot)| others.iter().all(|(other, votes)| *other != id || votes.contains(ballot));
+            let said =
+                |(id, ballot)| others.iter().all(|(other, votes)| *other != id || votes.contains(ballot));
             set.iter().filter(|(id, ballot)| !said((*id, ballot))).count()
         };
         let one = kit.case.mistake == Some(Mistake::QuorumOfTwo);
@@ -229,7 +238,9 @@ fn selections<T: Clone>(lists: &[Vec<T>]) -> Vec<Vec<T>> {
 fn complete<T: Clone>(lists: &[Vec<T>]) -> Vec<Vec<T>> {
     let mut all = vec![Vec::new()];
     for list in lists {
-        let with = |set: &Vec<T>| list.iter().map(|item| set.iter().chain([item]).cloned().collect()).collect::<Vec<_>>();
+        let with = |set: &Vec<T>| {
+            list.iter().map(|item| set.iter().chain([item]).cloned().collect()).collect::<Vec<_>>()
+        };
         all = all.iter().flat_map(with).collect();
     }
     all

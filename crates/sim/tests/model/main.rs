@@ -6,13 +6,15 @@
 //!   cargo test --release -p smr-sim --test model -- --ignored --nocapture       larger bounds and long walks
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "all of it is a test; clippy knows only functions that are marked so")]
+
 mod facts;
 mod faulty;
 mod kit;
 mod replica;
 mod system;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kit::{Case, Mistake};
 use stateright::{Checker, Expectation, HasDiscoveries, Model, UniformChooser};
@@ -20,6 +22,9 @@ use system::System;
 
 /// One slot and two views.
 const SMALL: Case = Case { faulty: 0, slots: 1, views: 2, window: 1, mistake: None };
+
+/// Beyond what can be visited exhaustively.
+const LARGE: Case = Case { slots: 2, views: 3, ..SMALL };
 
 /// What was found: how it went, and which properties were met on the way.
 struct Found {
@@ -76,12 +81,62 @@ fn holds(found: &Found) {
 }
 
 #[test]
-fn try_it() {
-    let n = |k: &str, d: u64| std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-    let case = Case { faulty: n("FAULTY", 0) as u16, slots: n("SLOTS", 1), views: n("VIEWS", 2), window: n("WINDOW", 1), mistake: None };
-    if n("WALK", 0) > 0 { let f = walk(&case, 1, n("WALK", 0) as usize); println!("{:?} {:?}", f.violations, f.missed); return; }
-    let began = Instant::now();
-    let c = System::new(case.clone()).checker().threads(2).timeout(Duration::from_secs(n("SECS", 60))).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    let f = found(&case, &c, began);
-    println!("{:?} {:?}", f.violations, f.missed);
+fn one_slot_and_two_views_are_safe_when_the_first_primary_lies() {
+    holds(&explore(&Case { faulty: 0, ..SMALL }));
+}
+
+#[test]
+fn one_slot_and_two_views_are_safe_when_the_second_primary_lies() {
+    holds(&explore(&Case { faulty: 1, ..SMALL }));
+}
+
+/// A replica that is never primary; the other one is its twin.
+#[test]
+fn one_slot_and_two_views_are_safe_when_a_backup_lies() {
+    holds(&explore(&Case { faulty: 2, ..SMALL }));
+}
+
+#[test]
+fn every_mistake_is_found() {
+    for (mistake, faulty) in [
+        (Mistake::QuorumOfTwo, 0),
+        (Mistake::ForgetsPrepared, 0),
+        (Mistake::MixesViews, 1),
+        (Mistake::ForgetsBeginning, 1),
+    ] {
+        let found = explore(&Case { faulty, mistake: Some(mistake), ..SMALL });
+        assert!(!found.violations.is_empty(), "{mistake:?} is not found: {}", found.summary);
+    }
+}
+
+#[test]
+fn short_walks_beyond_the_bounds_are_safe() {
+    for faulty in [0, 1, 2] {
+        walks_are_safe(&Case { faulty, ..LARGE }, 1, 2_000);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes to hours"]
+fn two_slots_and_two_views_are_safe() {
+    for (window, faulty) in [(1, 2), (1, 1), (1, 0), (2, 2), (2, 1), (2, 0)] {
+        holds(&explore(&Case { faulty, slots: 2, window, ..SMALL }));
+    }
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_walks_beyond_the_bounds_are_safe() {
+    for (seed, faulty) in (1..=10).flat_map(|seed| [0, 1, 2].map(|faulty| (seed, faulty))) {
+        walks_are_safe(&Case { faulty, ..LARGE }, seed, 20_000);
+        walks_are_safe(&Case { faulty, window: 2, ..LARGE }, seed, 20_000);
+    }
+}
+
+/// Few walks reach everything, but all of them together must reach a decision of a later view.
+fn walks_are_safe(case: &Case, seed: u64, steps: usize) {
+    let found = walk(case, seed, steps);
+    assert!(found.violations.is_empty(), "seed {seed}, {}\n{}", found.summary, found.violations.join("\n"));
+    let later = "a slot is decided in a later view";
+    assert!(!found.missed.contains(&later), "seed {seed}, {}: {later} was never reached", found.summary);
 }

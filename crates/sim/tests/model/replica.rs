@@ -92,7 +92,8 @@ impl Replica {
         let mut replica = self.clone();
         let taken = catch_unwind(AssertUnwindSafe(|| replica.take(step, kit)));
         if taken.is_err() {
-            replica = Replica { key: Key { wrong: Some(Wrong::Panicked), ..self.key.clone() }, ..self.clone() };
+            replica =
+                Replica { key: Key { wrong: Some(Wrong::Panicked), ..self.key.clone() }, ..self.clone() };
         }
         taken.unwrap_or(true).then_some(replica)
     }
@@ -148,7 +149,10 @@ impl Replica {
                 Effect::Disarm(timer) => {
                     self.armed.remove(&timer);
                 }
-                Effect::Offered { .. } | Effect::NeedState { .. } | Effect::Persist(_) | Effect::Report(_) => {}
+                Effect::Offered { .. }
+                | Effect::NeedState { .. }
+                | Effect::Persist(_)
+                | Effect::Report(_) => {}
             }
         }
         if let Some(slot) = executed {
@@ -224,7 +228,8 @@ impl Key {
             id => id,
         };
         let mut key = Key { id: other(self.id), ..self.clone() };
-        let change = |change: &ChangeOutline| ChangeOutline { author: other(change.author), ..change.clone() };
+        let change =
+            |change: &ChangeOutline| ChangeOutline { author: other(change.author), ..change.clone() };
         key.sent.changes = self.sent.changes.iter().map(change).collect();
         let new_view = |(view, changes): &(View, Vec<ChangeOutline>)| {
             let mut changes: Vec<ChangeOutline> = changes.iter().map(change).collect();

@@ -210,8 +210,7 @@ impl Model for System {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let start: Vec<u32> =
-            self.kit.correct().map(|id| self.number(Replica::new(id, &self.kit))).collect();
+        let start: Vec<u32> = self.kit.correct().map(|id| self.number(Replica::new(id, &self.kit))).collect();
         vec![self.state(start.try_into().expect("three are correct"))]
     }
 
