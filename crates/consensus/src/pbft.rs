@@ -16,12 +16,14 @@
 
 mod message;
 mod ordering;
+mod outline;
 mod repair;
 mod view_change;
 
 use std::collections::BTreeMap;
 
 pub use message::{Beginning, Decision, Message, NewView, PrefixProof, ViewChange};
+pub use outline::{ChangeOutline, Outline, PlaceOutline};
 use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, Slot, Timestamp, View};
 

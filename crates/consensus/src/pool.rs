@@ -426,6 +426,17 @@ impl Pool {
         all.into_iter().map(|waiting| waiting.entry.clone()).collect()
     }
 
+    /// Every entry that waits, oldest first, and whether it stands in an open proposal.
+    #[must_use]
+    pub fn outline(&self) -> Vec<(Digest, bool)> {
+        let mut all: Vec<(u64, Digest)> =
+            self.waiting.iter().map(|(digest, w)| (w.arrival, *digest)).collect();
+        all.sort_unstable();
+        all.into_iter()
+            .map(|place| (place.1, !self.lanes.values().any(|lane| lane.unproposed.contains(&place))))
+            .collect()
+    }
+
     /// How many entries wait.
     #[must_use]
     pub fn len(&self) -> usize {

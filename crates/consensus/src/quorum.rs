@@ -10,7 +10,7 @@ use crate::group::Group;
 use crate::verified::{Refused, Rules};
 
 /// What a vote says yes to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Ballot {
     /// Which step of the protocol.
     pub phase: Phase,
@@ -23,7 +23,7 @@ pub struct Ballot {
 }
 
 /// Steps in which replicas vote.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Phase {
     /// "The primary of this view proposed this batch for this slot, to me."
     Prepare,
@@ -88,6 +88,11 @@ impl Votes {
     #[must_use]
     pub fn of(&self, author: ReplicaId) -> Option<(View, Digest, Signature)> {
         self.0.get(&author).copied()
+    }
+
+    /// All that are kept, by author.
+    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, View, Digest, Signature)> {
+        self.0.iter().map(|(author, (view, digest, signature))| (*author, *view, *digest, *signature))
     }
 }
 

@@ -66,6 +66,11 @@ impl Suspicion {
         self.0.get(&replica).map(|suspect| suspect.wants).unwrap_or_default()
     }
 
+    /// The view that each replica wants at least, of those that said so.
+    pub fn wishes(&self) -> impl Iterator<Item = (ReplicaId, View)> {
+        self.0.iter().map(|(author, suspect)| (*author, suspect.wants))
+    }
+
     /// The highest view that f+1 replicas want at least, with their f+1 signed wishes; none if it is not above
     /// `current`.
     #[must_use]

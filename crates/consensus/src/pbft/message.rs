@@ -230,7 +230,7 @@ impl NewView {
 }
 
 /// How a view begins: what its primary must propose again.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Beginning {
     /// Everything up to here is decided, and correct replicas can serve it.
     pub decided: Slot,

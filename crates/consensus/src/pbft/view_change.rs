@@ -62,7 +62,7 @@ impl Pbft {
     }
 
     fn view_change(&self) -> ViewChange {
-        let claims = self.window.iter().filter_map(|(_, place)| place.claim()).collect();
+        let claims = self.window.iter().filter_map(|(_, place)| place.claim(self.view)).collect();
         ViewChange::sign(&self.seat, self.view, self.decided(), self.prefix_proof(), claims)
     }
 
@@ -145,9 +145,12 @@ impl Pbft {
 }
 
 impl super::Place {
-    /// The certificate that says most of what may have been decided here: a decision, or the highest prepared.
-    fn claim(&self) -> Option<QuorumCertificate> {
+    /// The certificate that says most of what may have been decided here before view `to`: a decision, or the
+    /// highest prepared. Whoever is late may know a decision of `to` itself, or of a later view, which says nothing
+    /// of how `to` must begin.
+    fn claim(&self, to: View) -> Option<QuorumCertificate> {
         let decided = self.decision.as_ref().map(|(certificate, _)| certificate);
-        decided.or(self.prepared.as_ref().map(|(certificate, _)| certificate)).cloned()
+        let prepared = self.prepared.as_ref().map(|(certificate, _)| certificate);
+        [decided, prepared].into_iter().flatten().find(|claim| claim.ballot.view < to).cloned()
     }
 }
