@@ -15,7 +15,7 @@ use smr_replica::Message;
 use smr_replica::message::PeerMessage;
 use smr_replica::system::SystemCommand;
 use smr_wire::{
-    Access, Call, Command, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Timestamp,
+    Access, Call, Command, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Timestamp, View,
 };
 
 use crate::rng::Rng;
@@ -44,6 +44,9 @@ pub enum Misdeed {
     ReplayRequests,
     /// Forwards what is junk, too large, or more than anybody can order: of clients that it made up, and of its own.
     FloodForwards,
+    /// As primary of a later view than the first, proposes something else than the view's beginning binds it to, to
+    /// everybody alike, and votes to commit it at once.
+    ContradictBeginnings,
 }
 
 /// All of them.
@@ -58,6 +61,7 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::LieAboutProgress,
     Misdeed::ReplayRequests,
     Misdeed::FloodForwards,
+    Misdeed::ContradictBeginnings,
 ];
 
 impl Misdeed {
@@ -75,6 +79,7 @@ impl Misdeed {
             Misdeed::LieAboutProgress => "lie-about-progress",
             Misdeed::ReplayRequests => "replay-requests",
             Misdeed::FloodForwards => "flood-forwards",
+            Misdeed::ContradictBeginnings => "contradict-beginnings",
         }
     }
 }
@@ -146,6 +151,7 @@ impl Adversary {
                 }
             }
             Misdeed::LieAboutProgress => self.lie_about_progress(message),
+            Misdeed::ContradictBeginnings => self.contradict(message),
             Misdeed::ReplayRequests => {
                 self.hear(&message);
                 vec![message]
@@ -205,6 +211,25 @@ impl Adversary {
             other => other,
         };
         Message::Consensus(Ordering::Pbft(altered))
+    }
+
+    /// Another batch than the one that it should propose in this view, with all the votes for it that it has.
+    fn contradict(&self, message: Message) -> Vec<Message> {
+        let Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { view, slot, batch, .. })) = &message
+        else {
+            return vec![message];
+        };
+        if *view == View(0) {
+            return vec![message];
+        }
+        let batch = Batch::new(batch.time().plus_ms(1), batch.entries().to_vec());
+        let ballot = |phase| Ballot { phase, view: *view, slot: *slot, digest: batch.digest() };
+        let sign = |ballot: Ballot| self.seat.sign(&ballot.statement(&self.seat.group));
+        let (prepare, commit) = (ballot(Phase::Prepare), ballot(Phase::Commit));
+        let vote = pbft::Message::Vote { ballot: commit, signature: sign(commit) };
+        let signature = sign(prepare);
+        let proposal = pbft::Message::Proposal { view: *view, slot: *slot, batch, signature };
+        [proposal, vote].map(|message| Message::Consensus(Ordering::Pbft(message))).to_vec()
     }
 
     fn corrupt(&mut self, message: Message) -> Message {

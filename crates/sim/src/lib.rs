@@ -7,6 +7,7 @@
 //! - [`run`]: one run and what must hold in it; campaigns of many;
 //! - [`world`]: replicas, clients, network and clock together;
 //! - [`adversary`]: replicas that misbehave, named by what they do;
+//! - [`twins`]: two machines that are one replica, and all ways to part them from the others;
 //! - [`observe`], [`check`]: what is watched, and linearizability of what clients saw.
 
 pub mod adversary;
@@ -17,9 +18,11 @@ mod host;
 pub mod network;
 pub mod observe;
 pub mod rng;
+pub mod rounds;
 pub mod run;
 pub mod threshold;
 pub mod trace;
+pub mod twins;
 mod words;
 pub mod world;
 

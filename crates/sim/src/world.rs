@@ -7,6 +7,7 @@
 mod effects;
 pub mod faults;
 pub(crate) mod happenings;
+pub(crate) mod rest;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::host::Machine;
 use crate::network::{Host, Network, Weather};
 use crate::observe::{Observer, Violation};
 use crate::rng::Rng;
+use crate::rounds::Rounds;
 use crate::threshold::Scheme;
 use crate::trace::Trace;
 use happenings::Happening;
@@ -42,7 +44,10 @@ pub struct Setting {
     pub scheme: Scheme,
     /// How links behave until the world heals.
     pub weather: Weather,
-    /// Which replicas were taken over, and what they do.
+    /// The replica that two machines are: both run the correct code with its keys, and neither knows of the other.
+    /// The second one stands after all others.
+    pub twin: Option<ReplicaId>,
+    /// Which machines were taken over, and what they do.
     pub misdeeds: BTreeMap<u16, Misdeed>,
     /// How commands run side by side.
     pub scheduling: Scheduling,
@@ -52,6 +57,10 @@ pub struct Setting {
     pub clients: usize,
     /// How many commands each of them asks.
     pub commands: usize,
+    /// How long a client waits before it asks the next one at most, in microseconds.
+    pub pause_us_max: u64,
+    /// How patient clients are.
+    pub patience: smr_client::Config,
     /// Bytes that clients add to the values that they write, so that replies that show them are large.
     pub value_bytes: usize,
     /// How long the execution of a slot takes at most, in microseconds.
@@ -73,6 +82,7 @@ pub struct World {
     clients: Clients,
     known: KnownKey,
     network: Network,
+    rounds: Option<Rounds>,
     rng: Rng,
     group: Arc<Group>,
     genesis: Arc<Genesis>,
@@ -94,18 +104,20 @@ impl World {
         let secrets: Vec<Secrets> = (0..size).map(|_| secrets(&mut rng, &verifier)).collect();
         let genesis = Arc::new(genesis(&setting, &secrets, &mut rng));
         let group = Arc::new(genesis.group());
-        let mut machines = Vec::with_capacity(size);
-        for (index, own) in secrets.into_iter().enumerate() {
-            let seat = Seat { group: group.clone(), me: ReplicaId::at(index), key: own.identity.clone() };
-            let misdeed = setting.misdeeds.get(&seat.me.0).copied();
-            let adversary = misdeed.map(|m| Adversary::new(m, seat.clone(), rng.fork(), START, &verifier));
-            let replica = Replica::new(genesis.clone(), seat.me, own);
-            machines.push(Machine::new(replica, &genesis, adversary, rng.draw()));
+        let of_machines: Vec<ReplicaId> = group.members().chain(setting.twin).collect();
+        let mut machines = Vec::with_capacity(of_machines.len());
+        for (index, me) in of_machines.into_iter().enumerate() {
+            let own = secrets[me.index()].clone();
+            let seat = Seat { group: group.clone(), me, key: own.identity.clone() };
+            let adversary = adversary(&setting, index, &seat, &mut rng, &verifier);
+            let replica = Replica::new(genesis.clone(), me, own);
+            machines.push(Machine::new(seat, replica, &genesis, adversary, rng.draw()));
         }
         let known = KnownKey::default();
         let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);
         let mut world = World {
             network: Network::new(setting.weather.clone(), rng.fork()),
+            rounds: None,
             now_us: 0,
             queue: BTreeMap::new(),
             happened: 0,
@@ -122,7 +134,7 @@ impl World {
             trace,
             setting,
         };
-        for index in 0..size {
+        for index in 0..world.machines.len() {
             let start_us = world.rng.within(0, 20_000);
             world.plan(start_us, Happening::Event { machine: index, event: Event::Start });
         }
@@ -213,7 +225,14 @@ impl World {
     }
 
     fn is_correct(&self, machine: usize) -> bool {
-        self.machines[machine].adversary.is_none()
+        let Machine { adversary, seat, .. } = &self.machines[machine];
+        adversary.is_none() && self.setting.twin != Some(seat.me)
+    }
+
+    /// The machines that are `replica`: one, or two twins.
+    fn machines_of(&self, replica: ReplicaId) -> impl Iterator<Item = usize> + use<> {
+        let second = self.setting.twin.filter(|twin| *twin == replica).map(|_| self.group.size());
+        std::iter::once(replica.index()).chain(second)
     }
 
     fn rules(&self) -> Rules<'_> {
@@ -224,6 +243,19 @@ impl World {
     fn client_host(&self, client: usize) -> Host {
         self.machines.len() + client
     }
+}
+
+/// What makes the machine `index` misbehave, if it was taken over.
+fn adversary(
+    setting: &Setting,
+    index: usize,
+    seat: &Seat,
+    rng: &mut Rng,
+    verifier: &Arc<Verifier>,
+) -> Option<Adversary> {
+    let index = u16::try_from(index).expect("a group is small");
+    let misdeed = setting.misdeeds.get(&index).copied();
+    misdeed.map(|misdeed| Adversary::new(misdeed, seat.clone(), rng.fork(), START, verifier))
 }
 
 fn secrets(rng: &mut Rng, verifier: &Arc<Verifier>) -> Secrets {

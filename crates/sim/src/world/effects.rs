@@ -1,6 +1,7 @@
 //! The simulated edge of a replica: what it does with each effect.
 
 use smr_app::{CommandOutcome, HostEvent};
+use smr_consensus::protocol::Observation as Ordering;
 use smr_consensus::{Entry, EntryBody};
 use smr_replica::effect::{ConnectionId, Observation};
 use smr_replica::system::Chunked;
@@ -10,6 +11,7 @@ use smr_wire::{FromContact, Hint, ReplicaId, ToContact};
 
 use super::World;
 use super::happenings::Happening;
+use crate::network::Host;
 use crate::observe::Violation;
 
 /// How long an application starves before its replica says so, in microseconds.
@@ -18,10 +20,17 @@ const FILL_AFTER_US: u64 = 20_000;
 impl World {
     pub(super) fn act(&mut self, machine: usize, effect: Effect) {
         match effect {
-            Effect::Send { to, message } => self.post(machine, to.index(), message),
-            Effect::Broadcast(message) => {
-                for to in (0..self.machines.len()).filter(|to| *to != machine) {
+            Effect::Send { to, message } => {
+                for to in self.machines_of(to) {
                     self.post(machine, to, message.clone());
+                }
+            }
+            Effect::Broadcast(message) => {
+                let me = self.machines[machine].seat.me;
+                for to in 0..self.machines.len() {
+                    if self.machines[to].seat.me != me {
+                        self.post(machine, to, message.clone());
+                    }
                 }
             }
             Effect::Execute(work) => {
@@ -44,7 +53,8 @@ impl World {
                 self.run_host(machine);
             }
             Effect::Sign { statement, digest, share } => {
-                let share = self.setting.scheme.sign(ReplicaId::at(machine).0, &digest, &share);
+                let author = self.machines[machine].seat.me;
+                let share = self.setting.scheme.sign(author.0, &digest, &share);
                 self.report_later(machine, 300, Event::Signed { statement, share });
             }
             Effect::Combine { statement, digest, shares, key } => {
@@ -82,6 +92,9 @@ impl World {
     fn on_report(&mut self, machine: usize, observation: &Observation) {
         let (now_us, step) = (self.now_us, self.happened);
         self.trace.note(now_us, step, || format!("  r{machine} reports {observation:?}"));
+        if let Observation::Consensus(Ordering::LeftFor(view) | Ordering::Installed { view, .. }) = observation {
+            self.machines[machine].view = *view;
+        }
         if matches!(observation, Observation::KeyGenerated { .. }) && self.is_correct(machine) {
             let key = self.machines[machine].replica.group_key().map(|(_, key)| key.service_key);
             self.known.get_or_init(|| key.expect("a replica that reports its key has one"));
@@ -94,8 +107,9 @@ impl World {
     /// Puts a message on its way, as the sender really sends it and as the network lets it through.
     fn post(&mut self, from: usize, to: usize, message: Message) {
         let clock = self.clock();
+        let receiver = self.machines[to].seat.me;
         let really = match &mut self.machines[from].adversary {
-            Some(adversary) => adversary.alter(ReplicaId::at(to), message, clock),
+            Some(adversary) => adversary.alter(receiver, message, clock),
             None => vec![message],
         };
         let own_tricks = match &mut self.machines[from].adversary {
@@ -103,6 +117,10 @@ impl World {
             None => Vec::new(),
         };
         for message in really.into_iter().chain(own_tricks) {
+            if !self.is_carried(from, to, &message) {
+                self.network.lost += 1;
+                continue;
+            }
             for delay_us in self.network.send(from, to) {
                 let message = message.clone();
                 self.plan(self.now_us + delay_us, Happening::Deliver { from, to, message });
@@ -182,11 +200,31 @@ impl World {
 
     fn tell_client(&mut self, contact: usize, connection: ConnectionId, frame: &FromContact) {
         let client = usize::try_from(connection.0).expect("a connection is a client's index here");
+        if !self.is_served(client, contact) {
+            return;
+        }
         let host = self.client_host(client);
         for delay_us in self.network.send(contact, host) {
             let frame = frame.clone();
             self.plan(self.now_us + delay_us, Happening::ToClient { client, contact, frame });
         }
+    }
+
+    fn tell_contact(&mut self, client: usize, host: Host, contact: usize, frame: &ToContact) {
+        for delay_us in self.network.send(host, contact) {
+            let frame = frame.clone();
+            self.plan(self.now_us + delay_us, Happening::ToContact { client, contact, frame });
+        }
+    }
+
+    /// Whether the rounds let this message through.
+    fn is_carried(&self, from: usize, to: usize, message: &Message) -> bool {
+        self.rounds.as_ref().is_none_or(|rounds| rounds.carry(self.machines[from].view, from, to, message))
+    }
+
+    /// Whether the rounds connect this client with this machine.
+    fn is_served(&self, client: usize, contact: usize) -> bool {
+        self.rounds.as_ref().is_none_or(|rounds| rounds.connect(self.machines[contact].view, client, contact))
     }
 
     /// The gateway of a replica: what a client says.
@@ -215,9 +253,10 @@ impl World {
     pub(super) fn serve_client(&mut self, client: usize) {
         let host = self.client_host(client);
         for (contact, frame) in self.clients.take_frames(client) {
-            for delay_us in self.network.send(host, contact) {
-                let frame = frame.clone();
-                self.plan(self.now_us + delay_us, Happening::ToContact { client, contact, frame });
+            for contact in self.machines_of(ReplicaId::at(contact)) {
+                if self.is_served(client, contact) {
+                    self.tell_contact(client, host, contact, &frame);
+                }
             }
         }
         if let Some(due_us) = self.clients.next_wake_us(client) {

@@ -1,7 +1,7 @@
 //! What can happen in a world, and what follows from it.
 
 use smr_replica::{Event, Incoming, Input, Message, Timer};
-use smr_wire::{FromContact, ReplicaId, ToContact};
+use smr_wire::{FromContact, ToContact};
 
 use super::World;
 use crate::host::Health;
@@ -56,6 +56,7 @@ impl World {
             Happening::Look { machine, look_us } => self.look_at_host(machine, look_us),
             Happening::ToContact { client, contact, frame } => self.on_contact(client, contact, frame),
             Happening::ToClient { client, contact, frame } => {
+                let contact = self.machines[contact].seat.me.index();
                 self.clients.frame(client, contact, frame, now_us);
                 self.serve_client(client);
             }
@@ -74,7 +75,7 @@ impl World {
         } else {
             message
         };
-        match Incoming::check(ReplicaId::at(from), message, &self.rules()) {
+        match Incoming::check(self.machines[from].seat.me, message, &self.rules()) {
             Ok(incoming) => self.step(to, Event::Peer(incoming)),
             Err(_) => self.refused += 1,
         }
@@ -97,6 +98,11 @@ impl World {
 }
 
 impl Happening {
+    /// Whether nothing is on its way with it: a machine or a client only waits for its clock.
+    pub(super) fn is_wait(&self) -> bool {
+        matches!(self, Happening::Timer { .. } | Happening::Look { .. } | Happening::Client { .. })
+    }
+
     fn machine(&self) -> Option<usize> {
         match self {
             Happening::Deliver { to: machine, .. }
