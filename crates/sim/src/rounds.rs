@@ -105,8 +105,8 @@ impl Hearing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smr_crypto::{Digest, Signature};
     use smr_consensus::quorum::Ballot;
+    use smr_crypto::{Digest, Signature};
     use smr_wire::Slot;
 
     fn vote(phase: Phase) -> Message {

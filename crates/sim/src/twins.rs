@@ -6,8 +6,8 @@
 //! beginnings of views, which correct code never does; and all of a replica runs, not only consensus.
 //!
 //! ```text
-//!   at rest:  0 1 2 3 and 1'        v0: 0 1 | 2 3 1'     v1: 0 2 3 1' | 1     v2..: healed
-//!   (key made, no client yet)       only 3 decides       all votes heard      everything is answered
+//!   0 1 2 3 at rest,        v0: 0 1 | 2 3 4     v1: 0 2 3 4 | 1     v2..: healed
+//!   1 is copied: 4          only 3 may decide   all votes heard     everything is answered
 //! ```
 
 mod space;
@@ -17,7 +17,7 @@ use std::cell::OnceCell;
 
 use smr_consensus::{Config as OrderingConfig, ProtocolName};
 use smr_replica::{Config, Scheduling};
-use smr_wire::ReplicaId;
+use smr_wire::{ReplicaId, View};
 
 use crate::adversary::Misdeed;
 use crate::network::Weather;
@@ -44,11 +44,11 @@ const COMMANDS: usize = 2;
 /// Source of the keys and of all else that scenarios have in common.
 const COMMON_SEED: u64 = 0x0007_0717;
 
-/// All scenarios of so many rounds, and how to run them. Keeps for each twin a service that has its key, so each thread
-/// has one of its own.
+/// All scenarios of so many rounds, and how to run them. They begin with the same service, which has its key; each
+/// thread has one of its own.
 pub struct Twins {
     space: Space,
-    rests: [OnceCell<Result<Rest, Violation>>; MACHINES - 1],
+    rest: OnceCell<Result<Rest, Violation>>,
 }
 
 /// A scenario in which something did not hold.
@@ -73,7 +73,7 @@ impl Twins {
     /// The scenarios of `rounds` rounds, 1..=[`ROUNDS_MAX`].
     #[must_use]
     pub fn new(rounds: usize) -> Twins {
-        Twins { space: Space::new(rounds), rests: [const { OnceCell::new() }; MACHINES - 1] }
+        Twins { space: Space::new(rounds), rest: OnceCell::new() }
     }
 
     /// Which scenarios there are.
@@ -98,7 +98,7 @@ impl Twins {
             let scenario = scenario.clone();
             Box::new(Failure { number, rounds, scenario, step, at_ms, violation })
         };
-        let rest = match self.rest(scenario.twin) {
+        let rest = match self.rest() {
             Ok(rest) => rest,
             Err(violation) => return (Err(failure(violation.clone(), 0, 0)), trace),
         };
@@ -122,11 +122,18 @@ impl Twins {
         (result.map(|()| summary(&world)), std::mem::take(&mut world.trace))
     }
 
-    /// A service in which this replica is two machines, before anything is asked of it.
-    fn rest(&self, twin: usize) -> &Result<Rest, Violation> {
-        self.rests[twin].get_or_init(|| {
-            let setting = Setting { twin: Some(ReplicaId::at(twin)), clients: 0, ..common() };
-            World::new(setting, COMMON_SEED, Trace::off()).into_rest()
+    /// The service before anything is asked of it.
+    fn rest(&self) -> &Result<Rest, Violation> {
+        self.rest.get_or_init(|| {
+            let setting = Setting { clients: 0, ..common() };
+            let rest = World::new(setting, COMMON_SEED, Trace::off()).into_rest()?;
+            // Which replicas lead the first rounds is part of what makes scenarios alike.
+            assert!(
+                rest.view() == View(0),
+                "nothing went wrong, but the service rests in view {}",
+                rest.view()
+            );
+            Ok(rest)
         })
     }
 }

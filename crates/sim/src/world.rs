@@ -44,8 +44,8 @@ pub struct Setting {
     pub scheme: Scheme,
     /// How links behave until the world heals.
     pub weather: Weather,
-    /// The replica that two machines are: both run the correct code with its keys, and neither knows of the other.
-    /// The second one stands after all others.
+    /// The replica that two machines are from when the world wakes: both have its keys and what it knew, and neither
+    /// knows of the other. The second one stands after all others.
     pub twin: Option<ReplicaId>,
     /// Which machines were taken over, and what they do.
     pub misdeeds: BTreeMap<u16, Misdeed>,
@@ -104,13 +104,11 @@ impl World {
         let secrets: Vec<Secrets> = (0..size).map(|_| secrets(&mut rng, &verifier)).collect();
         let genesis = Arc::new(genesis(&setting, &secrets, &mut rng));
         let group = Arc::new(genesis.group());
-        let of_machines: Vec<ReplicaId> = group.members().chain(setting.twin).collect();
-        let mut machines = Vec::with_capacity(of_machines.len());
-        for (index, me) in of_machines.into_iter().enumerate() {
-            let own = secrets[me.index()].clone();
-            let seat = Seat { group: group.clone(), me, key: own.identity.clone() };
+        let mut machines = Vec::with_capacity(size);
+        for (index, own) in secrets.into_iter().enumerate() {
+            let seat = Seat { group: group.clone(), me: ReplicaId::at(index), key: own.identity.clone() };
             let adversary = adversary(&setting, index, &seat, &mut rng, &verifier);
-            let replica = Replica::new(genesis.clone(), me, own);
+            let replica = Replica::new(genesis.clone(), seat.me, own);
             machines.push(Machine::new(seat, replica, &genesis, adversary, rng.draw()));
         }
         let known = KnownKey::default();
@@ -134,7 +132,7 @@ impl World {
             trace,
             setting,
         };
-        for index in 0..world.machines.len() {
+        for index in 0..size {
             let start_us = world.rng.within(0, 20_000);
             world.plan(start_us, Happening::Event { machine: index, event: Event::Start });
         }

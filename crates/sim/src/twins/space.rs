@@ -195,9 +195,9 @@ struct Renaming {
 fn renamings(copies: Copies, rounds: usize) -> impl Iterator<Item = Renaming> {
     let led = rounds.min(REPLICAS);
     let swaps = if copies == Copies::Honest { &[false, true][..] } else { &[false][..] };
-    permutations(led).into_iter().flat_map(move |replicas| {
-        swaps.iter().map(move |swaps| Renaming { replicas, swaps: *swaps })
-    })
+    permutations(led)
+        .into_iter()
+        .flat_map(move |replicas| swaps.iter().map(move |swaps| Renaming { replicas, swaps: *swaps }))
 }
 
 /// All permutations of the replicas from `from` on.
@@ -284,7 +284,10 @@ mod tests {
         for number in (0..one.size()).step_by(7) {
             let scenario = one.scenario(number);
             let names = renamings(scenario.copies, 1).map(|renaming| renaming.apply(&scenario));
-            assert!(names.into_iter().any(|alike| one.is_canonical(&alike)), "nobody stands for {scenario:?}");
+            assert!(
+                names.into_iter().any(|alike| one.is_canonical(&alike)),
+                "nobody stands for {scenario:?}"
+            );
         }
         // All three that lead no view are alike where one view is in question, two where two are.
         assert!(one.canonical() * 2 < one.size());

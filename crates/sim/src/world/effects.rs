@@ -92,7 +92,9 @@ impl World {
     fn on_report(&mut self, machine: usize, observation: &Observation) {
         let (now_us, step) = (self.now_us, self.happened);
         self.trace.note(now_us, step, || format!("  r{machine} reports {observation:?}"));
-        if let Observation::Consensus(Ordering::LeftFor(view) | Ordering::Installed { view, .. }) = observation {
+        if let Observation::Consensus(Ordering::LeftFor(view) | Ordering::Installed { view, .. }) =
+            observation
+        {
             self.machines[machine].view = *view;
         }
         if matches!(observation, Observation::KeyGenerated { .. }) && self.is_correct(machine) {

@@ -1,7 +1,9 @@
 //! A world at rest, with which many runs begin: making the service's key costs more than all that they try.
 
+use std::collections::BTreeMap;
+
 use smr_replica::{Phase, Status};
-use smr_wire::{Slot, View};
+use smr_wire::{ReplicaId, Slot, View};
 
 use super::happenings::Happening;
 use super::{Setting, World, adversary};
@@ -29,7 +31,7 @@ pub struct Rest {
 
 /// What a run that begins at rest is to be like.
 pub struct Awakening {
-    /// As that of the world at rest, except for what befalls it: clients and misdeeds.
+    /// As that of the world at rest, except for what befalls it: clients, misdeeds, and a twin.
     pub setting: Setting,
     /// Source of all chance from here on.
     pub seed: u64,
@@ -76,17 +78,19 @@ impl Rest {
     pub fn wake(&self, awakening: Awakening, trace: Trace) -> World {
         let Awakening { setting, seed, rounds, heal_us } = awakening;
         let (mut rng, rest) = (Rng::new(seed), &self.world);
-        let machine = |(index, machine): (usize, &Machine)| {
-            let adversary = adversary(&setting, index, &machine.seat, &mut rng, &rest.verifier);
-            machine.again(&rest.genesis, adversary, rng.draw(), self.slot, self.applications[index].clone())
+        let machine = |(index, of): (usize, usize)| {
+            let (before, state) = (&rest.machines[of], self.applications[of].clone());
+            let adversary = adversary(&setting, index, &before.seat, &mut rng, &rest.verifier);
+            before.again(&rest.genesis, adversary, rng.draw(), self.slot, state)
         };
-        let machines: Vec<Machine> = rest.machines.iter().enumerate().map(machine).collect();
+        let twin = setting.twin.map(ReplicaId::index);
+        let machines: Vec<Machine> = (0..rest.machines.len()).chain(twin).enumerate().map(machine).collect();
         let clients = Clients::new(&setting, &rest.genesis, &rest.verifier, &rest.known, &mut rng);
         let mut world = World {
             network: Network::new(setting.weather.clone(), rng.fork()),
             rounds: Some(rounds),
             now_us: rest.now_us,
-            queue: std::collections::BTreeMap::new(),
+            queue: BTreeMap::new(),
             happened: 0,
             machines,
             clients,
