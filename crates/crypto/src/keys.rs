@@ -14,7 +14,7 @@ use crate::Digest;
 pub struct IdentityKey {
     key: ed25519_dalek::SigningKey,
     public: PublicKey,
-    noted_by: Option<Arc<Verifier>>,
+    known_to: Option<Arc<Verifier>>,
 }
 
 impl IdentityKey {
@@ -23,14 +23,13 @@ impl IdentityKey {
     pub fn from_seed(seed: &[u8; 32]) -> IdentityKey {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         let public = PublicKey(key.verifying_key().to_bytes());
-        IdentityKey { key, public, noted_by: None }
+        IdentityKey { key, public, known_to: None }
     }
 
-    /// The same key, whose signatures `verifier` knows to be good without verifying them: for a process in which
-    /// signer and verifier live together, such as a simulation.
+    /// The same key in a simulation: it signs as `verifier` wants it, see [`Verifier::simulated`].
     #[must_use]
-    pub fn noted_by(self, verifier: Arc<Verifier>) -> IdentityKey {
-        IdentityKey { noted_by: Some(verifier), ..self }
+    pub fn known_to(self, verifier: Arc<Verifier>) -> IdentityKey {
+        IdentityKey { known_to: Some(verifier), ..self }
     }
 
     /// What others know this key by.
@@ -42,11 +41,10 @@ impl IdentityKey {
     /// Signs a statement by its digest, whose tag says what kind of statement it is. About 14 us.
     #[must_use]
     pub fn sign(&self, statement: &Digest) -> Signature {
-        let signature = Signature(self.key.sign(&statement.0).to_bytes());
-        if let Some(verifier) = &self.noted_by {
-            verifier.remember(memo(&self.public, statement, &signature));
+        match self.known_to.as_ref().and_then(|verifier| verifier.secret) {
+            Some(secret) => simulated(&secret, &self.public, statement),
+            None => Signature(self.key.sign(&statement.0).to_bytes()),
         }
-        signature
     }
 }
 
@@ -83,6 +81,8 @@ crate::hex::hex_bytes!(Signature, 64);
 pub struct Verifier {
     known: Mutex<Known>,
     capacity: usize,
+    /// In a simulation only.
+    secret: Option<[u8; 32]>,
 }
 
 #[derive(Debug, Default)]
@@ -95,12 +95,23 @@ impl Verifier {
     /// Remembers up to `capacity` good signatures, about 120 bytes each.
     #[must_use]
     pub fn new(capacity: usize) -> Verifier {
-        Verifier { known: Mutex::default(), capacity }
+        Verifier { known: Mutex::default(), capacity, secret: None }
+    }
+
+    /// One for a simulation, where signer and verifier live together and curves would take most of the time: a
+    /// signature is a hash under `secret`, which only keys that are [`IdentityKey::known_to`] it can make. What they signed
+    /// is bound to key and statement as ever.
+    #[must_use]
+    pub fn simulated(secret: [u8; 32]) -> Verifier {
+        Verifier { known: Mutex::default(), capacity: 0, secret: Some(secret) }
     }
 
     /// Whether `signature` is `key`'s over `statement`; the answer of [`PublicKey::verify`], sometimes sooner.
     #[must_use]
     pub fn verify(&self, key: &PublicKey, statement: &Digest, signature: &Signature) -> bool {
+        if let Some(secret) = self.secret {
+            return *signature == simulated(&secret, key, statement);
+        }
         let memo = memo(key, statement, signature);
         if self.lock().good.contains(&memo) {
             return true;
@@ -133,6 +144,13 @@ fn memo(key: &PublicKey, statement: &Digest, signature: &Signature) -> Digest {
     Digest::plain(&[&key.0, &statement.0, &signature.0])
 }
 
+fn simulated(secret: &[u8; 32], key: &PublicKey, statement: &Digest) -> Signature {
+    let hash = Digest::plain(&[secret, &key.0, &statement.0]);
+    let mut bytes = [0; 64];
+    bytes.chunks_mut(32).for_each(|half| half.copy_from_slice(&hash.0));
+    Signature(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +181,18 @@ mod tests {
             assert!(verifier.verify(&key.public(), &statement(text), &key.sign(&statement(text))));
         }
         assert_eq!(verifier.lock().good.len(), 2);
+    }
+
+    #[test]
+    fn in_a_simulation_too_a_signature_holds_for_its_key_and_statement_only() {
+        let verifier = Arc::new(Verifier::simulated([7; 32]));
+        let key = |seed| IdentityKey::from_seed(&[seed; 32]).known_to(verifier.clone());
+        let (key, other, outsider) = (key(1), key(2), IdentityKey::from_seed(&[1; 32]));
+        let signature = key.sign(&statement("a"));
+        assert!(verifier.verify(&key.public(), &statement("a"), &signature));
+        assert!(!verifier.verify(&key.public(), &statement("b"), &signature));
+        assert!(!verifier.verify(&other.public(), &statement("a"), &signature));
+        assert!(!verifier.verify(&outsider.public(), &statement("a"), &outsider.sign(&statement("a"))));
     }
 
     #[test]

@@ -8,14 +8,17 @@ use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::Checkpoint;
 use smr_consensus::pbft;
 use smr_consensus::quorum::{Ballot, Phase};
+use smr_consensus::suspicion::Suspect;
 use smr_consensus::{Batch, Entry, Message as Ordering, Seat};
 use smr_crypto::threshold::SignatureShare;
-use smr_crypto::{Digest, IdentityKey, Verifier, dkg};
+use smr_crypto::{Digest, IdentityKey, Verifier, dkg, merkle};
 use smr_replica::Message;
 use smr_replica::message::PeerMessage;
+use smr_replica::replies::Statement;
 use smr_replica::system::SystemCommand;
 use smr_wire::{
-    Access, Call, Command, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Timestamp, View,
+    Access, Call, Command, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Slot, Timestamp,
+    View,
 };
 
 use crate::rng::Rng;
@@ -47,9 +50,11 @@ pub enum Misdeed {
     /// As primary of a later view than the first, proposes something else than the view's beginning binds it to, to
     /// everybody alike, and votes to commit it at once.
     ContradictBeginnings,
+    /// What a script says, and otherwise nothing wrong.
+    FollowScript,
 }
 
-/// All of them.
+/// All of them that need no script.
 pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::StaySilent,
     Misdeed::Equivocate,
@@ -80,6 +85,7 @@ impl Misdeed {
             Misdeed::ReplayRequests => "replay-requests",
             Misdeed::FloodForwards => "flood-forwards",
             Misdeed::ContradictBeginnings => "contradict-beginnings",
+            Misdeed::FollowScript => "follow-script",
         }
     }
 }
@@ -89,6 +95,9 @@ const REMEMBERED_MAX: usize = 200;
 
 /// Clients that do what an adversary wants.
 const ACCOMPLICES: usize = 3;
+
+/// Bytes of a command that no replica may take.
+const OVERSIZED: usize = 2 << 20;
 
 /// How long a flood lasts, in ms: long enough that clients must be answered through it, but in the end all correct
 /// replicas are to stand at the same slot.
@@ -107,6 +116,10 @@ pub struct Adversary {
     requests: Vec<Entry>,
     /// Keys of clients that do what it wants.
     accomplices: Vec<Arc<IdentityKey>>,
+    /// A command to the system that is too large, made once: it takes longer than all else in a run.
+    oversized: Option<Entry>,
+    /// Whether a script wants its application's outcomes to be wrong.
+    miscomputes: bool,
 }
 
 impl Adversary {
@@ -120,7 +133,7 @@ impl Adversary {
         verifier: &Arc<Verifier>,
     ) -> Adversary {
         let silent_from = start.plus_ms(rng.within(0, 3_000));
-        let mut key = || Arc::new(IdentityKey::from_seed(&rng.bytes32()).noted_by(verifier.clone()));
+        let mut key = || Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone()));
         let accomplices = (0..ACCOMPLICES).map(|_| key()).collect();
         Adversary {
             misdeed,
@@ -131,6 +144,8 @@ impl Adversary {
             remembered: Vec::new(),
             requests: Vec::new(),
             accomplices,
+            oversized: None,
+            miscomputes: false,
         }
     }
 
@@ -156,7 +171,9 @@ impl Adversary {
                 self.hear(&message);
                 vec![message]
             }
-            Misdeed::StaySilent | Misdeed::Equivocate | Misdeed::FloodForwards => vec![message],
+            Misdeed::StaySilent | Misdeed::Equivocate | Misdeed::FloodForwards | Misdeed::FollowScript => {
+                vec![message]
+            }
         }
     }
 
@@ -176,7 +193,11 @@ impl Adversary {
     /// What its application really computes.
     #[must_use]
     pub fn outcomes(&mut self, outcomes: Vec<Option<CommandOutcome>>) -> Vec<Option<CommandOutcome>> {
-        if self.misdeed != Misdeed::LieInReplies || self.rng.chance(300) {
+        let truthful = match self.misdeed {
+            Misdeed::LieInReplies => self.rng.chance(300),
+            _ => !self.miscomputes,
+        };
+        if truthful {
             return outcomes;
         }
         // What waits stays so: its outcome comes later, as the host's does.
@@ -188,26 +209,73 @@ impl Adversary {
     #[must_use]
     pub fn reply(&mut self, mut reply: Reply) -> Reply {
         if self.misdeed == Misdeed::LieInReplies && self.rng.chance(700) {
-            reply.outcome = Outcome::Answer(b"another lie".to_vec());
+            lie(&mut reply);
         }
         reply
+    }
+
+    /// Whether it does wrong only where a script says so.
+    #[must_use]
+    pub fn follows_script(&self) -> bool {
+        self.misdeed == Misdeed::FollowScript
+    }
+
+    /// From now on its application computes something else.
+    pub fn miscompute(&mut self) {
+        self.miscomputes = true;
+    }
+
+    /// Its wish for the view `wants`.
+    #[must_use]
+    pub fn wish(&self, wants: View) -> Message {
+        let wish = Suspect::sign(&self.seat, wants);
+        Message::Consensus(Ordering::Pbft(pbft::Message::Suspects(vec![wish])))
+    }
+
+    /// The lie that it tells in place of `message`, always the same; none where it knows no lie.
+    #[must_use]
+    pub fn twist(&self, message: Message) -> Option<Message> {
+        match message {
+            Message::Consensus(Ordering::Pbft(message)) => {
+                self.twist_ordering(message).map(|lie| Message::Consensus(Ordering::Pbft(lie)))
+            }
+            Message::Consensus(Ordering::Solo(_)) => None,
+            Message::Peer(PeerMessage::Share { statement, .. }) => Some(Message::Peer(bad_share(statement))),
+            Message::Peer(PeerMessage::Chunk { slot, bytes, path }) => {
+                Some(Message::Peer(bad_chunk(slot, bytes, path)))
+            }
+            Message::Peer(_) => None,
+        }
+    }
+
+    fn twist_ordering(&self, message: pbft::Message) -> Option<pbft::Message> {
+        match message {
+            pbft::Message::Proposal { view, slot, batch, .. } => {
+                Some(self.other_proposal(view, slot, &batch))
+            }
+            pbft::Message::Vote { ballot, .. } => Some(self.other_vote(ballot)),
+            pbft::Message::Forward(entries) => {
+                let spoiled: Vec<Entry> =
+                    entries.iter().map(|entry| self.spoil_entry(entry.clone())).collect();
+                (spoiled != entries).then_some(pbft::Message::Forward(spoiled))
+            }
+            pbft::Message::Decided(mut decisions) if decisions.len() > 1 => {
+                decisions.truncate(1);
+                Some(pbft::Message::Decided(decisions))
+            }
+            pbft::Message::NewView(new_view) => {
+                Some(pbft::Message::NewView(pbft::NewView::sign(&self.seat, new_view.view, new_view.changes)))
+            }
+            _ => None,
+        }
     }
 
     /// The same message with another content under a good signature, for the other half.
     fn other_face(&mut self, message: Message) -> Message {
         let Message::Consensus(Ordering::Pbft(message)) = message else { return message };
-        let seat = &self.seat;
         let altered = match message {
-            pbft::Message::Proposal { view, slot, batch, .. } => {
-                let batch = Batch::new(batch.time().plus_ms(1), batch.entries().to_vec());
-                let ballot = Ballot { phase: Phase::Prepare, view, slot, digest: batch.digest() };
-                let signature = seat.sign(&ballot.statement(&seat.group));
-                pbft::Message::Proposal { view, slot, batch, signature }
-            }
-            pbft::Message::Vote { ballot, .. } if self.rng.chance(500) => {
-                let ballot = Ballot { digest: Digest::of("SIM", &[&ballot.digest.0]), ..ballot };
-                pbft::Message::Vote { ballot, signature: seat.sign(&ballot.statement(&seat.group)) }
-            }
+            pbft::Message::Proposal { view, slot, batch, .. } => self.other_proposal(view, slot, &batch),
+            pbft::Message::Vote { ballot, .. } if self.rng.chance(500) => self.other_vote(ballot),
             other => other,
         };
         Message::Consensus(Ordering::Pbft(altered))
@@ -222,14 +290,28 @@ impl Adversary {
         if *view == View(0) {
             return vec![message];
         }
-        let batch = Batch::new(batch.time().plus_ms(1), batch.entries().to_vec());
-        let ballot = |phase| Ballot { phase, view: *view, slot: *slot, digest: batch.digest() };
-        let sign = |ballot: Ballot| self.seat.sign(&ballot.statement(&self.seat.group));
-        let (prepare, commit) = (ballot(Phase::Prepare), ballot(Phase::Commit));
-        let vote = pbft::Message::Vote { ballot: commit, signature: sign(commit) };
-        let signature = sign(prepare);
-        let proposal = pbft::Message::Proposal { view: *view, slot: *slot, batch, signature };
-        [proposal, vote].map(|message| Message::Consensus(Ordering::Pbft(message))).to_vec()
+        let batch = other_batch(batch);
+        let ballot = Ballot { phase: Phase::Commit, view: *view, slot: *slot, digest: batch.digest() };
+        let signature = self.seat.sign(&ballot.statement(&self.seat.group));
+        let said = [self.propose(*view, *slot, batch), pbft::Message::Vote { ballot, signature }];
+        said.map(|message| Message::Consensus(Ordering::Pbft(message))).to_vec()
+    }
+
+    /// The same batch of another time.
+    fn other_proposal(&self, view: View, slot: Slot, batch: &Batch) -> pbft::Message {
+        self.propose(view, slot, other_batch(batch))
+    }
+
+    fn propose(&self, view: View, slot: Slot, batch: Batch) -> pbft::Message {
+        let ballot = Ballot { phase: Phase::Prepare, view, slot, digest: batch.digest() };
+        let signature = self.seat.sign(&ballot.statement(&self.seat.group));
+        pbft::Message::Proposal { view, slot, batch, signature }
+    }
+
+    /// A vote for what nobody proposed.
+    fn other_vote(&self, ballot: Ballot) -> pbft::Message {
+        let ballot = Ballot { digest: Digest::of("SIM", &[&ballot.digest.0]), ..ballot };
+        pbft::Message::Vote { ballot, signature: self.seat.sign(&ballot.statement(&self.seat.group)) }
     }
 
     fn corrupt(&mut self, message: Message) -> Message {
@@ -299,9 +381,14 @@ impl Adversary {
         let commands: Vec<Command> = (1..=self.rng.within(1, 20)).map(command).collect();
         let call = Call::Commands { session, access: Access::Ordered, commands };
         let mut junk = vec![self.of_accomplice(call); 3];
-        let bytes = *self.rng.pick(&[1, 1, 100, 2 << 20]);
-        let payload = vec![self.rng.bytes32()[0]; bytes];
-        junk.push(Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, payload))));
+        let bytes = *self.rng.pick(&[1, 1, 100, OVERSIZED]);
+        let filling = self.rng.bytes32()[0];
+        let system = || Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, vec![filling; bytes])));
+        junk.push(if bytes == OVERSIZED {
+            self.oversized.get_or_insert_with(system).clone()
+        } else {
+            system()
+        });
         junk
     }
 
@@ -313,11 +400,10 @@ impl Adversary {
     fn lie_in_share(&mut self, message: Message) -> Message {
         match message {
             Message::Peer(PeerMessage::Share { statement, .. }) if self.rng.chance(300) => {
-                Message::Peer(PeerMessage::Share { statement, share: SignatureShare([7; 96]) })
+                Message::Peer(bad_share(statement))
             }
-            Message::Peer(PeerMessage::Chunk { slot, mut bytes, path }) => {
-                bytes.iter_mut().for_each(|byte| *byte ^= 1);
-                Message::Peer(PeerMessage::Chunk { slot, bytes, path })
+            Message::Peer(PeerMessage::Chunk { slot, bytes, path }) => {
+                Message::Peer(bad_chunk(slot, bytes, path))
             }
             other => other,
         }
@@ -357,10 +443,7 @@ impl Adversary {
             }
             pbft::Message::Proposal { view, slot, batch, .. } => {
                 let entries = batch.entries().iter().map(|entry| self.spoil_entry(entry.clone())).collect();
-                let batch = Batch::new(batch.time(), entries);
-                let ballot = Ballot { phase: Phase::Prepare, view, slot, digest: batch.digest() };
-                let signature = self.seat.sign(&ballot.statement(&self.seat.group));
-                pbft::Message::Proposal { view, slot, batch, signature }
+                self.propose(view, slot, Batch::new(batch.time(), entries))
             }
             other => other,
         };
@@ -381,6 +464,25 @@ impl Adversary {
         let command = SystemCommand::Ceremony { attempt, command: Box::new(dkg::Command::Deal(dealing)) };
         Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, smr_wire::encode(&command))))
     }
+}
+
+/// Makes a reply say something else than its proof.
+pub(crate) fn lie(reply: &mut Reply) {
+    reply.outcome = Outcome::Answer(b"another lie".to_vec());
+}
+
+/// The same requests at another time.
+fn other_batch(batch: &Batch) -> Batch {
+    Batch::new(batch.time().plus_ms(1), batch.entries().to_vec())
+}
+
+fn bad_share(statement: Statement) -> PeerMessage {
+    PeerMessage::Share { statement, share: SignatureShare([7; 96]) }
+}
+
+fn bad_chunk(slot: Slot, mut bytes: Vec<u8>, path: merkle::Path) -> PeerMessage {
+    bytes.iter_mut().for_each(|byte| *byte ^= 1);
+    PeerMessage::Chunk { slot, bytes, path }
 }
 
 /// Whether the message would let others decide, or know what is decided.

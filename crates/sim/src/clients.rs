@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
-use smr_client::{Config, ContactId, Effect, Event, Failure, Invocation, ProofCheck, Ticket};
+use smr_client::{
+    Certified, Config, ContactId, Effect, Event, Failure, Invocation, ProofCheck, Report, Ticket,
+};
 use smr_crypto::threshold::{ServiceKey, ServiceSignature};
 use smr_crypto::{Digest, IdentityKey, Verifier};
 use smr_replica::Genesis;
 use smr_wire::client::WIRE_VERSION;
-use smr_wire::{FromContact, ServiceId, Timestamp, ToContact};
+use smr_wire::{ClientId, FromContact, ServiceId, Timestamp, ToContact};
 
 use crate::history::{Ask, BankOp, Op, Record};
 use crate::rng::Rng;
@@ -25,6 +27,15 @@ const IN_FLIGHT_MAX: u64 = 3;
 pub struct Clients {
     clients: Vec<Client>,
     history: Vec<Record>,
+}
+
+/// What a client has to tell whoever watches.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// How a command ended.
+    Ended { command: Vec<u8>, how: String },
+    /// What it noticed on the way.
+    Noticed(Report),
 }
 
 struct Client {
@@ -47,6 +58,8 @@ struct Client {
     /// Contacts whose welcome is awaited, and until when.
     greeting: BTreeMap<usize, u64>,
     outbox: VecDeque<(usize, ToContact)>,
+    /// Taken after each happening.
+    told: Vec<Told>,
     contacts: usize,
     begun: bool,
     unknown: u64,
@@ -96,7 +109,7 @@ impl Clients {
     ) -> Clients {
         let client = |index: usize| {
             let mut rng = rng.fork();
-            let key = IdentityKey::from_seed(&rng.bytes32()).noted_by(verifier.clone());
+            let key = IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone());
             let proofs = Arc::new(Proofs { scheme: setting.scheme, key: known.clone() });
             let seed = rng.bytes32();
             let invocation = Invocation::new(setting.patience.clone(), genesis.service(), key, proofs, &seed);
@@ -116,6 +129,7 @@ impl Clients {
                 armed_us: None,
                 greeting: BTreeMap::new(),
                 outbox: VecDeque::new(),
+                told: Vec::new(),
                 contacts: genesis.members.len(),
                 begun: false,
                 unknown: 0,
@@ -195,6 +209,34 @@ impl Clients {
         }
     }
 
+    /// A client whose contacts are these from now on opens a session.
+    pub(crate) fn connect(&mut self, client: usize, contacts: &[usize], now_us: u64) {
+        let (own, history) = (&mut self.clients[client], &mut self.history);
+        let ids = contacts.iter().copied().map(contact_id).collect();
+        own.step(Event::Contacts(ids), now_us, history);
+        if !own.begun {
+            own.begun = true;
+            own.step(Event::Start, now_us, history);
+        }
+    }
+
+    /// A client asks this.
+    pub(crate) fn ask(&mut self, client: usize, ask: Ask, now_us: u64) {
+        let (own, history) = (&mut self.clients[client], &mut self.history);
+        own.asked += 1;
+        own.call(ask, now_us, history);
+    }
+
+    /// Who a client is.
+    pub(crate) fn id(&self, client: usize) -> ClientId {
+        self.clients[client].invocation.client()
+    }
+
+    /// What a client has to tell.
+    pub(crate) fn take_told(&mut self, client: usize) -> Vec<Told> {
+        std::mem::take(&mut self.clients[client].told)
+    }
+
     /// What a client wants sent.
     pub(crate) fn take_frames(&mut self, client: usize) -> Vec<(usize, ToContact)> {
         self.clients[client].outbox.drain(..).collect()
@@ -209,12 +251,26 @@ impl Clients {
     }
 }
 
+impl Told {
+    fn of(record: &Record, result: &Result<Certified, Failure>) -> Told {
+        let how = match result {
+            Ok(certified) => String::from_utf8_lossy(&certified.outcome).into_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        Told::Ended { command: record.command(), how }
+    }
+}
+
 impl Client {
     fn ask(&mut self, now_us: u64, history: &mut Vec<Record>) {
         self.left -= 1;
         self.asked += 1;
         self.next_ask_us = now_us + self.rng.within(0, self.pause_us_max);
         let ask = if self.teller.is_some() { self.draw_bank() } else { self.draw_kv() };
+        self.call(ask, now_us, history);
+    }
+
+    fn call(&mut self, ask: Ask, now_us: u64, history: &mut Vec<Record>) {
         let record = Record { client: self.index, ask, asked_us: now_us, answer: None };
         let ticket = Ticket(self.asked);
         self.in_flight.insert(ticket, history.len());
@@ -297,6 +353,7 @@ impl Client {
                 Effect::Arm { at } => self.armed_us = Some(at.0.saturating_mul(1000)),
                 Effect::Done { ticket, result } => {
                     let place = self.in_flight.remove(&ticket).expect("each call ends once");
+                    self.told.push(Told::of(&history[place], &result));
                     let answer = match result {
                         Ok(certified) => String::from_utf8_lossy(&certified.outcome).into_owned(),
                         Err(Failure::Fault(fault)) => format!("fault: {fault}"),
@@ -312,7 +369,8 @@ impl Client {
                     }
                     history[place].answer = Some((now_us, answer));
                 }
-                Effect::Disconnect(_) | Effect::Report(_) => {}
+                Effect::Report(report) => self.told.push(Told::Noticed(report)),
+                Effect::Disconnect(_) => {}
             }
         }
     }

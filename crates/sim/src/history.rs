@@ -35,6 +35,23 @@ pub enum Ask {
     Bank(BankOp),
 }
 
+impl Ask {
+    /// What `text` asks of the key-value application, if a history can be held against it.
+    #[must_use]
+    pub fn of_store(text: &str) -> Option<Ask> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let (key, op) = match words.as_slice() {
+            ["get", key] => (key, Op::Get),
+            ["put", key, value] => (key, Op::Put((*value).into())),
+            ["delete", key] => (key, Op::Delete),
+            ["cas", key, "(none)", new] => (key, Op::Cas(None, (*new).into())),
+            ["cas", key, expected, new] => (key, Op::Cas(Some((*expected).into()), (*new).into())),
+            _ => return None,
+        };
+        Some(Ask::Kv((*key).into(), op))
+    }
+}
+
 /// One command of one client, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {

@@ -6,6 +6,7 @@
 //!
 //! - [`run`]: one run and what must hold in it; campaigns of many;
 //! - [`world`]: replicas, clients, network and clock together;
+//! - [`scenario`]: scripts that direct a world step by step, with the recorded exchange below each step;
 //! - [`adversary`]: replicas that misbehave, named by what they do;
 //! - [`twins`]: two machines that are one replica, and all ways to part them from the others;
 //! - [`observe`], [`check`]: what is watched, and linearizability of what clients saw.
@@ -20,6 +21,7 @@ pub mod observe;
 pub mod rng;
 pub mod rounds;
 pub mod run;
+pub mod scenario;
 pub mod threshold;
 pub mod trace;
 pub mod twins;

@@ -1,8 +1,8 @@
-//! Threshold signatures for most simulated runs: the shape of the real ones at the price of a hash. Pairings cost
-//! milliseconds and decide nothing; a share of the runs uses the real ones all the same.
+//! Signatures for most simulated runs: the shape of the real ones at the price of a hash. Curves and pairings cost
+//! most of the time and decide nothing; a share of the runs uses the real ones all the same.
 
-use smr_crypto::Digest;
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceKey, ServiceSignature, SignatureShare};
+use smr_crypto::{Digest, Verifier};
 use smr_wire::ReplicaId;
 
 /// Which signatures a run uses.
@@ -14,7 +14,19 @@ pub enum Scheme {
     Cheap(u64),
 }
 
+/// Signatures that a run with real ones remembers.
+const REMEMBERED: usize = 1 << 15;
+
 impl Scheme {
+    /// What verifies signatures of identities.
+    #[must_use]
+    pub fn verifier(self) -> Verifier {
+        match self {
+            Scheme::Real => Verifier::new(REMEMBERED),
+            Scheme::Cheap(secret) => Verifier::simulated(Digest::of_value("SIM-IDENTITIES", &secret).0),
+        }
+    }
+
     /// A share of `author` on `digest`.
     #[must_use]
     pub fn sign(self, author: u16, digest: &Digest, share: &KeyShare) -> SignatureShare {

@@ -8,6 +8,7 @@ mod effects;
 pub mod faults;
 pub(crate) mod happenings;
 pub(crate) mod rest;
+pub(crate) mod stage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::rounds::Rounds;
 use crate::threshold::Scheme;
 use crate::trace::Trace;
 use happenings::Happening;
+use stage::{Party, Stage};
 
 /// What a run is to be like; everything else follows from the seed.
 #[derive(Clone, Debug)]
@@ -70,7 +72,7 @@ pub struct Setting {
 }
 
 /// The agreed beginning of time in every run, in ms since 1970.
-const START: Timestamp = Timestamp(1_700_000_000_000);
+pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
 
 /// A service, its clients, its network and its clock.
 pub struct World {
@@ -90,6 +92,8 @@ pub struct World {
     observer: Observer,
     refused: u64,
     violation: Option<Violation>,
+    /// Where a script directs this world, if one does.
+    stage: Option<Stage>,
     /// What happened, in words, if somebody wants to read it.
     pub trace: Trace,
 }
@@ -98,9 +102,23 @@ impl World {
     /// A service whose replicas are about to begin.
     #[must_use]
     pub fn new(setting: Setting, seed: u64, trace: Trace) -> World {
+        let mut world = World::still(setting, seed, trace);
+        for index in 0..world.machines.len() {
+            let start_us = world.rng.within(0, 20_000);
+            world.plan(start_us, Happening::Event { machine: index, event: Event::Start });
+        }
+        for client in 0..world.setting.clients {
+            let start_us = world.rng.within(0, 20_000);
+            world.plan(start_us, Happening::Client { client });
+        }
+        world
+    }
+
+    /// A service in which nothing is about to happen.
+    fn still(setting: Setting, seed: u64, trace: Trace) -> World {
         let mut rng = Rng::new(seed);
         let size = usize::from(setting.protocol.profile().replicas(setting.faults));
-        let verifier = Arc::new(Verifier::new(1 << 15));
+        let verifier = Arc::new(setting.scheme.verifier());
         let secrets: Vec<Secrets> = (0..size).map(|_| secrets(&mut rng, &verifier)).collect();
         let genesis = Arc::new(genesis(&setting, &secrets, &mut rng));
         let group = Arc::new(genesis.group());
@@ -113,7 +131,7 @@ impl World {
         }
         let known = KnownKey::default();
         let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);
-        let mut world = World {
+        World {
             network: Network::new(setting.weather.clone(), rng.fork()),
             rounds: None,
             now_us: 0,
@@ -129,18 +147,10 @@ impl World {
             observer: Observer::default(),
             refused: 0,
             violation: None,
+            stage: None,
             trace,
             setting,
-        };
-        for index in 0..size {
-            let start_us = world.rng.within(0, 20_000);
-            world.plan(start_us, Happening::Event { machine: index, event: Event::Start });
         }
-        for client in 0..world.setting.clients {
-            let start_us = world.rng.within(0, 20_000);
-            world.plan(start_us, Happening::Client { client });
-        }
-        world
     }
 
     /// Runs until `until_us` of simulated time, until `steps` happenings are done, or until a property fails.
@@ -237,9 +247,12 @@ impl World {
         Rules { group: &self.group, config: &self.genesis.config.consensus, verifier: &self.verifier }
     }
 
-    /// The host number of a client, after those of the replicas.
-    fn client_host(&self, client: usize) -> Host {
-        self.machines.len() + client
+    /// The host number of a party: clients come after the replicas.
+    fn host(&self, party: Party) -> Host {
+        match party {
+            Party::Replica(machine) => machine,
+            Party::Client(client) => self.machines.len() + client,
+        }
     }
 }
 
@@ -258,7 +271,7 @@ fn adversary(
 
 fn secrets(rng: &mut Rng, verifier: &Arc<Verifier>) -> Secrets {
     Secrets {
-        identity: Arc::new(IdentityKey::from_seed(&rng.bytes32()).noted_by(verifier.clone())),
+        identity: Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone())),
         decryption: Arc::new(DecryptionKey::from_seed(&rng.bytes32())),
         dealing_seed: DealingSeed(rng.bytes32()),
     }

@@ -21,6 +21,7 @@
 //! spawn) is done in a turn. Tasks that never took a turn may run ahead of their round: they have touched nothing
 //! that is shared.
 
+mod at_once;
 mod deadlock;
 mod list;
 mod lock;
@@ -39,6 +40,7 @@ use mutant::Mutant;
 use objects::Objects;
 use round::Round;
 use trace::{Chain, Trace};
+use turns::Turn;
 use wait::{Barrier, Condition};
 
 /// The state of one scheduler: the list of tasks, the objects that they share, and the round that is going on.
@@ -241,15 +243,14 @@ impl Core {
         self.check(index, op)?;
         self.begin_use(op);
         self.tasks[index].phase = Phase::Asks(op);
-        if self.is(Mutant::ActsWithoutTurn) && self.tasks[index].place.is_some() {
-            self.round.running -= 1;
+        let Some(place) = self.tasks[index].place else { return Ok(()) };
+        self.round.running -= 1;
+        if self.is(Mutant::ActsWithoutTurn) {
             self.perform(index, op, effects);
-            return Ok(());
-        }
-        if self.tasks[index].place.is_some() {
-            self.round.running -= 1;
+        } else if self.round.running == 0 || self.round.turn() == Turn::Of(place) {
             self.advance(effects);
         }
+        // Otherwise whoever has the turn still runs or is to come.
         Ok(())
     }
 
@@ -449,7 +450,9 @@ impl Core {
     /// The record of a task that runs.
     fn running(&self, task: TaskId) -> Result<usize, Misuse> {
         match self.tasks.get(task.index) {
-            Some(record) if record.serial == task.serial && record.phase == Phase::Running => Ok(task.index),
+            Some(record) if record.serial == task.serial && matches!(record.phase, Phase::Running) => {
+                Ok(task.index)
+            }
             _ => Err(Misuse::NotRunning),
         }
     }

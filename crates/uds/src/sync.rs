@@ -7,6 +7,7 @@
 mod barrier;
 mod binding;
 mod condvar;
+mod lock;
 mod mutex;
 mod request;
 mod rwlock;

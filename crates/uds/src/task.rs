@@ -116,7 +116,7 @@ impl Body {
         Body { stand: Box::new(stand) }
     }
 
-    /// Polls once, as the thread's current task. When it is over, the future is dropped and its guards with it.
+    /// Polls, as the thread's current task, until it stops at a request that is not granted at once. When it is over, the future is dropped and its guards with it.
     pub(crate) fn poll(self, shared: Arc<Shared>) -> (Arc<Shared>, Body, Polled) {
         let Body { mut stand } = self;
         let mut work = stand.work.take().expect(WORK);
@@ -125,7 +125,13 @@ impl Body {
                 guarded(|| {
                     // Futures that poll their children only when woken learn here whom to poll.
                     waker.into_iter().for_each(Waker::wake);
-                    work.poll(&mut Context::from_waker(Waker::noop()))
+                    let mut cx = Context::from_waker(current::WAKER);
+                    loop {
+                        let polled = work.poll(&mut cx);
+                        if polled.is_ready() || !current::goes_on() {
+                            return polled;
+                        }
+                    }
                 })
             }),
             Err(_) => (shared, stand, Ok(Poll::Pending)),

@@ -10,9 +10,10 @@ use smr_wire::client::WIRE_VERSION;
 use smr_wire::{FromContact, Hint, ReplicaId, ToContact};
 
 use super::World;
-use super::happenings::Happening;
-use crate::network::Host;
+use super::happenings::{Happening, Letter};
+use super::stage::{Note, Party};
 use crate::observe::Violation;
+use crate::words::Words;
 
 /// How long an application starves before its replica says so, in microseconds.
 const FILL_AFTER_US: u64 = 20_000;
@@ -34,6 +35,7 @@ impl World {
                 }
             }
             Effect::Execute(work) => {
+                self.note(|words| Note::says(Party::Replica(machine), words.work(&work)));
                 if self.is_correct(machine) {
                     let executes = self.observer.executes(machine, &work);
                     self.fail(executes);
@@ -42,6 +44,7 @@ impl World {
                 self.run_host(machine);
             }
             Effect::Snapshot(slot) => {
+                self.note(|_| Note::says(Party::Replica(machine), format!("takes a snapshot after s{slot}")));
                 self.machines[machine].host.snapshot(slot).expect("within the host's limits");
                 self.run_host(machine);
             }
@@ -91,7 +94,8 @@ impl World {
 
     fn on_report(&mut self, machine: usize, observation: &Observation) {
         let (now_us, step) = (self.now_us, self.happened);
-        self.trace.note(now_us, step, || format!("  r{machine} reports {observation:?}"));
+        self.trace.note(now_us, step, || format!("  r{machine} {}", Words::plain().observation(observation)));
+        self.note(|words| Note::says(Party::Replica(machine), words.observation(observation)));
         if let Observation::Consensus(Ordering::LeftFor(view) | Ordering::Installed { view, .. }) =
             observation
         {
@@ -119,14 +123,24 @@ impl World {
             None => Vec::new(),
         };
         for message in really.into_iter().chain(own_tricks) {
-            if !self.is_carried(from, to, &message) {
-                self.network.lost += 1;
-                continue;
-            }
-            for delay_us in self.network.send(from, to) {
-                let message = message.clone();
-                self.plan(self.now_us + delay_us, Happening::Deliver { from, to, message });
-            }
+            self.dispatch(&Letter::Peer { from, to, message });
+        }
+    }
+
+    /// Lets the network say when a letter arrives, if it does; under a script it then waits for its delivery.
+    pub(super) fn dispatch(&mut self, letter: &Letter) {
+        if !self.is_carried(letter) {
+            self.network.lost += 1;
+            return;
+        }
+        let (from, to) = letter.ends();
+        let delays_us = self.network.send(self.host(from), self.host(to));
+        if self.stage.is_some() {
+            self.hold(letter, !delays_us.is_empty());
+            return;
+        }
+        for delay_us in delays_us {
+            self.plan(self.now_us + delay_us, Happening::Arrival(letter.clone()));
         }
     }
 
@@ -145,7 +159,7 @@ impl World {
                 }
             };
             let begin_us = self.machines[machine].busy_until_us.max(self.now_us);
-            let due_us = begin_us + self.rng.within(10, self.setting.execution_us_max);
+            let due_us = begin_us + self.own_work_us(10, self.setting.execution_us_max);
             self.machines[machine].busy_until_us = due_us;
             self.plan(due_us, Happening::Event { machine, event });
         }
@@ -184,6 +198,11 @@ impl World {
         self.look_after_host(machine);
     }
 
+    /// How long a machine's own work takes. Under a script it takes no time.
+    fn own_work_us(&mut self, least_us: u64, most_us: u64) -> u64 {
+        if self.stage.is_some() { 0 } else { self.rng.within(least_us, most_us) }
+    }
+
     fn outcomes(
         &mut self,
         machine: usize,
@@ -196,37 +215,26 @@ impl World {
     }
 
     fn report_later(&mut self, machine: usize, about_us: u64, event: Event) {
-        let due_us = self.now_us + self.rng.within(about_us / 2, about_us * 2);
+        let due_us = self.now_us + self.own_work_us(about_us / 2, about_us * 2);
         self.plan(due_us, Happening::Event { machine, event });
     }
 
     fn tell_client(&mut self, contact: usize, connection: ConnectionId, frame: &FromContact) {
         let client = usize::try_from(connection.0).expect("a connection is a client's index here");
-        if !self.is_served(client, contact) {
-            return;
-        }
-        let host = self.client_host(client);
-        for delay_us in self.network.send(contact, host) {
-            let frame = frame.clone();
-            self.plan(self.now_us + delay_us, Happening::ToClient { client, contact, frame });
-        }
+        self.dispatch(&Letter::ToClient { client, contact, frame: frame.clone() });
     }
 
-    fn tell_contact(&mut self, client: usize, host: Host, contact: usize, frame: &ToContact) {
-        for delay_us in self.network.send(host, contact) {
-            let frame = frame.clone();
-            self.plan(self.now_us + delay_us, Happening::ToContact { client, contact, frame });
+    /// Whether the rounds let a letter through.
+    fn is_carried(&self, letter: &Letter) -> bool {
+        let Some(rounds) = &self.rounds else { return true };
+        match letter {
+            Letter::Peer { from, to, message } => {
+                rounds.carry(self.machines[*from].view, *from, *to, message)
+            }
+            Letter::ToContact { client, contact, .. } | Letter::ToClient { client, contact, .. } => {
+                rounds.connect(self.machines[*contact].view, *client, *contact)
+            }
         }
-    }
-
-    /// Whether the rounds let this message through.
-    fn is_carried(&self, from: usize, to: usize, message: &Message) -> bool {
-        self.rounds.as_ref().is_none_or(|rounds| rounds.carry(self.machines[from].view, from, to, message))
-    }
-
-    /// Whether the rounds connect this client with this machine.
-    fn is_served(&self, client: usize, contact: usize) -> bool {
-        self.rounds.as_ref().is_none_or(|rounds| rounds.connect(self.machines[contact].view, client, contact))
     }
 
     /// The gateway of a replica: what a client says.
@@ -253,12 +261,12 @@ impl World {
 
     /// Does what a client wants, and wakes it when it next looks at its clock.
     pub(super) fn serve_client(&mut self, client: usize) {
-        let host = self.client_host(client);
+        for told in self.clients.take_told(client) {
+            self.note(|words| Note::says(Party::Client(client), words.told(&told)));
+        }
         for (contact, frame) in self.clients.take_frames(client) {
             for contact in self.machines_of(ReplicaId::at(contact)) {
-                if self.is_served(client, contact) {
-                    self.tell_contact(client, host, contact, &frame);
-                }
+                self.dispatch(&Letter::ToContact { client, contact, frame: frame.clone() });
             }
         }
         if let Some(due_us) = self.clients.next_wake_us(client) {

@@ -4,28 +4,36 @@ use smr_replica::{Event, Incoming, Input, Message, Timer};
 use smr_wire::{FromContact, ToContact};
 
 use super::World;
+use super::stage::{Note, Party};
 use crate::host::Health;
-use crate::words;
+use crate::words::Words;
 
 /// Something that happens at a point of simulated time.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    /// A message reaches a replica.
-    Deliver { from: usize, to: usize, message: Message },
+    /// Something that was sent arrives.
+    Arrival(Letter),
     /// A timer of a replica may have run out.
     Timer { machine: usize, timer: Timer, due_us: u64 },
     /// The edge of a replica has something to report.
     Event { machine: usize, event: Event },
     /// Somebody looks after a replica's application.
     Look { machine: usize, look_us: u64 },
-    /// A client's words reach a contact.
-    ToContact { client: usize, contact: usize, frame: ToContact },
-    /// A contact's words reach a client.
-    ToClient { client: usize, contact: usize, frame: FromContact },
     /// A client looks at its clock.
     Client { client: usize },
     /// The weather or a machine changes.
     Fault(super::faults::Fault),
+}
+
+/// Something that is on its way.
+#[derive(Clone, Debug)]
+pub(crate) enum Letter {
+    /// From one replica to another.
+    Peer { from: usize, to: usize, message: Message },
+    /// A client's words to a contact.
+    ToContact { client: usize, contact: usize, frame: ToContact },
+    /// A contact's words to a client.
+    ToClient { client: usize, contact: usize, frame: FromContact },
 }
 
 impl World {
@@ -41,9 +49,9 @@ impl World {
             }
         }
         let (now_us, step) = (self.now_us, self.happened);
-        self.trace.note(now_us, step, || words::happening(&happening));
+        self.trace.note(now_us, step, || Words::plain().happening(&happening));
         match happening {
-            Happening::Deliver { from, to, message } => self.deliver(from, to, message),
+            Happening::Arrival(letter) => self.arrive(letter),
             Happening::Timer { machine, timer, due_us } => {
                 // Disarmed or armed anew meanwhile, it means nothing.
                 let current = self.machines[machine].timers.get(&timer) == Some(&due_us);
@@ -54,17 +62,23 @@ impl World {
             }
             Happening::Event { machine, event } => self.step(machine, event),
             Happening::Look { machine, look_us } => self.look_at_host(machine, look_us),
-            Happening::ToContact { client, contact, frame } => self.on_contact(client, contact, frame),
-            Happening::ToClient { client, contact, frame } => {
-                let contact = self.machines[contact].seat.me.index();
-                self.clients.frame(client, contact, frame, now_us);
-                self.serve_client(client);
-            }
             Happening::Client { client } => {
                 self.clients.wake(client, now_us);
                 self.serve_client(client);
             }
             Happening::Fault(fault) => self.suffer(fault),
+        }
+    }
+
+    fn arrive(&mut self, letter: Letter) {
+        match letter {
+            Letter::Peer { from, to, message } => self.deliver(from, to, message),
+            Letter::ToContact { client, contact, frame } => self.on_contact(client, contact, frame),
+            Letter::ToClient { client, contact, frame } => {
+                let contact = self.machines[contact].seat.me.index();
+                self.clients.frame(client, contact, frame, self.now_us);
+                self.serve_client(client);
+            }
         }
     }
 
@@ -77,7 +91,10 @@ impl World {
         };
         match Incoming::check(self.machines[from].seat.me, message, &self.rules()) {
             Ok(incoming) => self.step(to, Event::Peer(incoming)),
-            Err(_) => self.refused += 1,
+            Err(why) => {
+                self.refused += 1;
+                self.note(|_| Note::says(Party::Replica(to), format!("refuses it: {why}")));
+            }
         }
     }
 
@@ -97,6 +114,17 @@ impl World {
     }
 }
 
+impl Letter {
+    /// Who sent it, and to whom.
+    pub(crate) fn ends(&self) -> (Party, Party) {
+        match self {
+            Letter::Peer { from, to, .. } => (Party::Replica(*from), Party::Replica(*to)),
+            Letter::ToContact { client, contact, .. } => (Party::Client(*client), Party::Replica(*contact)),
+            Letter::ToClient { client, contact, .. } => (Party::Replica(*contact), Party::Client(*client)),
+        }
+    }
+}
+
 impl Happening {
     /// Whether nothing is on its way with it: a machine or a client only waits for its clock.
     pub(super) fn is_wait(&self) -> bool {
@@ -105,12 +133,15 @@ impl Happening {
 
     fn machine(&self) -> Option<usize> {
         match self {
-            Happening::Deliver { to: machine, .. }
+            Happening::Arrival(
+                Letter::Peer { to: machine, .. } | Letter::ToContact { contact: machine, .. },
+            )
             | Happening::Timer { machine, .. }
             | Happening::Event { machine, .. }
-            | Happening::Look { machine, .. }
-            | Happening::ToContact { contact: machine, .. } => Some(*machine),
-            Happening::ToClient { .. } | Happening::Client { .. } | Happening::Fault(_) => None,
+            | Happening::Look { machine, .. } => Some(*machine),
+            Happening::Arrival(Letter::ToClient { .. }) | Happening::Client { .. } | Happening::Fault(_) => {
+                None
+            }
         }
     }
 }

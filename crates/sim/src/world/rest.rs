@@ -102,6 +102,7 @@ impl Rest {
             observer: rest.observer.clone(),
             refused: 0,
             violation: None,
+            stage: None,
             trace,
             setting,
         };

@@ -48,6 +48,17 @@ impl Lock {
         }
     }
 
+    pub(super) fn is_free(&self) -> bool {
+        self.taken == 0 && self.queue.is_empty()
+    }
+
+    /// All of it, when it is free.
+    pub(super) fn give_alone(&mut self, index: usize, lock: LockId) -> Hold {
+        self.owner = Some(index);
+        self.taken = self.permits;
+        Hold { lock, permits: self.permits }
+    }
+
     /// Forgets who queues; they ask again.
     pub(super) fn flush(&mut self) {
         self.queue.clear();
@@ -140,8 +151,12 @@ impl Core {
         };
         let held = &mut self.tasks[index].held;
         let hold = Hold { lock, permits };
-        let Some(place) = held.iter().rposition(|other| *other == hold) else { return false };
-        held.remove(place);
+        if held.last() == Some(&hold) {
+            held.pop();
+        } else {
+            let Some(place) = held.iter().rposition(|other| *other == hold) else { return false };
+            held.remove(place);
+        }
         let record = &mut self.locks[lock.0];
         record.taken -= hold.permits;
         if record.owner == Some(index) {

@@ -47,6 +47,11 @@ impl<T> Objects<T> {
         self.all.get(place).filter(|object| object.stage != Stage::Free).map(|object| &object.record)
     }
 
+    /// The record, if there is one.
+    pub(super) fn find_mut(&mut self, place: usize) -> Option<&mut T> {
+        self.all.get_mut(place).filter(|object| object.stage != Stage::Free).map(|object| &mut object.record)
+    }
+
     pub(super) fn retire(&mut self, place: usize) {
         if let Some(object) = self.all.get_mut(place).filter(|object| object.stage == Stage::Used) {
             object.stage = Stage::Retired;

@@ -3,7 +3,6 @@
 use super::list::HEAD;
 use super::mutant::Mutant;
 use super::trace::Kind;
-use super::turns::Turn;
 use super::*;
 use crate::config::Blocked;
 
@@ -131,7 +130,7 @@ impl Core {
     }
 
     /// Lets those take their turn who may, in order, up to the first one that has not come to its turn.
-    fn serve_turns(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn serve_turns(&mut self, effects: &mut Vec<Effect>) {
         while let Turn::Of(place) = self.round.turn() {
             let index = self.round.primaries[place];
             let skips = self.is(Mutant::SkipsRunners);

@@ -104,6 +104,14 @@ impl Turns {
     pub(super) fn take(&mut self, at: usize, clock: u64, steps: u32) {
         match self {
             Turns::RoundRobin { fresh, again } => {
+                // Nobody else has turns left: the place stays where it is.
+                if *fresh != at
+                    && again.len() == 1
+                    && let Some((_, left @ 2..)) = again.front_mut()
+                {
+                    *left -= 1;
+                    return;
+                }
                 let left = if *fresh == at {
                     *fresh += 1;
                     steps

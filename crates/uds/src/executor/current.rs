@@ -17,6 +17,10 @@ thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
+/// The waker with which tasks are polled. Wakes nobody, as the core says who goes on. Known by its address, since
+/// its table of functions may be there several times.
+pub(crate) static WAKER: &Waker = Waker::noop();
+
 /// The task that this thread polls.
 pub(crate) struct Current {
     pub(crate) shared: Arc<Shared>,
@@ -24,6 +28,20 @@ pub(crate) struct Current {
 }
 
 impl Current {
+    /// The task stopped at a request: whether it was granted at once, so that the task can be polled again.
+    #[inline]
+    fn goes_on(&mut self) -> bool {
+        let Some(lock) = self.stand.wants_lock().filter(|_| self.stand.streak > 0) else { return false };
+        if self.shared.grant_at_once(&self.stand, lock) {
+            self.stand.streak -= 1;
+            self.stand.grant();
+            true
+        } else {
+            self.stand.streak = 0;
+            false
+        }
+    }
+
     /// The task gives back what it has of a lock.
     #[inline]
     pub(crate) fn hand_back(&mut self, lock: LockId, share: Share) {
@@ -60,6 +78,8 @@ pub(crate) struct Stand {
     pub(crate) kind: Kind,
     /// Its future is dropped in order to be made anew.
     restarting: bool,
+    /// How often it may yet go on in this poll. Above 0 only when trying is worth while.
+    pub(crate) streak: u32,
 }
 
 /// What a task may do when it waits.
@@ -97,7 +117,30 @@ impl Stand {
             wrote: false,
             kind,
             restarting: false,
+            streak: 0,
         }
+    }
+
+    /// The lock that it asks for alone, if it stopped there and is at no fault.
+    #[inline]
+    fn wants_lock(&self) -> Option<LockId> {
+        match &self.asked {
+            Some(Asked { op: Op::Acquire { lock, share: Share::All }, waker: None, .. })
+                if self.fault.is_none() && self.granted.is_none() =>
+            {
+                Some(*lock)
+            }
+            _ => None,
+        }
+    }
+
+    /// The outstanding request has been granted. Who is to be woken.
+    #[inline]
+    fn grant(&mut self) -> Option<Waker> {
+        let Asked { op, request, waker } = self.asked.take()?;
+        self.granted = Some(request);
+        self.held += u32::from(matches!(op, Op::Acquire { .. }));
+        waker
     }
 
     /// A new request of the running task, by its number. `None`: the task may not go on.
@@ -111,7 +154,7 @@ impl Stand {
         }
         self.requests += 1;
         self.woken = false;
-        let waker = (!waker.will_wake(Waker::noop())).then(|| waker.clone());
+        let waker = (!std::ptr::eq(waker, WAKER)).then(|| waker.clone());
         self.asked = Some(Asked { op, request: self.requests, waker });
         Some(self.requests)
     }
@@ -151,10 +194,7 @@ impl Stand {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        let Some(Asked { op, request, waker }) = self.asked.take() else { return Ok(None) };
-        self.granted = Some(request);
-        self.held += u32::from(matches!(op, Op::Acquire { .. }));
-        Ok(waker)
+        Ok(self.grant())
     }
 
     /// Ends a poll that gave `result`.
@@ -201,6 +241,11 @@ pub(crate) fn within<R>(
 /// What the thread polls, if anything. `look` runs no code but ours.
 pub(crate) fn with<R>(look: impl FnOnce(Option<&mut Current>) -> R) -> R {
     CURRENT.with_borrow_mut(|current| look(current.as_mut()))
+}
+
+/// Whether the current task, which stopped, goes on in the same poll.
+pub(crate) fn goes_on() -> bool {
+    with(|current| current.is_some_and(Current::goes_on))
 }
 
 /// Whether this thread is inside a task.

@@ -64,36 +64,3 @@ impl Returned {
 fn lock_of(code: usize) -> Option<LockId> {
     code.checked_sub(LOCKS).map(LockId::at)
 }
-
-/// `RUSTFLAGS="--cfg loom" cargo test -p smr-uds --release --lib loom`
-#[cfg(all(test, loom))]
-mod loom_tests {
-    use super::*;
-    use loom::sync::Mutex;
-    use loom::thread;
-
-    #[test]
-    fn loom_a_lock_that_is_wanted_is_heard_of_once() {
-        loom::model(|| {
-            // Under the mutex: how often the core has heard of the unlock.
-            let heard = Arc::new(Mutex::new(0));
-            let returned = Returned::new();
-            let lock = LockId::at(7);
-            let wanter = {
-                let (heard, returned) = (heard.clone(), returned.clone());
-                thread::spawn(move || {
-                    let mut heard = heard.lock().unwrap();
-                    *heard += usize::from(returned.want() == Some(lock));
-                })
-            };
-            if !returned.leave(lock) {
-                *heard.lock().unwrap() += 1;
-            }
-            wanter.join().unwrap();
-            // Although the task has not come to the core again.
-            assert_eq!(*heard.lock().unwrap(), 1);
-            assert_eq!(returned.settle(true), None);
-            assert!(returned.leave(lock));
-        });
-    }
-}

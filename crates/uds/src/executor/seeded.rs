@@ -46,6 +46,8 @@ impl Seeded {
 }
 
 impl Choose for Seeded {
+    const GOES_ON: bool = false;
+
     fn choose(&mut self, ready: &mut VecDeque<Body>, own: Option<Body>) -> Option<Body> {
         ready.extend(own);
         if ready.is_empty() {

@@ -49,8 +49,14 @@ pub(crate) enum Admission {
 
 pub(crate) type SuspensionSink = Box<dyn FnOnce(Suspension) + Send>;
 
+/// How often a task goes on in one poll: a worker that is to leave looks up in between.
+const STREAK_MAX: u32 = 64;
+
 /// Picks what to poll next.
 pub(crate) trait Choose {
+    /// A task that is granted its request at once goes on without a choice.
+    const GOES_ON: bool;
+
     /// One of `ready` or `own`; what is not picked stays in, or goes into, `ready`.
     fn choose(&mut self, ready: &mut VecDeque<Body>, own: Option<Body>) -> Option<Body>;
 }
@@ -172,16 +178,30 @@ impl Shared {
         self.0.looks_busy()
     }
 
-    fn ask(&self, body: Body, op: Op, choose: &mut impl Choose) -> Option<Body> {
+    /// The running task asks for a lock alone. False: it has to ask the long way.
+    pub(crate) fn grant_at_once(&self, stand: &Stand, lock: LockId) -> bool {
+        let mut state = self.lock();
+        state.hear(stand);
+        let State { core, effects, .. } = &mut **state;
+        let granted = core.acquire_at_once(stand.task, lock, effects);
+        state.settle(None);
+        self.publish(state);
+        granted
+    }
+
+    fn ask<C: Choose>(&self, body: Body, op: Op, choose: &mut C) -> Option<Body> {
         let task = body.stand.task;
         let mut state = self.lock();
-        state.hear(&body);
+        state.hear(&body.stand);
         state.park(body);
         let State { core, effects, .. } = &mut **state;
         let asked = core.request(task, op, effects);
         let granted = state.settle(Some(task));
         let own = match asked {
-            Ok(()) => granted,
+            Ok(()) => granted.map(|mut body| {
+                body.stand.streak = if C::GOES_ON { STREAK_MAX } else { 0 };
+                body
+            }),
             Err(misuse) => {
                 let mut body = state.unpark(task);
                 body.stand.fail(match misuse {
@@ -203,7 +223,7 @@ impl Shared {
 
     fn end(&self, body: &Body) {
         let mut state = self.lock();
-        state.hear(body);
+        state.hear(&body.stand);
         let State { core, effects, .. } = &mut **state;
         core.end(body.stand.task, effects).expect("a polled task runs");
         state.settle(None);
@@ -309,9 +329,9 @@ impl State {
     }
 
     /// The core hears of a lock that a task gave back, before anything else from it.
-    fn hear(&mut self, body: &Body) {
-        if let Some(lock) = body.stand.returned.settle(body.stand.held == 0) {
-            self.unlock(body.stand.task, lock);
+    fn hear(&mut self, stand: &Stand) {
+        if let Some(lock) = stand.returned.settle(stand.held == 0) {
+            self.unlock(stand.task, lock);
         }
     }
 

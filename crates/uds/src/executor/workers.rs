@@ -124,6 +124,8 @@ fn work(mut shared: Arc<Shared>, leave: &AtomicBool) {
 struct OwnFirst;
 
 impl Choose for OwnFirst {
+    const GOES_ON: bool = true;
+
     fn choose(&mut self, ready: &mut VecDeque<Body>, own: Option<Body>) -> Option<Body> {
         own.or_else(|| ready.pop_front())
     }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use super::NotAtRest;
 use super::binding::Binding;
-use super::request::{fail, request};
-use crate::core::{Core, LockId, Op, Share, TaskId};
+use super::lock::{acquire, give_back};
+use super::request::fail;
+use crate::core::{LockId, Share, TaskId};
 use crate::executor::current;
-use crate::executor::shared::Shared;
 use crate::task::Fault;
 
 /// A value that one task at a time may use. It belongs to the scheduler whose task asks for it first.
@@ -33,11 +33,7 @@ impl<T> Mutex<T> {
     /// # Panics
     /// If it is polled outside of a task: there is no order then that it could follow.
     pub async fn lock(&self) -> MutexGuard<'_, T> {
-        let granted = request(|current| {
-            let lock = self.lock_in(&current.shared)?;
-            Ok(Op::Acquire { lock, share: Share::All })
-        });
-        let task = granted.await.task;
+        let task = acquire(&self.binding, Share::All).await;
         self.guard(task).await
     }
 
@@ -60,11 +56,6 @@ impl<T> Mutex<T> {
             Some(value) => MutexGuard { mutex: self, task, value: Some(value), wrote: false },
             None => fail(Fault::ValueLost).await,
         }
-    }
-
-    /// The lock's id in `shared`.
-    fn lock_in(&self, shared: &Arc<Shared>) -> Result<LockId, Fault> {
-        self.binding.id(shared, Core::create_lock)
     }
 
     fn cell(&self) -> std::sync::MutexGuard<'_, Option<Box<T>>> {
@@ -130,19 +121,13 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
-        let Some(value) = self.value.take() else { return };
+        let mut value = self.value.take();
+        if value.is_none() {
+            return;
+        }
         // Outside of its task (or of its scheduler's tasks) the value must not come back: when it did would depend
         // on luck. It is then dropped at the end, where its destructor may do as it likes.
-        let mut value = Some(value);
-        current::with(|current| {
-            let Some(current) = current.filter(|current| current.stand.task == self.task) else {
-                return;
-            };
-            if let Some(lock) = self.mutex.binding.known(&current.shared) {
-                *self.mutex.cell() = value.take();
-                current.stand.wrote |= self.wrote;
-                current.hand_back(lock, Share::All);
-            }
-        });
+        let binding = &self.mutex.binding;
+        give_back(binding, self.task, Share::All, self.wrote, &mut || *self.mutex.cell() = value.take());
     }
 }

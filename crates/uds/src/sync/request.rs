@@ -13,7 +13,7 @@ pub(super) fn request<B>(begin: B) -> Request<B>
 where
     B: FnOnce(&mut Current) -> Result<Op, Fault> + Unpin,
 {
-    Request { begin: Some(begin), outstanding: None }
+    Request::new(begin)
 }
 
 /// Ends the current task.
@@ -24,6 +24,18 @@ pub(super) async fn fail(fault: Fault) -> ! {
         }
     });
     std::future::pending().await
+}
+
+/// Says what to ask for, when the request is first polled.
+pub(super) trait Ask: Unpin {
+    /// In the current task.
+    fn ask(self, current: &mut Current) -> Result<Op, Fault>;
+}
+
+impl<F: FnOnce(&mut Current) -> Result<Op, Fault> + Unpin> Ask for F {
+    fn ask(self, current: &mut Current) -> Result<Op, Fault> {
+        self(current)
+    }
 }
 
 pub(super) struct Request<B> {
@@ -40,15 +52,16 @@ pub(super) struct Granted {
     pub(super) woken: bool,
 }
 
-impl<B> Request<B>
-where
-    B: FnOnce(&mut Current) -> Result<Op, Fault>,
-{
+impl<B: Ask> Request<B> {
+    pub(super) const fn new(begin: B) -> Request<B> {
+        Request { begin: Some(begin), outstanding: None }
+    }
+
     fn progress(&mut self, current: &mut Current, cx: &Context<'_>) -> Poll<Granted> {
         match self.outstanding {
             None => {
                 let Some(begin) = self.begin.take() else { return Poll::Pending };
-                match begin(current) {
+                match begin.ask(current) {
                     Ok(op) => {
                         let asked = current.stand.ask(op, cx.waker());
                         self.outstanding = asked.map(|number| (current.stand.task, number));
@@ -73,10 +86,7 @@ where
     }
 }
 
-impl<B> Future for Request<B>
-where
-    B: FnOnce(&mut Current) -> Result<Op, Fault> + Unpin,
-{
+impl<B: Ask> Future for Request<B> {
     type Output = Granted;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Granted> {

@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use super::NotAtRest;
 use super::binding::Binding;
-use super::request::{fail, request};
-use crate::core::{Core, LockId, Op, Share, TaskId};
+use super::lock::{acquire, give_back};
+use super::request::fail;
+use crate::core::{LockId, Share, TaskId};
 use crate::executor::current;
 use crate::task::Fault;
 
@@ -31,7 +32,7 @@ impl<T> RwLock<T> {
     /// # Panics
     /// If it is polled outside of a task.
     pub async fn read(&self) -> RwLockReadGuard<'_, T> {
-        let task = self.acquire(Share::Part(1)).await;
+        let task = acquire(&self.binding, Share::Part(1)).await;
         let value = self.cell().clone();
         match value {
             Some(value) => RwLockReadGuard { lock: self, task, value: Some(value) },
@@ -44,7 +45,7 @@ impl<T> RwLock<T> {
     /// # Panics
     /// If it is polled outside of a task.
     pub async fn write(&self) -> RwLockWriteGuard<'_, T> {
-        let task = self.acquire(Share::All).await;
+        let task = acquire(&self.binding, Share::All).await;
         let value = self.cell().take();
         // A reader that leaked its guard, or gave it away, still looks at the value.
         match value.filter(|value| Arc::strong_count(value) == 1) {
@@ -63,26 +64,6 @@ impl<T> RwLock<T> {
         }
         let mut cell = self.cell.try_lock().map_err(|_| NotAtRest)?;
         cell.as_mut().and_then(Arc::get_mut).map(look).ok_or(NotAtRest)
-    }
-
-    async fn acquire(&self, share: Share) -> TaskId {
-        let granted = request(|current| {
-            let lock = self.binding.id(&current.shared, Core::create_lock)?;
-            Ok(Op::Acquire { lock, share })
-        });
-        granted.await.task
-    }
-
-    /// Gives the lock back if the guard is in its task; `put_back` returns the value first.
-    fn release(&self, task: TaskId, share: Share, wrote: bool, put_back: impl FnOnce()) {
-        current::with(|current| {
-            let Some(current) = current.filter(|current| current.stand.task == task) else { return };
-            if let Some(lock) = self.binding.known(&current.shared) {
-                put_back();
-                current.stand.wrote |= wrote;
-                current.hand_back(lock, share);
-            }
-        });
     }
 
     fn cell(&self) -> std::sync::MutexGuard<'_, Option<Arc<T>>> {
@@ -150,13 +131,15 @@ impl<T> Drop for RwLockReadGuard<'_, T> {
     fn drop(&mut self) {
         let mut value = self.value.take();
         // Dropped before the unlock, so that the next writer is alone. The cell has it too: nothing is destroyed.
-        self.lock.release(self.task, Share::Part(1), false, || drop(value.take()));
+        give_back(&self.lock.binding, self.task, Share::Part(1), false, &mut || drop(value.take()));
     }
 }
 
 impl<T> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         let mut value = self.value.take();
-        self.lock.release(self.task, Share::All, self.wrote, || *self.lock.cell() = value.take());
+        give_back(&self.lock.binding, self.task, Share::All, self.wrote, &mut || {
+            *self.lock.cell() = value.take();
+        });
     }
 }
