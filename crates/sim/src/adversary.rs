@@ -47,6 +47,9 @@ pub enum Misdeed {
     ReplayRequests,
     /// Forwards what is junk, too large, or more than anybody can order: of clients that it made up, and of its own.
     FloodForwards,
+    /// As primary of a later view than the first, proposes something else than the view's beginning binds it to, to
+    /// everybody alike, and votes to commit it at once.
+    ContradictBeginnings,
     /// What a script says, and otherwise nothing wrong.
     FollowScript,
 }
@@ -63,6 +66,7 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::LieAboutProgress,
     Misdeed::ReplayRequests,
     Misdeed::FloodForwards,
+    Misdeed::ContradictBeginnings,
 ];
 
 impl Misdeed {
@@ -80,6 +84,7 @@ impl Misdeed {
             Misdeed::LieAboutProgress => "lie-about-progress",
             Misdeed::ReplayRequests => "replay-requests",
             Misdeed::FloodForwards => "flood-forwards",
+            Misdeed::ContradictBeginnings => "contradict-beginnings",
             Misdeed::FollowScript => "follow-script",
         }
     }
@@ -161,6 +166,7 @@ impl Adversary {
                 }
             }
             Misdeed::LieAboutProgress => self.lie_about_progress(message),
+            Misdeed::ContradictBeginnings => self.contradict(message),
             Misdeed::ReplayRequests => {
                 self.hear(&message);
                 vec![message]
@@ -275,10 +281,25 @@ impl Adversary {
         Message::Consensus(Ordering::Pbft(altered))
     }
 
+    /// Another batch than the one that it should propose in this view, with all the votes for it that it has.
+    fn contradict(&self, message: Message) -> Vec<Message> {
+        let Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { view, slot, batch, .. })) = &message
+        else {
+            return vec![message];
+        };
+        if *view == View(0) {
+            return vec![message];
+        }
+        let batch = other_batch(batch);
+        let ballot = Ballot { phase: Phase::Commit, view: *view, slot: *slot, digest: batch.digest() };
+        let signature = self.seat.sign(&ballot.statement(&self.seat.group));
+        let said = [self.propose(*view, *slot, batch), pbft::Message::Vote { ballot, signature }];
+        said.map(|message| Message::Consensus(Ordering::Pbft(message))).to_vec()
+    }
+
     /// The same batch of another time.
     fn other_proposal(&self, view: View, slot: Slot, batch: &Batch) -> pbft::Message {
-        let batch = Batch::new(batch.time().plus_ms(1), batch.entries().to_vec());
-        self.propose(view, slot, batch)
+        self.propose(view, slot, other_batch(batch))
     }
 
     fn propose(&self, view: View, slot: Slot, batch: Batch) -> pbft::Message {
@@ -448,6 +469,11 @@ impl Adversary {
 /// Makes a reply say something else than its proof.
 pub(crate) fn lie(reply: &mut Reply) {
     reply.outcome = Outcome::Answer(b"another lie".to_vec());
+}
+
+/// The same requests at another time.
+fn other_batch(batch: &Batch) -> Batch {
+    Batch::new(batch.time().plus_ms(1), batch.entries().to_vec())
 }
 
 fn bad_share(statement: Statement) -> PeerMessage {

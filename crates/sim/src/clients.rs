@@ -23,9 +23,6 @@ const KEYS: u64 = 3;
 /// Commands that a client has in flight at most.
 const IN_FLIGHT_MAX: u64 = 3;
 
-/// How long a client waits for a contact's welcome, in microseconds.
-const WELCOME_US: u64 = 400_000;
-
 /// All clients of a world.
 pub struct Clients {
     clients: Vec<Client>,
@@ -51,6 +48,9 @@ struct Client {
     in_flight: BTreeMap<Ticket, usize>,
     in_flight_max: usize,
     value_bytes: usize,
+    pause_us_max: u64,
+    /// How long it waits for a contact's welcome, in microseconds.
+    welcome_us: u64,
     teller: Option<Teller>,
     asked: u64,
     next_ask_us: u64,
@@ -112,7 +112,7 @@ impl Clients {
             let key = IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone());
             let proofs = Arc::new(Proofs { scheme: setting.scheme, key: known.clone() });
             let seed = rng.bytes32();
-            let invocation = Invocation::new(config(), genesis.service(), key, proofs, &seed);
+            let invocation = Invocation::new(setting.patience.clone(), genesis.service(), key, proofs, &seed);
             Client {
                 index,
                 invocation: invocation.expect("valid settings"),
@@ -121,9 +121,11 @@ impl Clients {
                 in_flight: BTreeMap::new(),
                 in_flight_max: usize::try_from(rng.within(1, IN_FLIGHT_MAX)).expect("few"),
                 value_bytes: setting.value_bytes,
+                pause_us_max: setting.pause_us_max,
+                welcome_us: setting.patience.connect_ms * 1000,
                 teller: (setting.application == "bank").then(Teller::default),
                 asked: 0,
-                next_ask_us: rng.within(0, 500_000),
+                next_ask_us: rng.within(0, setting.pause_us_max * 5 / 2),
                 armed_us: None,
                 greeting: BTreeMap::new(),
                 outbox: VecDeque::new(),
@@ -263,7 +265,7 @@ impl Client {
     fn ask(&mut self, now_us: u64, history: &mut Vec<Record>) {
         self.left -= 1;
         self.asked += 1;
-        self.next_ask_us = now_us + self.rng.within(0, 200_000);
+        self.next_ask_us = now_us + self.rng.within(0, self.pause_us_max);
         let ask = if self.teller.is_some() { self.draw_bank() } else { self.draw_kv() };
         self.call(ask, now_us, history);
     }
@@ -343,7 +345,7 @@ impl Client {
             match effect {
                 Effect::Connect(contact) => {
                     let contact = index_of(contact);
-                    self.greeting.insert(contact, now_us + WELCOME_US);
+                    self.greeting.insert(contact, now_us + self.welcome_us);
                     let hello = ToContact::Hello { service: self.service, version: WIRE_VERSION };
                     self.outbox.push_back((contact, hello));
                 }
@@ -385,8 +387,9 @@ fn index_of(contact: ContactId) -> usize {
     contact.0 as usize
 }
 
-/// Patience in proportion to the replicas'.
-fn config() -> Config {
+/// Patience in proportion to that of replicas with [`crate::world::hasty_config`].
+#[must_use]
+pub fn hasty() -> Config {
     Config {
         window: 8,
         retry_ms: 200,
@@ -396,7 +399,7 @@ fn config() -> Config {
         avoid_ms: 500,
         avoid_max_ms: 2_000,
         silence_ms: 1_500,
-        connect_ms: WELCOME_US / 1000,
+        connect_ms: 400,
         ..Config::default()
     }
 }

@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smr_app::host::HostConfig;
 use smr_app::{AnyHost, HostEvent, builtin};
+use smr_consensus::Seat;
 use smr_replica::{Genesis, Replica, Timer};
 use smr_uds::Seeded;
+use smr_wire::{Slot, View};
 
 use crate::adversary::Adversary;
 
 /// A replica and what belongs to its machine.
 pub(crate) struct Machine {
+    /// Who it is, with its key.
+    pub(crate) seat: Seat,
     /// The value under test.
     pub(crate) replica: Replica,
     /// Its application.
@@ -24,6 +28,8 @@ pub(crate) struct Machine {
     pub(crate) timers: BTreeMap<Timer, u64>,
     /// How the machine is doing.
     pub(crate) health: Health,
+    /// The view that its replica is in or on its way to.
+    pub(crate) view: View,
     /// What it does wrong, if it was taken over.
     pub(crate) adversary: Option<Adversary>,
     /// What the application reports may not overtake what it reported before.
@@ -46,6 +52,7 @@ pub(crate) enum Health {
 impl Machine {
     /// A machine for `replica` whose application is polled in the orders that `seed` stands for.
     pub(crate) fn new(
+        seat: Seat,
         replica: Replica,
         genesis: &Genesis,
         adversary: Option<Adversary>,
@@ -60,16 +67,48 @@ impl Machine {
         let application = builtin::find(&genesis.application).expect("simulations run built-in applications");
         let host = application.start(config, sink).expect("the default settings are valid");
         Machine {
+            seat,
             replica,
             host,
             executor: Seeded::new(seed),
             reported,
             timers: BTreeMap::new(),
             health: Health::Up,
+            view: View(0),
             adversary,
             busy_until_us: 0,
             look_us: None,
         }
+    }
+
+    /// Another machine that stands where this one does, whose application takes over `state`, which is that after
+    /// `slot`.
+    pub(crate) fn again(
+        &self,
+        genesis: &Genesis,
+        adversary: Option<Adversary>,
+        seed: u64,
+        slot: Slot,
+        state: Vec<u8>,
+    ) -> Machine {
+        let mut again = Machine::new(self.seat.clone(), self.replica.clone(), genesis, adversary, seed);
+        again.host.restore(slot, state);
+        let restored = again.run_host();
+        assert!(matches!(restored[..], [HostEvent::Restored { result: Ok(()), .. }]), "{restored:?}");
+        again.timers = self.timers.clone();
+        again.view = self.view;
+        again.look_us = self.look_us;
+        again
+    }
+
+    /// The application's state after `slot`, the last one that it was given.
+    pub(crate) fn write_state(&mut self, slot: Slot) -> Vec<u8> {
+        self.host.snapshot(slot).expect("nothing is executed");
+        let written = self.run_host();
+        let [HostEvent::SnapshotTaken { bytes, .. }] = &written[..] else {
+            panic!("a state was asked for, not {written:?}");
+        };
+        bytes.clone()
     }
 
     /// Lets the application compute until it waits, and takes what it reports.

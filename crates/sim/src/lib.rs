@@ -8,6 +8,7 @@
 //! - [`world`]: replicas, clients, network and clock together;
 //! - [`scenario`]: scripts that direct a world step by step, with the recorded exchange below each step;
 //! - [`adversary`]: replicas that misbehave, named by what they do;
+//! - [`twins`]: two machines that are one replica, and all ways to part them from the others;
 //! - [`observe`], [`check`]: what is watched, and linearizability of what clients saw.
 
 pub mod adversary;
@@ -18,10 +19,12 @@ mod host;
 pub mod network;
 pub mod observe;
 pub mod rng;
+pub mod rounds;
 pub mod run;
 pub mod scenario;
 pub mod threshold;
 pub mod trace;
+pub mod twins;
 mod words;
 pub mod world;
 

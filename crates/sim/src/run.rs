@@ -19,11 +19,14 @@ use crate::world::{Setting, World, cramped_config, hasty_config};
 /// Simulated time in which anything may go wrong, in microseconds.
 const CHAOS_US: u64 = 4_000_000;
 
-/// Simulated time after healing in which everything asked must be answered: a few of the longest view changes.
-const ANSWER_US: u64 = 120_000_000;
-
-/// Simulated time after that in which all correct replicas must stand alike.
-const CONVERGE_US: u64 = 30_000_000;
+/// What is demanded of every run of a campaign.
+const DEMAND: Demand = Demand {
+    heal_us: CHAOS_US,
+    // A few of the longest view changes.
+    answer_us: 120_000_000,
+    converge_us: 30_000_000,
+    look_us: 200_000,
+};
 
 /// One run in so many has real pairings; they cost milliseconds each and decide nothing.
 const REAL_SCHEME_EVERY: u64 = 64;
@@ -37,6 +40,19 @@ pub struct Campaign {
     pub faults: u16,
     /// What a replica that was taken over does; drawn from the seed if none is named, and then often nothing.
     pub misdeed: Option<Misdeed>,
+}
+
+/// What must come when, in microseconds of simulated time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    /// When the world heals.
+    pub(crate) heal_us: u64,
+    /// From then on until everything that was asked is answered.
+    pub(crate) answer_us: u64,
+    /// From then on until all correct replicas stand alike.
+    pub(crate) converge_us: u64,
+    /// How often it is looked whether that is so.
+    pub(crate) look_us: u64,
 }
 
 /// What a run that held showed.
@@ -97,11 +113,14 @@ impl Campaign {
             faults: self.faults,
             scheme: if seed.is_multiple_of(REAL_SCHEME_EVERY) { Scheme::Real } else { Scheme::Cheap(seed) },
             weather: if rng.chance(250) { Weather::calm() } else { Weather::drawn(&mut rng) },
+            twin: None,
             misdeeds,
             scheduling,
             config: if is_heavy { cramped_config() } else { hasty_config() },
             clients: usize::try_from(rng.within(1, 4)).expect("few"),
             commands: usize::try_from(rng.within(5, 25)).expect("few"),
+            pause_us_max: 200_000,
+            patience: crate::clients::hasty(),
             value_bytes: if is_heavy { 6 << 10 } else { 0 },
             execution_us_max: if is_heavy { 20_000 } else { 500 },
             encode: rng.chance(100),
@@ -123,7 +142,7 @@ impl Campaign {
         if self.faults > 0 {
             world.schedule_chaos(CHAOS_US);
         }
-        let result = check(&mut world, steps).map_err(|violation| {
+        let result = check(&mut world, DEMAND, steps).map_err(|violation| {
             let (step, at_ms) = (world.happened(), world.now_us() / 1000);
             Box::new(Failure { seed, step, at_ms, violation })
         });
@@ -141,8 +160,10 @@ impl Campaign {
     }
 }
 
-fn check(world: &mut World, steps: u64) -> Result<(), Violation> {
-    let deadline_us = CHAOS_US + ANSWER_US;
+/// Runs until everything demanded has come, or something did not hold.
+pub(crate) fn check(world: &mut World, demand: Demand, steps: u64) -> Result<(), Violation> {
+    let Demand { heal_us, answer_us, look_us, .. } = demand;
+    let deadline_us = heal_us + answer_us;
     while !world.clients().are_done() {
         if world.now_us() >= deadline_us {
             let waiting = world.clients().unanswered().join(", ");
@@ -151,23 +172,23 @@ fn check(world: &mut World, steps: u64) -> Result<(), Violation> {
         if world.happened() >= steps {
             return Ok(());
         }
-        world.run((world.now_us() + 200_000).max(CHAOS_US), steps)?;
+        world.run((world.now_us() + look_us).max(heal_us), steps)?;
     }
     let history = world.clients().history();
     if world.setting().application == "bank" {
-        check_bank(history, CHAOS_US).map_err(Violation::Bank)?;
-        return converge(world, steps);
+        check_bank(history, heal_us).map_err(Violation::Bank)?;
+        return converge(world, demand, steps);
     }
-    if let Some(late) = history.iter().find(|record| record.asked_us > CHAOS_US && record.answer.is_none()) {
+    if let Some(late) = history.iter().find(|record| record.asked_us > heal_us && record.answer.is_none()) {
         return Err(Violation::Liveness(format!("asked after healing, outcome unknown: {late:?}")));
     }
     linear::check_kv(history).map_err(|why| Violation::Linearizability(why.to_string()))?;
-    converge(world, steps)
+    converge(world, demand, steps)
 }
 
 /// All correct replicas that live must come to stand alike.
-fn converge(world: &mut World, steps: u64) -> Result<(), Violation> {
-    let deadline_us = world.now_us() + CONVERGE_US;
+fn converge(world: &mut World, demand: Demand, steps: u64) -> Result<(), Violation> {
+    let deadline_us = world.now_us() + demand.converge_us;
     loop {
         let stands: Vec<_> = world
             .survivors()
@@ -182,11 +203,12 @@ fn converge(world: &mut World, steps: u64) -> Result<(), Violation> {
             let slots: Vec<String> = stands.iter().map(|(slot, _)| slot.to_string()).collect();
             return Err(Violation::Liveness(format!("correct replicas stay at slots {}", slots.join(", "))));
         }
-        world.run(world.now_us() + 200_000, steps)?;
+        world.run(world.now_us() + demand.look_us, steps)?;
     }
 }
 
-fn summary(world: &World) -> Summary {
+/// What the run of a world showed.
+pub(crate) fn summary(world: &World) -> Summary {
     let (lost, refused) = world.dropped();
     Summary {
         simulated_us: world.now_us(),

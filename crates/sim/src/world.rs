@@ -7,6 +7,7 @@
 mod effects;
 pub mod faults;
 pub(crate) mod happenings;
+pub(crate) mod rest;
 pub(crate) mod stage;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::host::Machine;
 use crate::network::{Host, Network, Weather};
 use crate::observe::{Observer, Violation};
 use crate::rng::Rng;
+use crate::rounds::Rounds;
 use crate::threshold::Scheme;
 use crate::trace::Trace;
 use happenings::Happening;
@@ -44,7 +46,10 @@ pub struct Setting {
     pub scheme: Scheme,
     /// How links behave until the world heals.
     pub weather: Weather,
-    /// Which replicas were taken over, and what they do.
+    /// The replica that two machines are from when the world wakes: both have its keys and what it knew, and neither
+    /// knows of the other. The second one stands after all others.
+    pub twin: Option<ReplicaId>,
+    /// Which machines were taken over, and what they do.
     pub misdeeds: BTreeMap<u16, Misdeed>,
     /// How commands run side by side.
     pub scheduling: Scheduling,
@@ -54,6 +59,10 @@ pub struct Setting {
     pub clients: usize,
     /// How many commands each of them asks.
     pub commands: usize,
+    /// How long a client waits before it asks the next one at most, in microseconds.
+    pub pause_us_max: u64,
+    /// How patient clients are.
+    pub patience: smr_client::Config,
     /// Bytes that clients add to the values that they write, so that replies that show them are large.
     pub value_bytes: usize,
     /// How long the execution of a slot takes at most, in microseconds.
@@ -75,6 +84,7 @@ pub struct World {
     clients: Clients,
     known: KnownKey,
     network: Network,
+    rounds: Option<Rounds>,
     rng: Rng,
     group: Arc<Group>,
     genesis: Arc<Genesis>,
@@ -115,15 +125,15 @@ impl World {
         let mut machines = Vec::with_capacity(size);
         for (index, own) in secrets.into_iter().enumerate() {
             let seat = Seat { group: group.clone(), me: ReplicaId::at(index), key: own.identity.clone() };
-            let misdeed = setting.misdeeds.get(&seat.me.0).copied();
-            let adversary = misdeed.map(|m| Adversary::new(m, seat.clone(), rng.fork(), START, &verifier));
+            let adversary = adversary(&setting, index, &seat, &mut rng, &verifier);
             let replica = Replica::new(genesis.clone(), seat.me, own);
-            machines.push(Machine::new(replica, &genesis, adversary, rng.draw()));
+            machines.push(Machine::new(seat, replica, &genesis, adversary, rng.draw()));
         }
         let known = KnownKey::default();
         let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);
         World {
             network: Network::new(setting.weather.clone(), rng.fork()),
+            rounds: None,
             now_us: 0,
             queue: BTreeMap::new(),
             happened: 0,
@@ -223,7 +233,14 @@ impl World {
     }
 
     fn is_correct(&self, machine: usize) -> bool {
-        self.machines[machine].adversary.is_none()
+        let Machine { adversary, seat, .. } = &self.machines[machine];
+        adversary.is_none() && self.setting.twin != Some(seat.me)
+    }
+
+    /// The machines that are `replica`: one, or two twins.
+    fn machines_of(&self, replica: ReplicaId) -> impl Iterator<Item = usize> + use<> {
+        let second = self.setting.twin.filter(|twin| *twin == replica).map(|_| self.group.size());
+        std::iter::once(replica.index()).chain(second)
     }
 
     fn rules(&self) -> Rules<'_> {
@@ -237,6 +254,19 @@ impl World {
             Party::Client(client) => self.machines.len() + client,
         }
     }
+}
+
+/// What makes the machine `index` misbehave, if it was taken over.
+fn adversary(
+    setting: &Setting,
+    index: usize,
+    seat: &Seat,
+    rng: &mut Rng,
+    verifier: &Arc<Verifier>,
+) -> Option<Adversary> {
+    let index = u16::try_from(index).expect("a group is small");
+    let misdeed = setting.misdeeds.get(&index).copied();
+    misdeed.map(|misdeed| Adversary::new(misdeed, seat.clone(), rng.fork(), START, verifier))
 }
 
 fn secrets(rng: &mut Rng, verifier: &Arc<Verifier>) -> Secrets {

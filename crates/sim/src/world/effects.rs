@@ -1,6 +1,7 @@
 //! The simulated edge of a replica: what it does with each effect.
 
 use smr_app::{CommandOutcome, HostEvent};
+use smr_consensus::protocol::Observation as Ordering;
 use smr_consensus::{Entry, EntryBody};
 use smr_replica::effect::{ConnectionId, Observation};
 use smr_replica::system::Chunked;
@@ -20,10 +21,17 @@ const FILL_AFTER_US: u64 = 20_000;
 impl World {
     pub(super) fn act(&mut self, machine: usize, effect: Effect) {
         match effect {
-            Effect::Send { to, message } => self.post(machine, to.index(), message),
-            Effect::Broadcast(message) => {
-                for to in (0..self.machines.len()).filter(|to| *to != machine) {
+            Effect::Send { to, message } => {
+                for to in self.machines_of(to) {
                     self.post(machine, to, message.clone());
+                }
+            }
+            Effect::Broadcast(message) => {
+                let me = self.machines[machine].seat.me;
+                for to in 0..self.machines.len() {
+                    if self.machines[to].seat.me != me {
+                        self.post(machine, to, message.clone());
+                    }
                 }
             }
             Effect::Execute(work) => {
@@ -48,7 +56,8 @@ impl World {
                 self.run_host(machine);
             }
             Effect::Sign { statement, digest, share } => {
-                let share = self.setting.scheme.sign(ReplicaId::at(machine).0, &digest, &share);
+                let author = self.machines[machine].seat.me;
+                let share = self.setting.scheme.sign(author.0, &digest, &share);
                 self.report_later(machine, 300, Event::Signed { statement, share });
             }
             Effect::Combine { statement, digest, shares, key } => {
@@ -87,6 +96,11 @@ impl World {
         let (now_us, step) = (self.now_us, self.happened);
         self.trace.note(now_us, step, || format!("  r{machine} {}", Words::plain().observation(observation)));
         self.note(|words| Note::says(Party::Replica(machine), words.observation(observation)));
+        if let Observation::Consensus(Ordering::LeftFor(view) | Ordering::Installed { view, .. }) =
+            observation
+        {
+            self.machines[machine].view = *view;
+        }
         if matches!(observation, Observation::KeyGenerated { .. }) && self.is_correct(machine) {
             let key = self.machines[machine].replica.group_key().map(|(_, key)| key.service_key);
             self.known.get_or_init(|| key.expect("a replica that reports its key has one"));
@@ -99,8 +113,9 @@ impl World {
     /// Puts a message on its way, as the sender really sends it and as the network lets it through.
     fn post(&mut self, from: usize, to: usize, message: Message) {
         let clock = self.clock();
+        let receiver = self.machines[to].seat.me;
         let really = match &mut self.machines[from].adversary {
-            Some(adversary) => adversary.alter(ReplicaId::at(to), message, clock),
+            Some(adversary) => adversary.alter(receiver, message, clock),
             None => vec![message],
         };
         let own_tricks = match &mut self.machines[from].adversary {
@@ -114,6 +129,10 @@ impl World {
 
     /// Lets the network say when a letter arrives, if it does; under a script it then waits for its delivery.
     pub(super) fn dispatch(&mut self, letter: &Letter) {
+        if !self.is_carried(letter) {
+            self.network.lost += 1;
+            return;
+        }
         let (from, to) = letter.ends();
         let delays_us = self.network.send(self.host(from), self.host(to));
         if self.stage.is_some() {
@@ -205,6 +224,19 @@ impl World {
         self.dispatch(&Letter::ToClient { client, contact, frame: frame.clone() });
     }
 
+    /// Whether the rounds let a letter through.
+    fn is_carried(&self, letter: &Letter) -> bool {
+        let Some(rounds) = &self.rounds else { return true };
+        match letter {
+            Letter::Peer { from, to, message } => {
+                rounds.carry(self.machines[*from].view, *from, *to, message)
+            }
+            Letter::ToContact { client, contact, .. } | Letter::ToClient { client, contact, .. } => {
+                rounds.connect(self.machines[*contact].view, *client, *contact)
+            }
+        }
+    }
+
     /// The gateway of a replica: what a client says.
     pub(super) fn on_contact(&mut self, client: usize, contact: usize, frame: ToContact) {
         let connection = ConnectionId(client as u64);
@@ -233,7 +265,9 @@ impl World {
             self.note(|words| Note::says(Party::Client(client), words.told(&told)));
         }
         for (contact, frame) in self.clients.take_frames(client) {
-            self.dispatch(&Letter::ToContact { client, contact, frame });
+            for contact in self.machines_of(ReplicaId::at(contact)) {
+                self.dispatch(&Letter::ToContact { client, contact, frame: frame.clone() });
+            }
         }
         if let Some(due_us) = self.clients.next_wake_us(client) {
             self.plan(due_us.max(self.now_us), Happening::Client { client });

@@ -74,7 +74,10 @@ impl World {
             }
             Fault::Kill(machine) => self.machines[machine].health = Health::Dead,
             Fault::Weather(weather) => self.network.weather = weather,
-            Fault::Heal => self.network.heal(),
+            Fault::Heal => {
+                self.network.heal();
+                self.rounds = None;
+            }
         }
     }
 

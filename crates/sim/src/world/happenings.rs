@@ -1,7 +1,7 @@
 //! What can happen in a world, and what follows from it.
 
 use smr_replica::{Event, Incoming, Input, Message, Timer};
-use smr_wire::{FromContact, ReplicaId, ToContact};
+use smr_wire::{FromContact, ToContact};
 
 use super::World;
 use super::stage::{Note, Party};
@@ -75,6 +75,7 @@ impl World {
             Letter::Peer { from, to, message } => self.deliver(from, to, message),
             Letter::ToContact { client, contact, frame } => self.on_contact(client, contact, frame),
             Letter::ToClient { client, contact, frame } => {
+                let contact = self.machines[contact].seat.me.index();
                 self.clients.frame(client, contact, frame, self.now_us);
                 self.serve_client(client);
             }
@@ -88,7 +89,7 @@ impl World {
         } else {
             message
         };
-        match Incoming::check(ReplicaId::at(from), message, &self.rules()) {
+        match Incoming::check(self.machines[from].seat.me, message, &self.rules()) {
             Ok(incoming) => self.step(to, Event::Peer(incoming)),
             Err(why) => {
                 self.refused += 1;
@@ -125,6 +126,11 @@ impl Letter {
 }
 
 impl Happening {
+    /// Whether nothing is on its way with it: a machine or a client only waits for its clock.
+    pub(super) fn is_wait(&self) -> bool {
+        matches!(self, Happening::Timer { .. } | Happening::Look { .. } | Happening::Client { .. })
+    }
+
     fn machine(&self) -> Option<usize> {
         match self {
             Happening::Arrival(

@@ -1,5 +1,7 @@
 //! `smrcloud simulate`: whole replicas in the seeded simulator. Every run is repeated by its seed.
 
+mod twins;
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -32,14 +34,16 @@ pub(crate) struct Simulate {
     #[arg(long, default_value_t = 1, value_parser = number, conflicts_with = "seed")]
     from: u64,
     /// Run this seed alone and print what happens.
-    #[arg(long, value_parser = number)]
+    #[arg(long, value_parser = number, group = "one")]
     seed: Option<u64>,
     /// Stop it after so many steps.
-    #[arg(long, requires = "seed")]
+    #[arg(long, requires = "one")]
     until: Option<u64>,
     /// What faulty replicas do; drawn from the seed if not named.
     #[arg(long, value_parser = misdeeds())]
     misdeed: Option<Misdeed>,
+    #[command(flatten)]
+    twins: twins::Arguments,
 }
 
 impl Simulate {
@@ -50,9 +54,16 @@ impl Simulate {
             return Err(Trouble::new(format!("{} serves at most {most} faults", self.protocol))
                 .help(if most == 0 { "say --faults 0".to_owned() } else { format!("say --faults {most} or less") }));
         }
+        let until = self.until.unwrap_or(u64::MAX);
+        if self.twins.twins {
+            if self.protocol != ProtocolName::Pbft || self.faults != 1 {
+                return Err(Trouble::new("twins are simulated in pbft with one fault"));
+            }
+            return self.twins.run(self.from, self.seeds, until, output);
+        }
         let campaign = Campaign { protocol: self.protocol, faults: self.faults, misdeed: self.misdeed };
         match self.seed {
-            Some(seed) => one(&campaign, seed, self.until.unwrap_or(u64::MAX), output),
+            Some(seed) => one(&campaign, seed, until, output),
             None => many(&campaign, self.from, self.seeds, output),
         }
     }
@@ -169,11 +180,15 @@ fn text(report: &Report) -> String {
         report.messages_lost,
         report.messages_refused,
     ));
-    for found in &report.failures {
+    list(&report.failures, &mut lines);
+    lines.join("\n")
+}
+
+fn list(failures: &[Found], lines: &mut Vec<String>) {
+    for found in failures {
         lines.push(found.failure.clone());
         lines.push(format!("  replay with: {}", found.replay));
     }
-    lines.join("\n")
 }
 
 /// A number, decimal or 0x and hexadecimal.

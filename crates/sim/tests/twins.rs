@@ -1,0 +1,40 @@
+//! A sample of the scenarios of two machines that are one replica, in every test run. All of them are a command:
+//! `smrcloud simulate pbft --twins`.
+
+use smr_sim::Summary;
+use smr_sim::trace::Trace;
+use smr_sim::twins::Twins;
+
+/// Runs the first `count` canonical scenarios; a failing one says how to repeat it.
+fn run(twins: &Twins, count: usize) -> Summary {
+    let mut all = Summary::default();
+    for number in twins.space().from(0).take(count) {
+        match twins.run(number) {
+            Ok(summary) => all += summary,
+            Err(failure) => panic!("{failure}\nreplay with: {}", failure.replay()),
+        }
+    }
+    all
+}
+
+#[test]
+fn a_replica_that_is_two_machines_harms_nobody() {
+    for rounds in [2, 3] {
+        let all = run(&Twins::new(rounds), 400);
+        assert!(all.commands > 400, "{rounds} rounds: only {} commands were executed", all.commands);
+        assert!(all.lost > 0 && all.views >= rounds as u64, "nothing was tried in {rounds} rounds");
+    }
+}
+
+#[test]
+fn the_same_number_makes_the_same_run_byte_for_byte() {
+    let (twins, others) = (Twins::new(3), Twins::new(3));
+    others.run(1).expect("it holds");
+    for number in [7, 64, 4711] {
+        let (first, first_trace) = twins.run_until(number, u64::MAX, Trace::on());
+        let (second, second_trace) = others.run_until(number, u64::MAX, Trace::on());
+        assert_eq!(first, second);
+        assert!(first_trace.lines().len() > 100);
+        assert_eq!(first_trace.lines(), second_trace.lines(), "scenario {number}");
+    }
+}
