@@ -7,6 +7,7 @@
 //! - [`run`]: one run and what must hold in it; campaigns of many;
 //! - [`world`]: replicas, clients, network and clock together;
 //! - [`adversary`]: replicas that misbehave, named by what they do;
+//! - `hunt`, in tests only: known bugs, switched on one by one, which the checks must find;
 //! - [`observe`], [`check`]: what is watched, and linearizability of what clients saw.
 
 pub mod adversary;
@@ -14,6 +15,8 @@ pub mod check;
 pub mod clients;
 pub mod history;
 mod host;
+#[cfg(feature = "known-bugs")]
+pub mod hunt;
 pub mod network;
 pub mod observe;
 pub mod rng;

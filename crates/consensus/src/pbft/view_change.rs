@@ -7,6 +7,7 @@ use smr_wire::{Slot, View};
 
 use super::message::FORWARD_ENTRIES_MAX;
 use super::{Beginning, Message, NewView, Pbft, PrefixProof, ViewChange};
+use crate::known_bugs;
 use crate::pool::parcels;
 use crate::protocol::{Effect, Effects, Observation, Record, Timer};
 use crate::quorum::QuorumCertificate;
@@ -147,6 +148,9 @@ impl Pbft {
 impl super::Place {
     /// The certificate that says most of what may have been decided here: a decision, or the highest prepared.
     fn claim(&self) -> Option<QuorumCertificate> {
+        if known_bugs::DROPS_WHAT_WAS_PREPARED.is_on() {
+            return None;
+        }
         let decided = self.decision.as_ref().map(|(certificate, _)| certificate);
         decided.or(self.prepared.as_ref().map(|(certificate, _)| certificate)).cloned()
     }
