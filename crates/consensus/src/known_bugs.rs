@@ -37,7 +37,7 @@ pub static VOTES_TWICE_IN_A_VIEW: Bug = Bug {
     source: "PBFT, section 4.2: no other pre-prepare accepted for this view and sequence number",
 };
 
-/// In `decide`: without the second round of votes.
+/// In `Phase::deciding`: without the second round of votes.
 pub static DECIDES_ON_PREPARES: Bug = Bug {
     name: "decides-on-prepares",
     what: "A batch is decided, executed and answered as soon as it is prepared.",
@@ -128,11 +128,11 @@ pub static FILL_WAITS_FOR_SLOTS: Bug = Bug {
     source: "our own history",
 };
 
-/// In `Pool::restart`: what was proposed stays so.
-pub static LOSES_PROPOSED_ENTRIES: Bug = Bug {
-    name: "loses-proposed-entries",
-    what: "What stood in a proposal that failed with its view is never proposed again.",
-    source: "PBFT, section 4.4; etcd-io/etcd: proposals dropped at a change of leader",
+/// In `Pool::restart`: a new pool.
+pub static FORGETS_WHAT_WAITS: Bug = Bug {
+    name: "forgets-what-waits",
+    what: "What waits to be ordered is forgotten at a change of view.",
+    source: "Raft libraries drop proposals at a change of leader and leave it to callers to notice",
 };
 
 /// In `Suspicion::target`: one is enough.
@@ -183,7 +183,7 @@ pub const ALL: &[&Bug] = &[
     &LOG_WITHOUT_END,
     &BACKLOG_WITHOUT_END,
     &FILL_WAITS_FOR_SLOTS,
-    &LOSES_PROPOSED_ENTRIES,
+    &FORGETS_WHAT_WAITS,
     &ONE_SUSPECT_IS_ENOUGH,
     &REPEATS_NO_VOTES,
     &SHOWS_NO_NEW_VIEW,

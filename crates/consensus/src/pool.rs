@@ -369,8 +369,9 @@ impl Pool {
 
     /// Returns every entry to the state of not being proposed, with no strikes: a new primary begins.
     pub fn restart(&mut self) {
-        if known_bugs::LOSES_PROPOSED_ENTRIES.is_on() {
-            return;
+        if known_bugs::FORGETS_WHAT_WAITS.is_on() {
+            let all: Vec<Digest> = self.waiting.keys().copied().collect();
+            all.iter().for_each(|digest| drop(self.take_out(digest)));
         }
         self.proposed.clear();
         for waiting in self.waiting.values_mut() {

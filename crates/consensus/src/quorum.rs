@@ -32,6 +32,13 @@ pub enum Phase {
     Commit,
 }
 
+impl Phase {
+    /// The step whose quorum decides.
+    pub(crate) fn deciding() -> Phase {
+        if known_bugs::DECIDES_ON_PREPARES.is_on() { Phase::Prepare } else { Phase::Commit }
+    }
+}
+
 impl Ballot {
     /// What a vote signs.
     #[must_use]

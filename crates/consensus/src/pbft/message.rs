@@ -181,7 +181,7 @@ impl PrefixProof {
         let covered = self.commits.len() as u64 == decided.since(from)
             && needed
                 .zip(&self.commits)
-                .all(|(slot, commit)| commit.ballot.slot == slot && commit.ballot.phase == Phase::Commit);
+                .all(|(slot, commit)| commit.ballot.slot == slot && commit.ballot.phase == Phase::deciding());
         if !covered {
             return Err(Refused::Shape);
         }
@@ -323,7 +323,7 @@ impl Verify for Message {
 impl Decision {
     fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
         let ballot = self.certificate.ballot;
-        if ballot.phase != Phase::Commit || ballot.digest != self.batch.digest() {
+        if ballot.phase != Phase::deciding() || ballot.digest != self.batch.digest() {
             return Err(Refused::Certificate);
         }
         self.certificate.check(rules)

@@ -230,9 +230,11 @@ impl Pbft {
         if place.decision.is_some() {
             return;
         }
-        let early = known_bugs::DECIDES_ON_PREPARES.is_on();
-        let (phase, votes) =
-            if early { (Phase::Prepare, &place.prepares) } else { (Phase::Commit, &place.commits) };
+        let phase = Phase::deciding();
+        let votes = match phase {
+            Phase::Prepare => &place.prepares,
+            Phase::Commit => &place.commits,
+        };
         let Some((view, digest)) = votes.winner(&group) else {
             return;
         };

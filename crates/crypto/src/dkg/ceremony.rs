@@ -305,6 +305,12 @@ impl Ceremony {
         self.phase() == Phase::Confirming && enough && (waited || confirmed >= self.setup.participants())
     }
 
+    /// Whether a participant's confirmation counts. Then every dealing that is left has a good share for it.
+    #[must_use]
+    pub fn has_confirmed(&self, participant: u16) -> bool {
+        self.confirmed.contains_key(&participant)
+    }
+
     /// Who confirmed with complaints that proved nothing, ascending, and with how many: liars, or participants whose
     /// decryption key is not the one that was announced.
     #[must_use]

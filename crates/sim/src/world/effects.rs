@@ -1,7 +1,8 @@
 //! The simulated edge of a replica: what it does with each effect.
 
 use smr_app::{CommandOutcome, HostEvent};
-use smr_consensus::{Entry, EntryBody};
+use smr_consensus::quorum::{Ballot, Phase};
+use smr_consensus::{Entry, EntryBody, Message as Ordering, pbft};
 use smr_replica::effect::{ConnectionId, Observation};
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Message};
@@ -86,9 +87,42 @@ impl World {
             let key = self.machines[machine].replica.group_key().map(|(_, key)| key.service_key);
             self.known.get_or_init(|| key.expect("a replica that reports its key has one"));
         }
+        self.fail(self.treats_well(machine, observation));
         if matches!(observation, Observation::Halted(_)) && self.is_correct(machine) {
             self.fail(Err(Violation::Halted { replica: machine }));
         }
+    }
+
+    /// What a correct replica reports does no wrong to a correct one: none is taken for a liar, and whoever confirmed in
+    /// key generation has its share.
+    fn treats_well(&self, machine: usize, observation: &Observation) -> Result<(), Violation> {
+        match observation {
+            _ if !self.is_correct(machine) => Ok(()),
+            Observation::BadShare(liar) if self.is_correct(liar.index()) => {
+                Err(Violation::Key { replica: liar.index(), wrong: "is taken for a liar" })
+            }
+            Observation::KeyGenerated { share: false, .. } => {
+                let ceremony = &self.machines[machine].replica.system().ceremony;
+                let confirmed = ceremony.has_confirmed(ReplicaId::at(machine).0);
+                let wrong = Violation::Key { replica: machine, wrong: "has confirmed, but has no share" };
+                if confirmed { Err(wrong) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A correct replica votes once in each step, view and slot.
+    fn watch_votes(&mut self, machine: usize, message: &Message) {
+        let Message::Consensus(Ordering::Pbft(message)) = message else { return };
+        let ballot = match message {
+            pbft::Message::Vote { ballot, .. } => *ballot,
+            pbft::Message::Proposal { view, slot, batch, .. } => {
+                Ballot { phase: Phase::Prepare, view: *view, slot: *slot, digest: batch.digest() }
+            }
+            _ => return,
+        };
+        let votes = self.observer.votes(machine, ballot);
+        self.fail(votes);
     }
 
     /// Puts a message on its way, as the sender really sends it and as the network lets it through.
@@ -96,7 +130,10 @@ impl World {
         let clock = self.clock();
         let really = match &mut self.machines[from].adversary {
             Some(adversary) => adversary.alter(ReplicaId::at(to), message, clock),
-            None => vec![message],
+            None => {
+                self.watch_votes(from, &message);
+                vec![message]
+            }
         };
         let own_tricks = match &mut self.machines[from].adversary {
             Some(adversary) => adversary.invent(clock),
