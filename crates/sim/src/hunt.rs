@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smr_consensus::ProtocolName;
 use smr_known_bugs::Bug;
@@ -112,17 +113,20 @@ fn ground(name: &str) -> Ground {
 }
 
 impl Prey {
-    /// The first of the runs from `first` to `last`, counted from 1, in which a check finds it.
+    /// The first of the runs from `first` to `last`, counted from 1, in which a check finds it: the run fails with the bug
+    /// and holds without it.
     #[must_use]
     pub fn hunt(&self, first: u64, last: u64) -> Option<Found> {
         let campaign = self.campaign();
         let place = |run: u64| usize::try_from(run - 1).expect("few");
         let seeds = (1..).filter(|seed| self.ground.runs.include(&campaign, *seed));
         let seeds = seeds.take(place(last + 1)).skip(place(first));
-        let _switched = self.switch.turn_on();
         (first..).zip(seeds).find_map(|(run, seed)| {
+            let switched = self.switch.turn_on();
             let (check, said) = caught(&campaign, seed)?;
-            Some(Found { run, seed, check, said })
+            drop(switched);
+            let is_its_doing = caught(&campaign, seed).is_none();
+            is_its_doing.then_some(Found { run, seed, check, said })
         })
     }
 
@@ -214,30 +218,30 @@ pub fn hunt_all(
     runs: impl Fn(&Prey) -> (u64, u64) + Sync,
     tell: impl Fn(&Prey, Option<&Found>) + Sync,
 ) -> Vec<Option<Found>> {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Mutex, PoisonError};
-
     quiet();
-    let next = AtomicUsize::new(0);
+    let next = Mutex::new(preys.iter().enumerate());
     let results = Mutex::new(vec![None; preys.len()]);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
                 HUNTS.set(true);
-                while let Some((index, prey)) = preys.get(next.fetch_add(1, Ordering::Relaxed)).map(|prey| {
-                    let index = preys.iter().position(|other| std::ptr::eq(other, prey));
-                    (index.expect("it is one of them"), prey)
-                }) {
+                // The lock is given back before the hunt begins.
+                let take = || lock(&next).next();
+                while let Some((index, prey)) = take() {
                     let (first, last) = runs(prey);
                     let found = prey.hunt(first, last);
                     tell(prey, found.as_ref());
-                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = found;
+                    lock(&results)[index] = found;
                 }
             });
         }
     });
     results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Assertions that a hunt finds are its results and not to be printed as if something had gone wrong.
