@@ -106,9 +106,13 @@ pub fn preys() -> Vec<Prey> {
 
 /// The runs that are to find a bug: all that the seeds stand for, unless too few of them touch it.
 fn ground(name: &str) -> Ground {
-    let all = Ground::default();
+    let of = |misdeed| Ground { misdeed: Some(misdeed), runs: Runs::All };
     match name {
-        _ => all,
+        "anybody-begins-a-view" => of(Misdeed::LieAboutProgress),
+        "combines-unverified" => Ground { misdeed: Some(Misdeed::LieInReplies), runs: Runs::WithPairings },
+        "takes-any-chunk" => of(Misdeed::LieInReplies),
+        "answers-what-waits" => Ground { misdeed: Some(Misdeed::ReplayRequests), runs: Runs::OfTheBank },
+        _ => Ground::default(),
     }
 }
 
