@@ -50,6 +50,8 @@ pub enum Misdeed {
     ForgeCertificates,
     /// Wants another primary all the time.
     BlamePrimaries,
+    /// Sends no commit votes, and at a change of view tells what was prepared or hides it, as it likes.
+    HideClaims,
 }
 
 /// All of them.
@@ -66,6 +68,7 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::FloodForwards,
     Misdeed::ForgeCertificates,
     Misdeed::BlamePrimaries,
+    Misdeed::HideClaims,
 ];
 
 impl Misdeed {
@@ -85,6 +88,7 @@ impl Misdeed {
             Misdeed::FloodForwards => "flood-forwards",
             Misdeed::ForgeCertificates => "forge-certificates",
             Misdeed::BlamePrimaries => "blame-primaries",
+            Misdeed::HideClaims => "hide-claims",
         }
     }
 }
@@ -165,6 +169,7 @@ impl Adversary {
             }
             Misdeed::ForgeCertificates => self.forge(to, message, now),
             Misdeed::BlamePrimaries => self.blame(message),
+            Misdeed::HideClaims => self.hide(message).into_iter().collect(),
             Misdeed::StaySilent | Misdeed::FloodForwards => vec![message],
         }
     }
@@ -241,6 +246,23 @@ impl Adversary {
         let decision = pbft::Decision { batch, certificate };
         said.push(Message::Consensus(Ordering::Pbft(pbft::Message::Decided(vec![decision]))));
         said
+    }
+
+    /// Its view changes without claims, half of the time; no commit votes.
+    fn hide(&mut self, message: Message) -> Option<Message> {
+        match message {
+            Message::Consensus(Ordering::Pbft(pbft::Message::Vote { ballot, .. }))
+                if ballot.phase == Phase::Commit =>
+            {
+                None
+            }
+            Message::Consensus(Ordering::Pbft(pbft::Message::ViewChange(change))) if self.rng.chance(500) => {
+                let pbft::ViewChange { to, decided, proof, .. } = change;
+                let empty = pbft::ViewChange::sign(&self.seat, to, decided, proof, Vec::new());
+                Some(Message::Consensus(Ordering::Pbft(pbft::Message::ViewChange(empty))))
+            }
+            other => Some(other),
+        }
     }
 
     /// With its status, the wish for the next view.

@@ -66,6 +66,16 @@ pub enum Violation {
         /// The second.
         ballot: Ballot,
     },
+    /// A correct replica left its view although no correct one wanted that.
+    #[error("views: replica {replica} leaves for view {to}, but correct replicas want {wanted} at most")]
+    Views {
+        /// Who.
+        replica: usize,
+        /// For which view.
+        to: View,
+        /// The highest that a correct replica wants.
+        wanted: View,
+    },
     /// Something grew beyond its limit.
     #[error("limits: replica {replica} has decided up to {decided}, but {limit} allows {most}")]
     Limit {
@@ -108,6 +118,8 @@ pub struct Observer {
     votes: BTreeMap<(usize, Phase, View, Slot), Digest>,
     /// The highest stable checkpoint of a correct replica.
     stable: Slot,
+    /// The highest view that a correct replica wanted out of its own impatience.
+    wanted: View,
 }
 
 impl Observer {
@@ -167,6 +179,20 @@ impl Observer {
         let Ballot { phase, view, slot, digest } = ballot;
         let first = *self.votes.entry((replica, phase, view, slot)).or_insert(digest);
         if first == digest { Ok(()) } else { Err(Violation::TwoVotes { replica, ballot }) }
+    }
+
+    /// A correct replica wants another primary than that of `view`.
+    pub fn suspects(&mut self, view: View) {
+        self.wanted = self.wanted.max(view.next());
+    }
+
+    /// A correct replica leaves its view for a later one.
+    ///
+    /// # Errors
+    /// [`Violation::Views`].
+    pub fn leaves(&self, replica: usize, to: View) -> Result<(), Violation> {
+        let wanted = self.wanted;
+        if to <= wanted { Ok(()) } else { Err(Violation::Views { replica, to, wanted }) }
     }
 
     /// Where a correct replica stands: it keeps its limits. A decision takes the votes of correct replicas, each of

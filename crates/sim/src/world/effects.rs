@@ -1,6 +1,7 @@
 //! The simulated edge of a replica: what it does with each effect.
 
 use smr_app::{CommandOutcome, HostEvent};
+use smr_consensus::protocol::Observation as Ordered;
 use smr_consensus::quorum::{Ballot, Phase};
 use smr_consensus::{Entry, EntryBody, Message as Ordering, pbft};
 use smr_replica::effect::{ConnectionId, Observation};
@@ -88,6 +89,9 @@ impl World {
             self.known.get_or_init(|| key.expect("a replica that reports its key has one"));
         }
         self.fail(self.treats_well(machine, observation));
+        if self.is_correct(machine) {
+            self.watch_views(machine, observation);
+        }
         if matches!(observation, Observation::Halted(_)) && self.is_correct(machine) {
             self.fail(Err(Violation::Halted { replica: machine }));
         }
@@ -108,6 +112,18 @@ impl World {
                 if confirmed { Err(wrong) } else { Ok(()) }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Faulty replicas alone do not make a correct one leave its view.
+    fn watch_views(&mut self, machine: usize, observation: &Observation) {
+        match observation {
+            Observation::Consensus(Ordered::Suspected { view, .. }) => self.observer.suspects(*view),
+            Observation::Consensus(Ordered::LeftFor(to)) => {
+                let leaves = self.observer.leaves(machine, *to);
+                self.fail(leaves);
+            }
+            _ => {}
         }
     }
 
