@@ -7,6 +7,7 @@ use smr_wire::{Slot, View};
 
 use super::message::FORWARD_ENTRIES_MAX;
 use super::{Beginning, Message, NewView, Pbft, PrefixProof, ViewChange};
+use crate::known_bugs;
 use crate::pool::parcels;
 use crate::protocol::{Effect, Effects, Observation, Record, Timer};
 use crate::quorum::QuorumCertificate;
@@ -149,6 +150,9 @@ impl super::Place {
     /// highest prepared. Whoever is late may know a decision of `to` itself, or of a later view, which says nothing
     /// of how `to` must begin.
     fn claim(&self, to: View) -> Option<QuorumCertificate> {
+        if known_bugs::DROPS_WHAT_WAS_PREPARED.is_on() {
+            return None;
+        }
         let decided = self.decision.as_ref().map(|(certificate, _)| certificate);
         let prepared = self.prepared.as_ref().map(|(certificate, _)| certificate);
         [decided, prepared].into_iter().flatten().find(|claim| claim.ballot.view < to).cloned()

@@ -61,10 +61,10 @@ pub(crate) struct Kit {
 
 impl Kit {
     pub(crate) fn new(case: Case) -> Kit {
-        let verifier = Arc::new(Verifier::new(1 << 20));
+        let verifier = Arc::new(Verifier::simulated([1; 32]));
         let keys: Vec<Arc<IdentityKey>> = (0..SIZE)
             .map(|id| [u8::try_from(id + 1).unwrap(); 32])
-            .map(|seed| Arc::new(IdentityKey::from_seed(&seed).noted_by(verifier.clone())))
+            .map(|seed| Arc::new(IdentityKey::from_seed(&seed).known_to(verifier.clone())))
             .collect();
         let group = Group {
             service: ServiceId(Digest::default()),
@@ -102,7 +102,7 @@ impl Kit {
     pub(crate) fn entry(&self, number: u64) -> Entry {
         let commands = vec![Command { number: RequestNumber(number + 1), bytes: Vec::new() }];
         let call = Call::Commands { session: SessionId(1), access: Access::Ordered, commands };
-        let client = IdentityKey::from_seed(&[99; 32]).noted_by(self.verifier.clone());
+        let client = IdentityKey::from_seed(&[99; 32]).known_to(self.verifier.clone());
         Entry::new(EntryBody::Client(Request::sign(&client, self.group.service, call)))
     }
 
