@@ -10,7 +10,7 @@ use smr_known_bugs::Bug;
 use smr_uds::core::Core;
 
 use crate::adversary::Misdeed;
-use crate::run::Campaign;
+use crate::campaign::Campaign;
 use crate::threshold::Scheme;
 use crate::trace::Trace;
 
@@ -138,7 +138,7 @@ impl Prey {
     /// The runs as a campaign.
     #[must_use]
     pub fn campaign(&self) -> Campaign {
-        Campaign { protocol: ProtocolName::Pbft, faults: 1, misdeed: self.ground.misdeed }
+        Campaign::new(ProtocolName::Pbft, 1, self.ground.misdeed)
     }
 }
 

@@ -4,7 +4,8 @@
 //! repeats and delays, machines that stop, and replicas that were taken over. Everything is drawn from one seed, so
 //! a run that fails is repeated by its seed.
 //!
-//! - [`run`]: one run and what must hold in it; campaigns of many;
+//! - [`campaign`]: many runs, each of which follows from its seed;
+//! - [`run`]: what must hold in one;
 //! - [`world`]: replicas, clients, network and clock together;
 //! - [`scenario`]: scripts that direct a world step by step, with the recorded exchange below each step;
 //! - [`adversary`]: replicas that misbehave, named by what they do;
@@ -13,6 +14,7 @@
 //! - [`observe`], [`check`]: what is watched, and linearizability of what clients saw.
 
 pub mod adversary;
+pub mod campaign;
 pub mod check;
 pub mod clients;
 pub mod history;
@@ -32,4 +34,5 @@ mod words;
 pub mod world;
 
 pub use adversary::Misdeed;
-pub use run::{Campaign, Failure, Summary};
+pub use campaign::Campaign;
+pub use run::{Failure, Summary};

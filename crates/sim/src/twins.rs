@@ -26,6 +26,7 @@ use crate::rounds::{MACHINES, Rounds};
 use crate::run::{Demand, Summary, check, summary};
 use crate::threshold::Scheme;
 use crate::trace::Trace;
+use crate::world::faults::Fault;
 use crate::world::rest::{Awakening, Rest};
 use crate::world::{Setting, World, hasty_config};
 
@@ -102,16 +103,20 @@ impl Twins {
             Ok(rest) => rest,
             Err(violation) => return (Err(failure(violation.clone(), 0, 0)), trace),
         };
-        let heal_us = ROUND_US * rounds as u64;
         let awakening = Awakening {
             setting: setting(&scenario),
             seed: number,
-            rounds: Rounds { begin: rest.view(), rounds: scenario.rounds.clone(), reach: scenario.reach },
-            heal_us,
+            rounds: Some(Rounds {
+                begin: rest.view(),
+                rounds: scenario.rounds.clone(),
+                reach: scenario.reach,
+            }),
         };
         let mut world = rest.wake(awakening, trace);
+        let heal_us = world.now_us() + ROUND_US * rounds as u64;
+        world.schedule(heal_us, Fault::Heal);
         let demand = Demand {
-            heal_us: world.now_us() + heal_us,
+            heal_us,
             // Views take at most 64 times the patience, and three of the four primaries are correct.
             answer_us: 30_000_000,
             converge_us: 10_000_000,

@@ -7,7 +7,7 @@ use smr_sim::trace::Trace;
 use smr_sim::{Campaign, Summary};
 
 fn campaign(protocol: ProtocolName, faults: u16) -> Campaign {
-    Campaign { protocol, faults, misdeed: None }
+    Campaign::new(protocol, faults, None)
 }
 
 /// Runs seeds to their ends; a failing one says how to repeat it.
@@ -58,7 +58,7 @@ fn a_bank_whose_commands_lock_much_wait_and_are_timed_survives_chaos() {
 #[test]
 fn every_misdeed_is_survived() {
     for misdeed in MISDEEDS {
-        let campaign = Campaign { protocol: ProtocolName::Pbft, faults: 1, misdeed: Some(*misdeed) };
+        let campaign = Campaign::new(ProtocolName::Pbft, 1, Some(*misdeed));
         run(&campaign, 1000..1012);
     }
 }

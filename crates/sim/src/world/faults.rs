@@ -30,9 +30,10 @@ impl World {
         self.plan(at_us, Happening::Fault(fault));
     }
 
-    /// Draws faults for the first `chaos_us` of the run; then the world heals. At most f replicas are killed or
-    /// taken over, all others only suffer.
-    pub fn schedule_chaos(&mut self, chaos_us: u64) {
+    /// Draws faults for the next `chaos_us`; then the world heals. At most f replicas are killed or taken over, all
+    /// others only suffer. When it heals.
+    pub fn schedule_chaos(&mut self, chaos_us: u64) -> u64 {
+        let now_us = self.now_us;
         let size = self.machines.len();
         let taken_over = self.setting.misdeeds.len();
         let may_kill = usize::from(self.setting.faults).saturating_sub(taken_over);
@@ -40,27 +41,28 @@ impl World {
             let victims: Vec<usize> = (0..size).filter(|m| self.is_correct(*m)).collect();
             let victim = *self.rng.pick(&victims);
             let at_us = self.rng.within(0, chaos_us);
-            self.schedule(at_us, Fault::Kill(victim));
+            self.schedule(now_us + at_us, Fault::Kill(victim));
         }
         for _ in 0..self.rng.within(0, 4) {
             let at_us = self.rng.within(0, chaos_us);
             let island = (0..size).filter(|_| self.rng.chance(400)).collect();
-            self.schedule(at_us, Fault::Cut(island));
+            self.schedule(now_us + at_us, Fault::Cut(island));
             let mend_us = at_us + self.rng.within(10_000, chaos_us / 2);
-            self.schedule(mend_us.min(chaos_us), Fault::Mend);
+            self.schedule(now_us + mend_us.min(chaos_us), Fault::Mend);
         }
         for _ in 0..self.rng.within(0, 3) {
             let at_us = self.rng.within(0, chaos_us);
             let machine = usize::try_from(self.rng.within(0, size as u64 - 1)).expect("an index");
             let pause_us = self.rng.within(1_000, chaos_us / 2).min(chaos_us - at_us);
-            self.schedule(at_us, Fault::Pause(machine, pause_us));
+            self.schedule(now_us + at_us, Fault::Pause(machine, pause_us));
         }
         if self.rng.chance(300) {
             let at_us = self.rng.within(0, chaos_us);
             let weather = Weather::drawn(&mut self.rng);
-            self.schedule(at_us, Fault::Weather(weather));
+            self.schedule(now_us + at_us, Fault::Weather(weather));
         }
-        self.schedule(chaos_us, Fault::Heal);
+        self.schedule(now_us + chaos_us, Fault::Heal);
+        now_us + chaos_us
     }
 
     pub(super) fn suffer(&mut self, fault: Fault) {

@@ -35,10 +35,8 @@ pub struct Awakening {
     pub setting: Setting,
     /// Source of all chance from here on.
     pub seed: u64,
-    /// How links follow the views until the world heals.
-    pub rounds: Rounds,
-    /// When that is, in microseconds after the beginning.
-    pub heal_us: u64,
+    /// How links follow the views until the world heals, if they do.
+    pub rounds: Option<Rounds>,
 }
 
 impl World {
@@ -76,7 +74,7 @@ impl Rest {
     /// A world that goes on from here.
     #[must_use]
     pub fn wake(&self, awakening: Awakening, trace: Trace) -> World {
-        let Awakening { setting, seed, rounds, heal_us } = awakening;
+        let Awakening { setting, seed, rounds } = awakening;
         let (mut rng, rest) = (Rng::new(seed), &self.world);
         let machine = |(index, of): (usize, usize)| {
             let (before, state) = (&rest.machines[of], self.applications[of].clone());
@@ -88,7 +86,7 @@ impl Rest {
         let clients = Clients::new(&setting, &rest.genesis, &rest.verifier, &rest.known, &mut rng);
         let mut world = World {
             network: Network::new(setting.weather.clone(), rng.fork()),
-            rounds: Some(rounds),
+            rounds,
             now_us: rest.now_us,
             queue: BTreeMap::new(),
             happened: 0,
@@ -107,7 +105,6 @@ impl Rest {
             setting,
         };
         world.plan_waits();
-        world.schedule(rest.now_us + heal_us, super::faults::Fault::Heal);
         world
     }
 }

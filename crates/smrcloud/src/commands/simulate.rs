@@ -61,7 +61,7 @@ impl Simulate {
             }
             return self.twins.run(self.from, self.seeds, until, output);
         }
-        let campaign = Campaign { protocol: self.protocol, faults: self.faults, misdeed: self.misdeed };
+        let campaign = Campaign::new(self.protocol, self.faults, self.misdeed);
         match self.seed {
             Some(seed) => one(&campaign, seed, until, output),
             None => many(&campaign, self.from, self.seeds, output),
@@ -109,9 +109,11 @@ fn many(campaign: &Campaign, from: u64, seeds: u64, output: Output) -> Result<Ex
     let next = AtomicU64::new(0);
     let found = Mutex::new((Summary::default(), Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let &Campaign { protocol, faults, misdeed, .. } = campaign;
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                let campaign = Campaign::new(protocol, faults, misdeed);
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     if index >= seeds {
