@@ -177,7 +177,8 @@ impl Fact {
         if case.faulty == 0 {
             properties.push(sometimes!("two proposals for one place reach two replicas", Equivocated));
         }
-        if case.slots > 1 {
+        // With a window of one, a slot is not proposed before the last one is decided.
+        if case.window > 1 {
             properties.push(sometimes!("a slot is filled with nothing", Nil));
         }
         properties

@@ -55,7 +55,7 @@ pub(crate) struct Kit {
     keys: Vec<Arc<IdentityKey>>,
     verifier: Arc<Verifier>,
     batches: Mutex<BTreeMap<Digest, Batch>>,
-    /// What a faulty primary may propose anywhere: two batches that differ, and nothing.
+    /// What a faulty primary may propose anywhere, besides what it is bound to: two batches that differ.
     pub(crate) choices: Vec<Digest>,
 }
 
@@ -91,10 +91,7 @@ impl Kit {
             choices: Vec::new(),
         };
         kit.choices = [kit.entry(0), kit.entry(1)].map(|e| kit.know(&Batch::new(START, vec![e]))).into();
-        let nil = kit.know(&Batch::nil());
-        if kit.case.slots > 1 {
-            kit.choices.push(nil);
-        }
+        kit.know(&Batch::nil());
         kit
     }
 
