@@ -33,6 +33,7 @@
 pub mod application;
 pub mod builtin;
 pub mod host;
+pub mod known_bugs;
 pub mod text;
 
 pub use application::{Application, Context, Place, RestoreError, Rng, Unavailable};

@@ -29,6 +29,7 @@ use self::contacts::{Choice, Contacts, Link};
 use self::exchange::{Exchange, Held};
 use crate::chance::Chance;
 use crate::config::{BadConfig, Config};
+use crate::known_bugs;
 use crate::outcome::{Certified, Failure, Lie, Trouble, Unknown};
 use crate::proof::ProofCheck;
 
@@ -493,7 +494,7 @@ impl Invocation {
 
     fn judge(&self, reply: &Reply, asked: Asked) -> Result<Slot, Lie> {
         let (statement, signature) = reply.statement(&self.service, &self.client).ok_or(Lie::Path)?;
-        if !self.proofs.verify(&statement, &signature) {
+        if !known_bugs::TRUSTS_ITS_CONTACT.is_on() && !self.proofs.verify(&statement, &signature) {
             return Err(Lie::Signature);
         }
         let is_fit = match (&reply.outcome, asked.by) {
@@ -622,6 +623,7 @@ impl Invocation {
             let asked = self.asked.get(&about).copied();
             let asked = asked.expect("a deadline stands and falls with its entry in `asked`");
             let left = self.exchanges.get(&asked.exchange).is_some_and(|exchange| exchange.left);
+            let left = left && !known_bugs::SAYS_IT_WAS_NEVER_SENT.is_on();
             let command = self.settle(about, asked).map_or(Vec::new(), |command| command.bytes);
             let (About { session, number }, last) = (about, self.last.clone());
             let unknown =

@@ -16,6 +16,7 @@ mod chance;
 pub mod config;
 pub mod connect;
 pub mod invocation;
+pub mod known_bugs;
 pub mod outcome;
 pub mod proof;
 

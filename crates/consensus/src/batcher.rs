@@ -5,12 +5,14 @@ use smr_wire::Timestamp;
 
 use crate::batch::Batch;
 use crate::config::Config;
+use crate::known_bugs;
 use crate::pool::Pool;
 
 /// The batch to propose now, if it is time for one, given how many slots are open and the proposer's clock.
 pub fn cut(pool: &mut Pool, open_slots: u64, clock: Timestamp, config: &Config) -> Option<Batch> {
     // What is urgent opens as many slots again, and no more, so that its authors cannot keep all batches small.
-    let open_max = if pool.is_urgent() { 2 * config.pipeline_slots } else { config.pipeline_slots };
+    let is_urgent = pool.is_urgent() && !known_bugs::FILL_WAITS_FOR_SLOTS.is_on();
+    let open_max = if is_urgent { 2 * config.pipeline_slots } else { config.pipeline_slots };
     let may_wait = open_slots >= open_max;
     if may_wait || !pool.has_unproposed() {
         return None;

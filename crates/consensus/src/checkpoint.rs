@@ -42,6 +42,6 @@ impl CheckpointCertificate {
     /// [`Refused::Certificate`].
     pub fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
         let statement = self.checkpoint.statement(rules.group);
-        check_signatures(&self.votes, rules.group.available(), &statement, rules)
+        check_signatures(&self.votes, rules.group.checkpoint_votes(), &statement, rules)
     }
 }

@@ -6,6 +6,8 @@ use smr_crypto::{Digest, IdentityKey, PublicKey, Signature, Verifier};
 use smr_wire::client::FaultModel;
 use smr_wire::{Generation, ReplicaId, ServiceId, View};
 
+use crate::known_bugs;
+
 /// The voters of one generation. Quorums are functions of it and are written nowhere else.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group {
@@ -37,6 +39,9 @@ impl Group {
     /// hybrid, where none can vote twice): 2f+1 of 3f+1, f+1 of 2f+1.
     #[must_use]
     pub fn quorum(&self) -> usize {
+        if known_bugs::HALF_IS_A_QUORUM.is_on() {
+            return self.size() / 2;
+        }
         match self.model {
             FaultModel::Byzantine => (self.size() + usize::from(self.faults)) / 2 + 1,
             FaultModel::Crash | FaultModel::Hybrid => self.size() / 2 + 1,
@@ -53,6 +58,12 @@ impl Group {
     #[must_use]
     pub fn available(&self) -> usize {
         self.size() - usize::from(self.faults)
+    }
+
+    /// Replicas that must hold a state before the log below it may go: n-f.
+    #[must_use]
+    pub fn checkpoint_votes(&self) -> usize {
+        if known_bugs::ONE_VOTE_MAKES_A_CHECKPOINT.is_on() { 1 } else { self.available() }
     }
 
     /// Who proposes in `view` when the primary is stable.

@@ -19,6 +19,7 @@ pub mod catch_up;
 pub mod checkpoint;
 pub mod config;
 pub mod group;
+pub mod known_bugs;
 pub mod log;
 pub mod pbft;
 pub mod pool;

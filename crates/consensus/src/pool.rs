@@ -18,6 +18,7 @@ use smr_wire::{ClientId, ReplicaId};
 
 use crate::batch::{BatchLimits, Entry, EntryBody};
 use crate::config::Config;
+use crate::known_bugs;
 use crate::verified::Refused;
 
 /// Entries that one client may have waiting at its contact; a greedy client meets this before it fills the lane.
@@ -368,6 +369,10 @@ impl Pool {
 
     /// Returns every entry to the state of not being proposed, with no strikes: a new primary begins.
     pub fn restart(&mut self) {
+        if known_bugs::FORGETS_WHAT_WAITS.is_on() {
+            let all: Vec<Digest> = self.waiting.keys().copied().collect();
+            all.iter().for_each(|digest| drop(self.take_out(digest)));
+        }
         self.proposed.clear();
         for waiting in self.waiting.values_mut() {
             waiting.strikes = 0;
@@ -424,6 +429,17 @@ impl Pool {
         let mut all: Vec<&Waiting> = self.waiting.values().filter(|waiting| waiting.vouched).collect();
         all.sort_unstable_by_key(|waiting| waiting.arrival);
         all.into_iter().map(|waiting| waiting.entry.clone()).collect()
+    }
+
+    /// Every entry that waits, oldest first, and whether it stands in an open proposal.
+    #[must_use]
+    pub fn outline(&self) -> Vec<(Digest, bool)> {
+        let mut all: Vec<(u64, Digest)> =
+            self.waiting.iter().map(|(digest, w)| (w.arrival, *digest)).collect();
+        all.sort_unstable();
+        all.into_iter()
+            .map(|place| (place.1, !self.lanes.values().any(|lane| lane.unproposed.contains(&place))))
+            .collect()
     }
 
     /// How many entries wait.

@@ -7,10 +7,11 @@ use smr_crypto::{Digest, Signature};
 use smr_wire::{ReplicaId, Slot, View};
 
 use crate::group::Group;
+use crate::known_bugs;
 use crate::verified::{Refused, Rules};
 
 /// What a vote says yes to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Ballot {
     /// Which step of the protocol.
     pub phase: Phase,
@@ -23,12 +24,19 @@ pub struct Ballot {
 }
 
 /// Steps in which replicas vote.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Phase {
     /// "The primary of this view proposed this batch for this slot, to me."
     Prepare,
     /// "A quorum prepared it, so no other batch can be decided in this slot and view."
     Commit,
+}
+
+impl Phase {
+    /// The step whose quorum decides.
+    pub(crate) fn deciding() -> Phase {
+        if known_bugs::DECIDES_ON_PREPARES.is_on() { Phase::Prepare } else { Phase::Commit }
+    }
 }
 
 impl Ballot {
@@ -56,7 +64,8 @@ impl Votes {
     /// How many distinct replicas voted for `digest` in `view`.
     #[must_use]
     pub fn count(&self, view: View, digest: &Digest) -> usize {
-        self.0.values().filter(|(v, d, _)| *v == view && d == digest).count()
+        let counts = |v: View| v == view || known_bugs::MIXES_VIEWS.is_on();
+        self.0.values().filter(|(v, d, _)| counts(*v) && d == digest).count()
     }
 
     /// The certificate for `ballot`, once a quorum voted for it.
@@ -89,6 +98,11 @@ impl Votes {
     pub fn of(&self, author: ReplicaId) -> Option<(View, Digest, Signature)> {
         self.0.get(&author).copied()
     }
+
+    /// All that are kept, by author.
+    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, View, Digest, Signature)> {
+        self.0.iter().map(|(author, (view, digest, signature))| (*author, *view, *digest, *signature))
+    }
 }
 
 /// A quorum of votes on one ballot; convinces anyone who knows the group.
@@ -120,13 +134,15 @@ pub fn check_signatures(
     statement: &Digest,
     rules: &Rules<'_>,
 ) -> Result<(), Refused> {
-    let distinct = votes.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    let distinct =
+        votes.windows(2).all(|pair| pair[0].0 < pair[1].0) || known_bugs::COUNTS_A_VOTE_AGAIN.is_on();
+    let enough = votes.len() == needed || known_bugs::ACCEPTS_SHORT_CERTIFICATES.is_on();
     let signed = || {
         votes
             .iter()
             .all(|(author, signature)| rules.group.signed_by(*author, statement, signature, rules.verifier))
     };
-    if votes.len() == needed && distinct && signed() { Ok(()) } else { Err(Refused::Certificate) }
+    if enough && distinct && signed() { Ok(()) } else { Err(Refused::Certificate) }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod digest;
 pub mod dkg;
 mod hex;
 pub mod keys;
+pub mod known_bugs;
 pub mod merkle;
 pub mod threshold;
 

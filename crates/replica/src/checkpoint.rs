@@ -109,9 +109,9 @@ impl Checkpoints {
                     let (vote, signature) = votes.get(&checkpoint.slot)?;
                     (*vote == checkpoint).then_some((*author, *signature))
                 })
-                .take(group.available())
+                .take(group.checkpoint_votes())
                 .collect();
-            (votes.len() == group.available()).then_some(CheckpointCertificate { checkpoint, votes })
+            (votes.len() == group.checkpoint_votes()).then_some(CheckpointCertificate { checkpoint, votes })
         })
     }
 

@@ -15,6 +15,7 @@ pub mod config;
 pub mod effect;
 pub mod epoch;
 pub mod genesis;
+pub mod known_bugs;
 pub mod message;
 pub mod parked;
 pub mod quota;

@@ -16,6 +16,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_wire::{ClientId, Outcome, Refusal, RequestNumber, SessionId, Slot, Timestamp};
 
 use crate::config::Config;
+use crate::known_bugs;
 
 /// All sessions of the service; part of the replicated state.
 #[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
@@ -108,7 +109,12 @@ impl Sessions {
         let Some(session) = self.sessions.get_mut(&id).filter(|session| session.client == client) else {
             return Verdict::Refused(Refusal::SessionGone);
         };
-        if session.admitted.contains(&number) {
+        let known = if known_bugs::JUDGES_BY_WHAT_HAS_ENDED.is_on() {
+            session.ended.contains_key(&number)
+        } else {
+            session.admitted.contains(&number)
+        };
+        if known && !known_bugs::RUNS_A_REPEAT.is_on() {
             return Verdict::Repeat;
         }
         if number <= floor(session.highest, session.window) {
@@ -137,7 +143,9 @@ impl Sessions {
     pub fn outcome(&self, session: SessionId, number: RequestNumber) -> Outcome {
         let leaving = self.leaving.get(&session).map(|(_, session)| session);
         let session = self.sessions.get(&session).or(leaving);
-        let known = session.and_then(|session| session.ended.get(&number).cloned().flatten());
+        let last = known_bugs::REPEATS_THE_LAST_REPLY.is_on();
+        let place = |session: &Session| if last { session.highest_ended } else { number };
+        let known = session.and_then(|session| session.ended.get(&place(session)).cloned().flatten());
         known.unwrap_or(Outcome::Refused(Refusal::Stale))
     }
 
@@ -161,6 +169,7 @@ impl Sessions {
     fn make_room(&mut self, client: ClientId, place: Place, config: &Config) -> Result<(), Refusal> {
         let may_go = |(last_use, _): &(Use, SessionId)| match last_use {
             Use::Opened => true,
+            Use::Executed(_) if known_bugs::GIVES_UP_BUSY_SESSIONS.is_on() => true,
             Use::Executed(at) => place.now.since(*at) > config.session_idle_ms,
         };
         let own = self.by_client.get(&client).map_or(&[][..], Vec::as_slice);

@@ -1,13 +1,14 @@
 //! Replicas that misbehave, named by what they do. Each runs the real replica and then alters what it says, with
 //! its own keys and nobody else's: all that a machine that was taken over can do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smr_app::CommandOutcome;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::Checkpoint;
 use smr_consensus::pbft;
-use smr_consensus::quorum::{Ballot, Phase};
+use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::suspicion::Suspect;
 use smr_consensus::{Batch, Entry, Message as Ordering, Seat};
 use smr_crypto::threshold::SignatureShare;
@@ -52,6 +53,12 @@ pub enum Misdeed {
     ContradictBeginnings,
     /// What a script says, and otherwise nothing wrong.
     FollowScript,
+    /// Says that others decided what nobody proposed, with certificates of its own making.
+    ForgeCertificates,
+    /// Wants another primary all the time.
+    BlamePrimaries,
+    /// Sends no commit votes, and at a change of view tells what was prepared or hides it, as it likes.
+    HideClaims,
 }
 
 /// All of them that need no script.
@@ -67,6 +74,9 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::ReplayRequests,
     Misdeed::FloodForwards,
     Misdeed::ContradictBeginnings,
+    Misdeed::ForgeCertificates,
+    Misdeed::BlamePrimaries,
+    Misdeed::HideClaims,
 ];
 
 impl Misdeed {
@@ -86,6 +96,9 @@ impl Misdeed {
             Misdeed::FloodForwards => "flood-forwards",
             Misdeed::ContradictBeginnings => "contradict-beginnings",
             Misdeed::FollowScript => "follow-script",
+            Misdeed::ForgeCertificates => "forge-certificates",
+            Misdeed::BlamePrimaries => "blame-primaries",
+            Misdeed::HideClaims => "hide-claims",
         }
     }
 }
@@ -120,6 +133,8 @@ pub struct Adversary {
     oversized: Option<Entry>,
     /// Whether a script wants its application's outcomes to be wrong.
     miscomputes: bool,
+    /// The last reply in each session.
+    told: BTreeMap<SessionId, Reply>,
 }
 
 impl Adversary {
@@ -146,6 +161,7 @@ impl Adversary {
             accomplices,
             oversized: None,
             miscomputes: false,
+            told: BTreeMap::new(),
         }
     }
 
@@ -153,7 +169,7 @@ impl Adversary {
     pub fn alter(&mut self, to: ReplicaId, message: Message, now: Timestamp) -> Vec<Message> {
         match self.misdeed {
             Misdeed::StaySilent if now >= self.silent_from => Vec::new(),
-            Misdeed::Equivocate if to.0.is_multiple_of(2) => vec![self.other_face(message)],
+            Misdeed::Equivocate => self.equivocate(to, message),
             Misdeed::CorruptVotes => vec![self.corrupt(message)],
             Misdeed::Replay => self.replay(message),
             Misdeed::LieInReplies => vec![self.lie_in_share(message)],
@@ -171,9 +187,10 @@ impl Adversary {
                 self.hear(&message);
                 vec![message]
             }
-            Misdeed::StaySilent | Misdeed::Equivocate | Misdeed::FloodForwards | Misdeed::FollowScript => {
-                vec![message]
-            }
+            Misdeed::ForgeCertificates => self.forge(to, message, now),
+            Misdeed::BlamePrimaries => self.blame(message),
+            Misdeed::HideClaims => self.hide(message).into_iter().collect(),
+            Misdeed::StaySilent | Misdeed::FloodForwards | Misdeed::FollowScript => vec![message],
         }
     }
 
@@ -208,8 +225,16 @@ impl Adversary {
     /// What it really tells a client.
     #[must_use]
     pub fn reply(&mut self, mut reply: Reply) -> Reply {
-        if self.misdeed == Misdeed::LieInReplies && self.rng.chance(700) {
+        if self.misdeed != Misdeed::LieInReplies {
+            return reply;
+        }
+        let session = reply.about.session;
+        let earlier = self.told.insert(session, reply.clone());
+        if self.rng.chance(500) {
             lie(&mut reply);
+        } else if let Some(earlier) = earlier.filter(|_| self.rng.chance(500)) {
+            // What the service signed for another command of the session.
+            reply = Reply { about: reply.about, ..earlier };
         }
         reply
     }
@@ -268,6 +293,65 @@ impl Adversary {
             }
             _ => None,
         }
+    }
+
+    /// One face for each half, and now and then both.
+    fn equivocate(&mut self, to: ReplicaId, message: Message) -> Vec<Message> {
+        let is_proposal =
+            matches!(message, Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { .. })));
+        let other_half = to.0.is_multiple_of(2);
+        if is_proposal && self.rng.chance(100) {
+            let other = self.other_face(message.clone());
+            if other_half { vec![other, message] } else { vec![message, other] }
+        } else if other_half {
+            vec![self.other_face(message)]
+        } else {
+            vec![message]
+        }
+    }
+
+    /// With its status, decisions of batches that it made up for each: certified by its own vote alone, once or as
+    /// often as it takes.
+    fn forge(&mut self, to: ReplicaId, message: Message, now: Timestamp) -> Vec<Message> {
+        let mut said = vec![message];
+        let Message::Consensus(Ordering::Pbft(pbft::Message::Status { view, decided, .. })) = &said[0] else {
+            return said;
+        };
+        let slot = decided.plus(self.rng.within(1, 2));
+        let batch = Batch::new(now.plus_ms(to.0.into()), Vec::new());
+        let ballot = Ballot { phase: Phase::Commit, view: *view, slot, digest: batch.digest() };
+        let vote = (self.seat.me, self.seat.sign(&ballot.statement(&self.seat.group)));
+        let count = *self.rng.pick(&[1, self.seat.group.quorum()]);
+        let certificate = QuorumCertificate { ballot, votes: vec![vote; count] };
+        let decision = pbft::Decision { batch, certificate };
+        said.push(Message::Consensus(Ordering::Pbft(pbft::Message::Decided(vec![decision]))));
+        said
+    }
+
+    /// Its view changes without claims, half of the time; no commit votes.
+    fn hide(&mut self, message: Message) -> Option<Message> {
+        match message {
+            Message::Consensus(Ordering::Pbft(pbft::Message::Vote { ballot, .. }))
+                if ballot.phase == Phase::Commit =>
+            {
+                None
+            }
+            Message::Consensus(Ordering::Pbft(pbft::Message::ViewChange(change))) if self.rng.chance(500) => {
+                let pbft::ViewChange { to, decided, proof, .. } = change;
+                let empty = pbft::ViewChange::sign(&self.seat, to, decided, proof, Vec::new());
+                Some(Message::Consensus(Ordering::Pbft(pbft::Message::ViewChange(empty))))
+            }
+            other => Some(other),
+        }
+    }
+
+    /// With its status, the wish for the next view.
+    fn blame(&self, message: Message) -> Vec<Message> {
+        let Message::Consensus(Ordering::Pbft(pbft::Message::Status { view, .. })) = &message else {
+            return vec![message];
+        };
+        let wish = pbft::Message::Suspects(vec![Suspect::sign(&self.seat, view.next())]);
+        vec![message, Message::Consensus(Ordering::Pbft(wish))]
     }
 
     /// The same message with another content under a good signature, for the other half.

@@ -9,6 +9,7 @@
 //! - [`scenario`]: scripts that direct a world step by step, with the recorded exchange below each step;
 //! - [`adversary`]: replicas that misbehave, named by what they do;
 //! - [`twins`]: two machines that are one replica, and all ways to part them from the others;
+//! - `hunt`, in tests only: known bugs, switched on one by one, which the checks must find;
 //! - [`observe`], [`check`]: what is watched, and linearizability of what clients saw.
 
 pub mod adversary;
@@ -16,6 +17,8 @@ pub mod check;
 pub mod clients;
 pub mod history;
 mod host;
+#[cfg(feature = "known-bugs")]
+pub mod hunt;
 pub mod network;
 pub mod observe;
 pub mod rng;

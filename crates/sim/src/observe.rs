@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use smr_app::{HostCommand, SlotWork};
+use smr_consensus::Config;
+use smr_consensus::quorum::{Ballot, Phase};
 use smr_crypto::Digest;
-use smr_wire::{ClientId, Slot};
+use smr_replica::Status;
+use smr_wire::{ClientId, Slot, Timestamp, View};
 
 /// A property that did not hold.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -49,6 +52,50 @@ pub enum Violation {
         /// Who.
         replica: usize,
     },
+    /// Agreed time ran backwards.
+    #[error("time: it runs backwards in slot {slot}")]
+    Time {
+        /// Where.
+        slot: Slot,
+    },
+    /// A correct replica signed two votes where it may sign one.
+    #[error("one vote: replica {replica} votes for two batches in one step, view and slot: {ballot:?}")]
+    TwoVotes {
+        /// Who.
+        replica: usize,
+        /// The second.
+        ballot: Ballot,
+    },
+    /// A correct replica left its view although no correct one wanted that.
+    #[error("views: replica {replica} leaves for view {to}, but correct replicas want {wanted} at most")]
+    Views {
+        /// Who.
+        replica: usize,
+        /// For which view.
+        to: View,
+        /// The highest that a correct replica wants.
+        wanted: View,
+    },
+    /// Something grew beyond its limit.
+    #[error("limits: replica {replica} has decided up to {decided}, but {limit} allows {most}")]
+    Limit {
+        /// Who.
+        replica: usize,
+        /// How far.
+        decided: Slot,
+        /// Which limit.
+        limit: &'static str,
+        /// What would have been right.
+        most: Slot,
+    },
+    /// A correct replica was taken for a liar, or robbed of its share of the key.
+    #[error("key: replica {replica} {wrong}")]
+    Key {
+        /// Who.
+        replica: usize,
+        /// What befell it.
+        wrong: &'static str,
+    },
     /// What clients saw is not linearizable.
     #[error("linearizability: {0}")]
     Linearizability(String),
@@ -67,6 +114,12 @@ pub struct Observer {
     commands: BTreeSet<(ClientId, Vec<u8>)>,
     digests: BTreeMap<Slot, Digest>,
     last: BTreeMap<usize, Slot>,
+    times: BTreeMap<Slot, Timestamp>,
+    votes: BTreeMap<(usize, Phase, View, Slot), Digest>,
+    /// The highest stable checkpoint of a correct replica.
+    stable: Slot,
+    /// The highest view that a correct replica wanted out of its own impatience.
+    wanted: View,
 }
 
 impl Observer {
@@ -87,6 +140,11 @@ impl Observer {
             Some(_) => Ok(()),
             None => {
                 self.works.insert(slot, digest);
+                self.times.insert(slot, work.time);
+                let before = self.times.get(&slot.minus(1)).copied().unwrap_or_default();
+                if work.time < before {
+                    return Err(Violation::Time { slot });
+                }
                 // Simulated clients never write the same value, nor bring the same amount, under two numbers.
                 let verbs: [&[u8]; 3] = [b"put ", b"cas ", b"deposit "];
                 let writes = |c: &&HostCommand| verbs.iter().any(|verb| c.command.starts_with(verb));
@@ -113,6 +171,48 @@ impl Observer {
         if first == digest { Ok(()) } else { Err(Violation::State { replica, slot }) }
     }
 
+    /// A correct replica signs a vote.
+    ///
+    /// # Errors
+    /// [`Violation::TwoVotes`].
+    pub fn votes(&mut self, replica: usize, ballot: Ballot) -> Result<(), Violation> {
+        let Ballot { phase, view, slot, digest } = ballot;
+        let first = *self.votes.entry((replica, phase, view, slot)).or_insert(digest);
+        if first == digest { Ok(()) } else { Err(Violation::TwoVotes { replica, ballot }) }
+    }
+
+    /// A correct replica wants another primary than that of `view`.
+    pub fn suspects(&mut self, view: View) {
+        self.wanted = self.wanted.max(view.next());
+    }
+
+    /// A correct replica leaves its view for a later one.
+    ///
+    /// # Errors
+    /// [`Violation::Views`].
+    pub fn leaves(&self, replica: usize, to: View) -> Result<(), Violation> {
+        let wanted = self.wanted;
+        if to <= wanted { Ok(()) } else { Err(Violation::Views { replica, to, wanted }) }
+    }
+
+    /// Where a correct replica stands: it keeps its limits. A decision takes the votes of correct replicas, each of
+    /// which has a checkpoint that is not further behind than the log may be long.
+    ///
+    /// # Errors
+    /// [`Violation::Limit`].
+    pub fn keeps(&mut self, replica: usize, status: &Status, config: &Config) -> Result<(), Violation> {
+        self.stable = self.stable.max(status.stable);
+        let limits = [
+            ("the log", self.stable.plus(config.log_slots_max)),
+            ("the backlog", status.executed.plus(config.backlog_slots_max)),
+        ];
+        let decided = status.decided;
+        match limits.into_iter().find(|(_, most)| decided > *most) {
+            Some((limit, most)) => Err(Violation::Limit { replica, decided, limit, most }),
+            None => Ok(()),
+        }
+    }
+
     /// Slots that some correct replica has executed.
     #[must_use]
     pub fn slots(&self) -> u64 {
@@ -130,7 +230,6 @@ impl Observer {
 mod tests {
     use super::*;
     use smr_crypto::PublicKey;
-    use smr_wire::Timestamp;
 
     fn work(slot: u64, text: &str) -> SlotWork {
         let caller = ClientId(PublicKey([1; 32]));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use smr_consensus::ProtocolName;
 
 use smr_replica::Scheduling;
+use smr_replica::status::Phase;
 
 use crate::adversary::{MISDEEDS, Misdeed};
 use crate::check::bank::check_bank;
@@ -186,7 +187,7 @@ pub(crate) fn check(world: &mut World, demand: Demand, steps: u64) -> Result<(),
     converge(world, demand, steps)
 }
 
-/// All correct replicas that live must come to stand alike.
+/// All correct replicas that live must come to stand alike, and to serve.
 fn converge(world: &mut World, demand: Demand, steps: u64) -> Result<(), Violation> {
     let deadline_us = world.now_us() + demand.converge_us;
     loop {
@@ -196,10 +197,15 @@ fn converge(world: &mut World, demand: Demand, steps: u64) -> Result<(), Violati
             .map(|m| (world.status(m).executed, world.status(m).digest))
             .collect();
         let alike = stands.windows(2).all(|pair| pair[0] == pair[1]);
-        if alike || world.happened() >= steps {
+        let phases: Vec<Phase> = world.survivors().into_iter().map(|m| world.status(m).phase).collect();
+        let all_serve = phases.iter().all(|phase| *phase == Phase::Ready);
+        if (alike && all_serve) || world.happened() >= steps {
             return Ok(());
         }
         if world.now_us() >= deadline_us {
+            if alike {
+                return Err(Violation::Liveness(format!("correct replicas do not serve: {phases:?}")));
+            }
             let slots: Vec<String> = stands.iter().map(|(slot, _)| slot.to_string()).collect();
             return Err(Violation::Liveness(format!("correct replicas stay at slots {}", slots.join(", "))));
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Floor of each crate; a crate may depend on lower floors only.
 const FLOORS: &[(&str, u32)] = &[
+    ("known-bugs", 0),
     ("uds", 1),
     ("crypto", 1),
     ("wire", 2),
@@ -68,6 +69,10 @@ fn every_crate_stands_on_a_floor_and_imports_point_down() {
         let floor = *floors.get(name.as_str()).unwrap_or_else(|| panic!("crate {name} has no floor"));
         let manifest = read(&path.join("Cargo.toml"));
         for dependency in own_dependencies(&manifest, |section| section.ends_with("dependencies")) {
+            // For its tests a crate may ask itself for more features.
+            if dependency == name {
+                continue;
+            }
             let below =
                 *floors.get(dependency.as_str()).unwrap_or_else(|| panic!("smr-{dependency} is unknown"));
             assert!(below < floor, "{name} (floor {floor}) imports {dependency} (floor {below})");
@@ -90,7 +95,10 @@ fn clients_do_not_know_the_group() {
 fn crypto_and_uds_know_nothing_of_replication() {
     for name in ["crypto", "uds"] {
         let manifest = read(&crates().join(name).join("Cargo.toml"));
-        assert!(own_dependencies(&manifest, |_| true).is_empty(), "{name} imports another crate of ours");
+        // Deliberate bugs know nothing of anything.
+        let mut imports = own_dependencies(&manifest, |section| section.ends_with("dependencies"));
+        imports.retain(|import| import != "known-bugs");
+        assert!(imports.is_empty(), "{name} imports {imports:?} of ours");
     }
 }
 
@@ -117,6 +125,29 @@ fn below_the_edge_nothing_names_a_thread_a_socket_or_a_clock() {
         }
     }
     assert!(checked > 30, "only {checked} files were found: the check looks in the wrong place");
+}
+
+#[test]
+fn whatever_serves_contains_no_known_bug() {
+    // A feature of one is a feature of all in a build, so nobody may ask for these outside of tests.
+    let switches = ["switchable", "mutants", "known-bugs\"]"];
+    let (mut asked, mut seen) = (0, 0);
+    for (name, _) in FLOORS {
+        let manifest = read(&crates().join(name).join("Cargo.toml"));
+        let mut section = "";
+        for line in manifest.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+            if line.starts_with('[') {
+                section = line;
+            }
+            seen += 1;
+            let asks = switches.iter().any(|switch| line.contains(switch));
+            let declares = section == "[features]" && ["known-bugs", "uds", "sim"].contains(name);
+            let for_tests = section == "[dev-dependencies]" || line.starts_with("required-features");
+            assert!(!asks || declares || for_tests, "{name} switches known bugs on: {line}");
+            asked += u32::from(asks && for_tests);
+        }
+    }
+    assert!(seen > 100 && asked > 0, "the check looks in the wrong place");
 }
 
 #[test]

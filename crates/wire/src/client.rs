@@ -229,7 +229,9 @@ impl Reply {
         let mut bytes = Vec::with_capacity(80);
         bytes.extend_from_slice(&client.0.0);
         bytes.extend_from_slice(&about.session.0.to_le_bytes());
-        bytes.extend_from_slice(&about.number.0.to_le_bytes());
+        if !crate::known_bugs::LEAF_WITHOUT_NUMBER.is_on() {
+            bytes.extend_from_slice(&about.number.0.to_le_bytes());
+        }
         bytes.extend_from_slice(&outcome.0);
         merkle::leaf(&bytes)
     }

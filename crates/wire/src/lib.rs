@@ -7,6 +7,7 @@
 pub mod client;
 pub mod codec;
 pub mod ids;
+pub mod known_bugs;
 
 pub use client::{
     Access, Call, Command, Descriptor, EndpointCertificate, Endpoints, FromContact, Hint, Outcome, Refusal,

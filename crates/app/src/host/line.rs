@@ -23,6 +23,7 @@ use smr_wire::{ClientId, Slot, Timestamp};
 use super::errand::Errand;
 use super::{CommandOutcome, HostConfig, HostError, HostEvent, SlotWork};
 use crate::application::Place;
+use crate::known_bugs;
 use open::{OpenSlot, Part};
 
 /// Operations in their order, from when they are given to when they are reported.
@@ -227,7 +228,9 @@ impl Line {
             Operation::Execute(_) => unreachable!("a slot needs no rest"),
             Operation::Snapshot(slot) => {
                 let of = |number: &u64| Errand::clone(&self.running[&Ticket(*number)].errand);
-                let waiting = suspension.waiting.iter().map(of).chain(self.carried.iter().cloned()).collect();
+                let waiting = suspension.waiting.iter().map(of).chain(self.carried.iter().cloned());
+                let lost = known_bugs::WAITING_LOST_AT_A_CHECKPOINT.is_on();
+                let waiting = waiting.filter(|_| !lost).collect();
                 Some(Act::Snapshot { slot, trace: suspension.trace, waiting, restores })
             }
             Operation::Restore(slot, bytes) => Some(Act::Restore { slot, bytes, restores }),
@@ -243,7 +246,7 @@ impl Line {
         for ticket in waiting.into_iter().map(Ticket) {
             self.runs_again(ticket, block);
         }
-        self.filled = false;
+        self.filled &= known_bugs::DROPS_THE_FILL_AFTER_A_CHECKPOINT.is_on();
     }
 
     /// A command that waited runs, in this block.

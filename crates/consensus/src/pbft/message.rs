@@ -9,6 +9,7 @@ use smr_wire::{ReplicaId, Slot, View};
 use crate::batch::{Batch, Entry};
 use crate::checkpoint::CheckpointCertificate;
 use crate::group::{Group, Seat};
+use crate::known_bugs;
 use crate::pool::check_parcel;
 use crate::quorum::{Ballot, Phase, QuorumCertificate};
 use crate::suspicion::Suspect;
@@ -180,7 +181,7 @@ impl PrefixProof {
         let covered = self.commits.len() as u64 == decided.since(from)
             && needed
                 .zip(&self.commits)
-                .all(|(slot, commit)| commit.ballot.slot == slot && commit.ballot.phase == Phase::Commit);
+                .all(|(slot, commit)| commit.ballot.slot == slot && commit.ballot.phase == Phase::deciding());
         if !covered {
             return Err(Refused::Shape);
         }
@@ -222,7 +223,10 @@ impl NewView {
             return Err(Refused::Certificate);
         }
         let primary = rules.group.primary_of(self.view);
-        if !rules.group.signed_by(primary, &self.statement(rules.group), &self.signature, rules.verifier) {
+        let statement = self.statement(rules.group);
+        let signed = known_bugs::ANYBODY_BEGINS_A_VIEW.is_on()
+            || rules.group.signed_by(primary, &statement, &self.signature, rules.verifier);
+        if !signed {
             return Err(Refused::Signature);
         }
         self.changes.iter().try_for_each(|change| change.check(rules))
@@ -230,7 +234,7 @@ impl NewView {
 }
 
 /// How a view begins: what its primary must propose again.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Beginning {
     /// Everything up to here is decided, and correct replicas can serve it.
     pub decided: Slot,
@@ -250,13 +254,15 @@ impl Beginning {
     pub fn of(new_view: &NewView) -> Beginning {
         let by_all = new_view.changes.iter().map(|change| change.decided).min().unwrap_or_default();
         let known = new_view.changes.iter().map(|change| change.proof.base(change.decided)).max();
-        let decided = by_all.max(known.unwrap_or_default());
+        let by_any = new_view.changes.iter().map(|change| change.decided).max().unwrap_or_default();
+        let begun = if known_bugs::HIGHEST_PREFIX_BEGINS.is_on() { by_any } else { by_all };
+        let decided = begun.max(known.unwrap_or_default());
         let mut best: BTreeMap<Slot, (View, Digest)> = BTreeMap::new();
         let claims =
             new_view.changes.iter().flat_map(|change| change.proof.commits.iter().chain(&change.claims));
         for ballot in claims.map(|claim| claim.ballot).filter(|ballot| ballot.slot > decided) {
             let kept = best.entry(ballot.slot).or_insert((ballot.view, ballot.digest));
-            if ballot.view > kept.0 {
+            if ballot.view > kept.0 && !known_bugs::FIRST_CLAIM_WINS.is_on() {
                 *kept = (ballot.view, ballot.digest);
             }
         }
@@ -317,7 +323,7 @@ impl Verify for Message {
 impl Decision {
     fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
         let ballot = self.certificate.ballot;
-        if ballot.phase != Phase::Commit || ballot.digest != self.batch.digest() {
+        if ballot.phase != Phase::deciding() || ballot.digest != self.batch.digest() {
             return Err(Refused::Certificate);
         }
         self.certificate.check(rules)

@@ -7,6 +7,7 @@ use super::message::FORWARD_ENTRIES_MAX;
 use super::{Message, Pbft, VOTED_BATCHES_MAX};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
+use crate::known_bugs;
 use crate::pool::{Added, parcels};
 use crate::protocol::{Effect, Effects, Observation, Record, Timer};
 use crate::quorum::{Ballot, Phase};
@@ -104,7 +105,10 @@ impl Pbft {
         if let Some((view, standing)) = &place.proposal
             && *view == ballot.view
         {
-            if *standing != batch {
+            if *standing != batch && known_bugs::VOTES_TWICE_IN_A_VIEW.is_on() {
+                place.accept(ballot.view, batch);
+                (place.prepare_sent, place.commit_sent) = (None, None);
+            } else if *standing != batch {
                 effects.report(Observation::Equivocation { by: from, view: *view, slot: ballot.slot });
                 self.suspect("the primary proposed two batches for one slot", effects);
                 return;
@@ -126,7 +130,8 @@ impl Pbft {
         clock: Timestamp,
         effects: &mut Effects<Message>,
     ) -> bool {
-        if ballot.slot <= self.beginning.bound() {
+        let bound = ballot.slot <= self.beginning.bound() && !known_bugs::BEGINNING_BINDS_NOBODY.is_on();
+        if bound {
             // At or below the beginning's decided prefix there is nothing to propose.
             let allowed = self.beginning.digests.get(&ballot.slot) == Some(&ballot.digest);
             if !allowed {
@@ -200,7 +205,9 @@ impl Pbft {
         let Some(place) = self.window.entry(slot) else {
             return;
         };
-        let current = place.proposal.clone().filter(|(v, _)| *v == view && installed);
+        let late = known_bugs::COMMITS_IN_A_VIEW_IT_LEFT.is_on() && !installed;
+        let view = place.proposal.as_ref().map(|(v, _)| *v).filter(|_| late).unwrap_or(view);
+        let current = place.proposal.clone().filter(|(v, _)| *v == view && (installed || late));
         if let Some((_, batch)) = current
             && place.commit_sent < Some(view)
             && place.prepare_sent == Some(view)
@@ -223,19 +230,25 @@ impl Pbft {
         if place.decision.is_some() {
             return;
         }
-        let Some((view, digest)) = place.commits.winner(&group) else {
+        let phase = Phase::deciding();
+        let votes = match phase {
+            Phase::Prepare => &place.prepares,
+            Phase::Commit => &place.commits,
+        };
+        let Some((view, digest)) = votes.winner(&group) else {
             return;
         };
         let Some(batch) = place.body(&digest) else { return };
-        let ballot = Ballot { phase: Phase::Commit, view, slot, digest };
-        let certificate = place.commits.certificate(ballot, &group).expect("a quorum, as counted above");
+        let ballot = Ballot { phase, view, slot, digest };
+        let certificate = votes.certificate(ballot, &group).expect("a quorum, as counted above");
         place.decision = Some((certificate, batch.clone()));
         effects.push(Effect::Persist(Record::Decided { slot, batch }));
     }
 
     /// Moves the decided prefix over what is decided, as long as execution keeps up.
     pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
-        while self.decided().since(self.executed) < self.config.backlog_slots_max {
+        let backlog_max = self.config.backlog_slots_max;
+        while self.decided().since(self.executed) < backlog_max || known_bugs::BACKLOG_WITHOUT_END.is_on() {
             let slot = self.decided().next();
             let Some((certificate, batch)) = self.window.get(slot).and_then(|place| place.decision.clone())
             else {
@@ -323,6 +336,7 @@ impl super::Place {
     pub(super) fn accept(&mut self, view: View, batch: Batch) {
         if let Some((earlier, standing)) = self.proposal.replace((view, batch))
             && self.prepare_sent == Some(earlier)
+            && !known_bugs::FORGETS_VOTED_BATCHES.is_on()
         {
             self.voted.retain(|kept| *kept != standing);
             self.voted.push(standing);

@@ -7,6 +7,7 @@ use smr_wire::{ReplicaId, Slot, View};
 use super::message::DECISIONS_MAX;
 use super::{Decision, Message, Pbft};
 use crate::batch::Batch;
+use crate::known_bugs;
 use crate::protocol::{Effect, Effects, Timer};
 use crate::quorum::{Ballot, Phase};
 use crate::suspicion::Suspect;
@@ -31,7 +32,9 @@ impl Pbft {
             effects.send(peer, Message::Fetch { after: decided });
         }
         if installed && decided == self.decided_at_tick {
-            self.repeat(effects);
+            if !known_bugs::REPEATS_NO_VOTES.is_on() {
+                self.repeat(effects);
+            }
             if self.is_primary() {
                 self.fetch_bodies(effects);
             }
@@ -73,6 +76,9 @@ impl Pbft {
         effects: &mut Effects<Message>,
     ) {
         self.catch_up.heard(from, decided);
+        if known_bugs::SHOWS_NO_NEW_VIEW.is_on() {
+            return;
+        }
         let missed = view < self.view || (view == self.view && !installed);
         if let Some(new_view) = self.new_view.as_ref().filter(|_| missed && self.installed) {
             effects.send(from, Message::NewView(new_view.clone()));
@@ -81,6 +87,9 @@ impl Pbft {
 
     /// `from` lacks decisions after `after`.
     pub(super) fn on_fetch(&self, from: ReplicaId, after: Slot, effects: &mut Effects<Message>) {
+        if known_bugs::ANSWERS_NO_LAGGARD.is_on() {
+            return;
+        }
         if after < self.log.base() {
             effects.send(from, Message::Pruned { base: self.log.base() });
             return;
@@ -120,7 +129,8 @@ impl Pbft {
     /// `from` does not keep what we asked for.
     pub(super) fn on_pruned(&mut self, from: ReplicaId, base: Slot, effects: &mut Effects<Message>) {
         self.catch_up.heard_pruned(from, base);
-        if let Some(base) = self.catch_up.left_behind(self.decided(), self.seat.group.one_correct()) {
+        let needed = if known_bugs::BELIEVES_ONE_PRUNED.is_on() { 1 } else { self.seat.group.one_correct() };
+        if let Some(base) = self.catch_up.left_behind(self.decided(), needed) {
             effects.push(Effect::NeedState { base });
         }
     }

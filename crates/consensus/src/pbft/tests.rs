@@ -10,7 +10,8 @@ use crate::batch::Entry;
 use crate::group::Group;
 use crate::pool::tests::entry;
 use crate::protocol::{Effect, Observation};
-use crate::quorum::Ballot;
+use crate::quorum::{Ballot, Phase};
+use crate::suspicion::Suspect;
 use crate::verified::{Rules, Verified};
 
 /// Four replicas and their keys.
@@ -280,9 +281,12 @@ fn a_batch_that_was_voted_for_is_kept_though_a_later_view_proposes_another() {
 
 /// The decision of a slot with one entry.
 fn decision(slot: u64) -> Decision {
+    decision_of(View(0), slot)
+}
+
+fn decision_of(view: View, slot: u64) -> Decision {
     let batch = Batch::new(Timestamp(slot), vec![entry(1, slot)]);
-    let phase = crate::quorum::Phase::Commit;
-    let ballot = Ballot { phase, view: View(0), slot: Slot(slot), digest: batch.digest() };
+    let ballot = Ballot { phase: Phase::Commit, view, slot: Slot(slot), digest: batch.digest() };
     let votes = (0..3).map(|i| (ReplicaId(i), seat(i).sign(&ballot.statement(&seat(i).group)))).collect();
     Decision { batch, certificate: QuorumCertificate { ballot, votes } }
 }
@@ -454,4 +458,19 @@ fn what_an_impostor_says_is_refused() {
     assert!(Verified::check(ReplicaId(1), vote.clone(), &rules).is_err());
     assert!(Verified::check(ReplicaId(9), vote.clone(), &rules).is_err());
     assert!(Verified::check(ReplicaId(2), vote, &rules).is_ok());
+}
+
+#[test]
+fn who_knows_a_decision_of_the_view_it_is_on_the_way_to_sends_an_acceptable_view_change() {
+    let mut net = Net::new(Config::default());
+    // Decided in view 1, and the slot before it is not known yet.
+    net.deliver(ReplicaId(1), ReplicaId(3), &Message::Decided(vec![decision_of(View(1), 2)]));
+    for wishes in [1, 2] {
+        let wish = Suspect::sign(&seat(wishes), View(1));
+        net.deliver(ReplicaId(wishes), ReplicaId(3), &Message::Suspects(vec![wish]));
+    }
+    let sent = |message: &Message| matches!(message, Message::ViewChange(change) if change.to == View(1));
+    assert!(net.queue.iter().any(|(from, _, message)| *from == ReplicaId(3) && sent(message)));
+    // Panics if somebody refuses it.
+    net.deliver_all();
 }

@@ -7,6 +7,7 @@ use smr_wire::{Slot, View};
 
 use super::message::FORWARD_ENTRIES_MAX;
 use super::{Beginning, Message, NewView, Pbft, PrefixProof, ViewChange};
+use crate::known_bugs;
 use crate::pool::parcels;
 use crate::protocol::{Effect, Effects, Observation, Record, Timer};
 use crate::quorum::QuorumCertificate;
@@ -62,7 +63,7 @@ impl Pbft {
     }
 
     fn view_change(&self) -> ViewChange {
-        let claims = self.window.iter().filter_map(|(_, place)| place.claim()).collect();
+        let claims = self.window.iter().filter_map(|(_, place)| place.claim(self.view)).collect();
         ViewChange::sign(&self.seat, self.view, self.decided(), self.prefix_proof(), claims)
     }
 
@@ -145,9 +146,15 @@ impl Pbft {
 }
 
 impl super::Place {
-    /// The certificate that says most of what may have been decided here: a decision, or the highest prepared.
-    fn claim(&self) -> Option<QuorumCertificate> {
+    /// The certificate that says most of what may have been decided here before view `to`: a decision, or the
+    /// highest prepared. Whoever is late may know a decision of `to` itself, or of a later view, which says nothing
+    /// of how `to` must begin.
+    fn claim(&self, to: View) -> Option<QuorumCertificate> {
+        if known_bugs::DROPS_WHAT_WAS_PREPARED.is_on() {
+            return None;
+        }
         let decided = self.decision.as_ref().map(|(certificate, _)| certificate);
-        decided.or(self.prepared.as_ref().map(|(certificate, _)| certificate)).cloned()
+        let prepared = self.prepared.as_ref().map(|(certificate, _)| certificate);
+        [decided, prepared].into_iter().flatten().find(|claim| claim.ballot.view < to).cloned()
     }
 }

@@ -166,7 +166,9 @@ impl Ceremony {
             }
             let dealing = self.dealings.get(&complaint.dealer);
             if dealing.is_some_and(|dealing| complaint.is_proven(&self.setup, accuser, dealing)) {
-                self.exclude(complaint.dealer, Reason::BadShare { accuser });
+                if !crate::known_bugs::KEEPS_A_BAD_DEALER.is_on() {
+                    self.exclude(complaint.dealer, Reason::BadShare { accuser });
+                }
                 excluded.push(complaint.dealer);
             } else {
                 unproven += 1;
@@ -301,6 +303,12 @@ impl Ceremony {
         let confirmed = self.confirmed.len();
         let enough = confirmed >= usize::from(self.setup.confirmations);
         self.phase() == Phase::Confirming && enough && (waited || confirmed >= self.setup.participants())
+    }
+
+    /// Whether a participant's confirmation counts. Then every dealing that is left has a good share for it.
+    #[must_use]
+    pub fn has_confirmed(&self, participant: u16) -> bool {
+        self.confirmed.contains_key(&participant)
     }
 
     /// Who confirmed with complaints that proved nothing, ascending, and with how many: liars, or participants whose

@@ -12,6 +12,7 @@ use smr_wire::{Call, EndpointCertificate, Hint, ReplicaId, Request, Slot};
 
 use super::{Offering, Replica};
 use crate::effect::{ConnectionId, Effect, Observation};
+use crate::known_bugs;
 use crate::message::PeerMessage;
 use crate::replies::{Key, Statement};
 
@@ -245,7 +246,8 @@ impl Replica {
         // Shares that do not come must not hold up ordering for longer than this.
         self.unsettled.clear();
         self.report_settled();
-        if let Some(vote) = self.checkpoints.unfinished() {
+        let repeats = !known_bugs::REPEATS_NO_CHECKPOINT.is_on();
+        if repeats && let Some(vote) = self.checkpoints.unfinished() {
             Replica::broadcast(effects, vote);
         }
         if let Some(endpoints) = &self.system.endpoints {

@@ -9,6 +9,7 @@ use smr_wire::{Call, ClientId, Outcome, Refusal, Request, SessionId, Slot};
 
 use super::{Executing, Replica};
 use crate::effect::{Effect, Observation};
+use crate::known_bugs;
 use crate::replies::{self, Block, CROWDED_OUT, Key, Member, MemberState, Statement};
 use crate::sessions::{Opening, Place, Verdict};
 use crate::status::Halt;
@@ -17,7 +18,7 @@ use crate::system::{Applied, Chunked, Image};
 impl Replica {
     /// Admits decided slots, in order, unless a snapshot is being taken: then they wait until it is.
     pub(super) fn admit_decided(&mut self, effects: &mut Vec<Effect>) {
-        while self.draining.is_none()
+        while (self.draining.is_none() || known_bugs::ADMITS_DURING_A_SNAPSHOT.is_on())
             && self.restoring.is_none()
             && let Some((slot, batch)) = self.decided.pop_front()
         {
@@ -216,7 +217,12 @@ impl Replica {
                 MemberState::Running(_) => own.next().expect("each command is one member's, in their order"),
                 MemberState::TooLarge => Outcome::Refused(Refusal::TooLarge),
                 // Its outcome comes when it has waited; who asks for it gets that.
-                MemberState::Repeat if self.system.parked.contains(&(client, about)) => continue,
+                MemberState::Repeat
+                    if self.system.parked.contains(&(client, about))
+                        && !known_bugs::ANSWERS_WHAT_WAITS.is_on() =>
+                {
+                    continue;
+                }
                 MemberState::Repeat => {
                     repeats.push(self.system.sessions.outcome(session, number));
                     kept.push(Member { client, about, state });

@@ -5,6 +5,7 @@ use smr_wire::{ReplicaId, Slot};
 
 use super::Replica;
 use crate::effect::{Effect, Observation, Timer};
+use crate::known_bugs;
 use crate::message::PeerMessage;
 use crate::replies::Statement;
 use crate::status::Halt;
@@ -25,7 +26,8 @@ impl Replica {
             }
             PeerMessage::CheckpointVote { checkpoint, signature } => {
                 // Whoever still votes for what is stable has missed the votes of others, who repeat them no more.
-                if let Some(certificate) = self.checkpoints.certificate_from(checkpoint.slot) {
+                let repeats = !known_bugs::REPEATS_NO_CHECKPOINT.is_on();
+                if repeats && let Some(certificate) = self.checkpoints.certificate_from(checkpoint.slot) {
                     Replica::send(effects, from, PeerMessage::Stable(certificate.clone()));
                 }
                 self.checkpoints.add(from, checkpoint, signature);
@@ -138,7 +140,10 @@ impl Replica {
                 effects.push(Effect::Report(Observation::TransferFailed(why)));
             }
             // Admitted meanwhile: going back would execute slots twice.
-            Some(Ok((certificate, _))) if certificate.checkpoint.slot <= self.system.slot => {
+            Some(Ok((certificate, _)))
+                if certificate.checkpoint.slot <= self.system.slot
+                    && !known_bugs::INSTALLS_AN_OLDER_STATE.is_on() =>
+            {
                 self.transfer.finish();
                 effects.push(Effect::Disarm(Timer::Transfer));
             }
@@ -174,6 +179,9 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         self.system = image.system;
+        if known_bugs::LOSES_SESSIONS_IN_TRANSFER.is_on() {
+            self.system.sessions = crate::sessions::Sessions::default();
+        }
         self.executing.clear();
         self.decided.retain(|(decided, _)| *decided > slot);
         self.draining = None;

@@ -1,8 +1,9 @@
 //! The simulated edge of a replica: what it does with each effect.
 
 use smr_app::{CommandOutcome, HostEvent};
-use smr_consensus::protocol::Observation as Ordering;
-use smr_consensus::{Entry, EntryBody};
+use smr_consensus::protocol::Observation as Ordered;
+use smr_consensus::quorum::{Ballot, Phase};
+use smr_consensus::{Entry, EntryBody, Message as Ordering, pbft};
 use smr_replica::effect::{ConnectionId, Observation};
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Message};
@@ -96,8 +97,7 @@ impl World {
         let (now_us, step) = (self.now_us, self.happened);
         self.trace.note(now_us, step, || format!("  r{machine} {}", Words::plain().observation(observation)));
         self.note(|words| Note::says(Party::Replica(machine), words.observation(observation)));
-        if let Observation::Consensus(Ordering::LeftFor(view) | Ordering::Installed { view, .. }) =
-            observation
+        if let Observation::Consensus(Ordered::LeftFor(view) | Ordered::Installed { view, .. }) = observation
         {
             self.machines[machine].view = *view;
         }
@@ -105,9 +105,57 @@ impl World {
             let key = self.machines[machine].replica.group_key().map(|(_, key)| key.service_key);
             self.known.get_or_init(|| key.expect("a replica that reports its key has one"));
         }
+        self.fail(self.treats_well(machine, observation));
+        if self.is_correct(machine) {
+            self.watch_views(machine, observation);
+        }
         if matches!(observation, Observation::Halted(_)) && self.is_correct(machine) {
             self.fail(Err(Violation::Halted { replica: machine }));
         }
+    }
+
+    /// What a correct replica reports does no wrong to a correct one: none is taken for a liar, and whoever confirmed in
+    /// key generation has its share.
+    fn treats_well(&self, machine: usize, observation: &Observation) -> Result<(), Violation> {
+        match observation {
+            _ if !self.is_correct(machine) => Ok(()),
+            Observation::BadShare(liar) if self.is_correct(liar.index()) => {
+                Err(Violation::Key { replica: liar.index(), wrong: "is taken for a liar" })
+            }
+            Observation::KeyGenerated { share: false, .. } => {
+                let ceremony = &self.machines[machine].replica.system().ceremony;
+                let confirmed = ceremony.has_confirmed(ReplicaId::at(machine).0);
+                let wrong = Violation::Key { replica: machine, wrong: "has confirmed, but has no share" };
+                if confirmed { Err(wrong) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Faulty replicas alone do not make a correct one leave its view.
+    fn watch_views(&mut self, machine: usize, observation: &Observation) {
+        match observation {
+            Observation::Consensus(Ordered::Suspected { view, .. }) => self.observer.suspects(*view),
+            Observation::Consensus(Ordered::LeftFor(to)) => {
+                let leaves = self.observer.leaves(machine, *to);
+                self.fail(leaves);
+            }
+            _ => {}
+        }
+    }
+
+    /// A correct replica votes once in each step, view and slot.
+    fn watch_votes(&mut self, machine: usize, message: &Message) {
+        let Message::Consensus(Ordering::Pbft(message)) = message else { return };
+        let ballot = match message {
+            pbft::Message::Vote { ballot, .. } => *ballot,
+            pbft::Message::Proposal { view, slot, batch, .. } => {
+                Ballot { phase: Phase::Prepare, view: *view, slot: *slot, digest: batch.digest() }
+            }
+            _ => return,
+        };
+        let votes = self.observer.votes(machine, ballot);
+        self.fail(votes);
     }
 
     /// Puts a message on its way, as the sender really sends it and as the network lets it through.
@@ -116,7 +164,10 @@ impl World {
         let receiver = self.machines[to].seat.me;
         let really = match &mut self.machines[from].adversary {
             Some(adversary) => adversary.alter(receiver, message, clock),
-            None => vec![message],
+            None => {
+                self.watch_votes(from, &message);
+                vec![message]
+            }
         };
         let own_tricks = match &mut self.machines[from].adversary {
             Some(adversary) => adversary.invent(clock),

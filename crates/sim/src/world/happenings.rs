@@ -110,6 +110,8 @@ impl World {
             let status = self.machines[machine].replica.status();
             let stands = self.observer.stands(machine, status.executed, status.digest);
             self.fail(stands);
+            let keeps = self.observer.keeps(machine, &status, &self.genesis.config.consensus);
+            self.fail(keeps);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Known ways to get this wrong, which can be switched on in tests that must find them.
+//! Known ways to get this wrong, which can be switched on in tests that must find them: in this crate's search of all
+//! orders of events, and, with the feature `mutants`, under whole services that somebody simulates.
 
 use super::*;
 
@@ -20,7 +21,7 @@ pub(super) enum Mutant {
     SkipsRunners,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "mutants"))]
 impl Mutant {
     pub(super) const ALL: [Mutant; 7] = [
         Mutant::HandsOverToTheLast,
@@ -39,9 +40,64 @@ impl Core {
         self.mutant == Some(mutant)
     }
 
-    #[cfg(not(test))]
+    #[cfg(all(not(test), feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "as in tests, where it decides")]
+    pub(super) fn is(&self, mutant: Mutant) -> bool {
+        outside::CHOSEN.get() == Some(mutant)
+    }
+
+    #[cfg(all(not(test), not(feature = "mutants")))]
     #[expect(clippy::unused_self, reason = "as in tests, where it decides")]
     pub(super) const fn is(&self, _: Mutant) -> bool {
         false
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod outside {
+    use std::cell::Cell;
+
+    use super::{Core, Mutant};
+
+    thread_local! {
+        pub(super) static CHOSEN: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    impl Core {
+        /// Each known way to get this wrong: its name, what it is, and who made the mistake.
+        pub const MUTANTS: [(&'static str, &'static str, &'static str); 7] = [
+            (
+                "hands-over-to-the-last",
+                "A lock goes to whoever queued last, so it matters when it is given back.",
+                "plain mutexes",
+            ),
+            ("acts-without-turn", "A primary's request is done when it is made.", "plain mutexes"),
+            (
+                "retries-without-turn",
+                "Who was thrown out of a lock's queue at a round's end gets the lock without a new turn.",
+                "LibUDS: lock() retries after a round's end",
+            ),
+            (
+                "fills-by-local-state",
+                "A round in which nobody runs is closed without a marker in the log.",
+                "SELF: addRequestAndFillRound",
+            ),
+            (
+                "returns-at-once",
+                "A blocked task without a place runs as soon as it is granted its lock.",
+                "our own history",
+            ),
+            (
+                "follows-at-the-end",
+                "A new or woken task enters the list behind those that happen to be there.",
+                "SELF: addRequest from inside a thread",
+            ),
+            ("skips-runners", "A primary that still runs when its turn comes loses it.", "our own history"),
+        ];
+
+        /// Puts one of [`Core::MUTANTS`], by its place there, into all schedulers on this thread; or none.
+        pub fn mutate(place: Option<usize>) {
+            CHOSEN.set(place.map(|place| Mutant::ALL[place]));
+        }
     }
 }

@@ -1,0 +1,191 @@
+//! Known ways to get ordering wrong, which tests switch on to see that the checks find them.
+
+use smr_known_bugs::Bug;
+
+/// In `quorum`: what two quorums share may be nobody.
+pub static HALF_IS_A_QUORUM: Bug = Bug {
+    name: "half-is-a-quorum",
+    what: "n/2 votes decide, so two quorums need not share a correct replica.",
+    source: "PBFT, section 4: quorums of 2f+1",
+};
+
+/// In `check_signatures`: whoever votes again counts again.
+pub static COUNTS_A_VOTE_AGAIN: Bug = Bug {
+    name: "counts-a-vote-again",
+    what: "A certificate may hold one replica's vote as often as it takes.",
+    source: "bft-smart/library #62: enough messages instead of enough voters",
+};
+
+/// In `check_signatures`: any number of votes.
+pub static ACCEPTS_SHORT_CERTIFICATES: Bug = Bug {
+    name: "accepts-short-certificates",
+    what: "A certificate convinces with fewer votes than a quorum, as long as they are good.",
+    source: "bft-smart/library #62: sloppy quorums in recovery code",
+};
+
+/// In `Votes::count`: votes of all views.
+pub static MIXES_VIEWS: Bug = Bug {
+    name: "mixes-views",
+    what: "Votes of several views for one batch are counted together.",
+    source: "PBFT, section 4.2: prepares match in view, sequence number and digest",
+};
+
+/// In `on_proposal`: the second proposal of a view replaces the first.
+pub static VOTES_TWICE_IN_A_VIEW: Bug = Bug {
+    name: "votes-twice-in-a-view",
+    what: "A second proposal for a slot and view gets a vote too.",
+    source: "PBFT, section 4.2: no other pre-prepare accepted for this view and sequence number",
+};
+
+/// In `Phase::deciding`: without the second round of votes.
+pub static DECIDES_ON_PREPARES: Bug = Bug {
+    name: "decides-on-prepares",
+    what: "A batch is decided, executed and answered as soon as it is prepared.",
+    source: "PBFT, section 4.2: why there is a commit phase",
+};
+
+/// In `progress`: votes of the view that was left.
+pub static COMMITS_IN_A_VIEW_IT_LEFT: Bug = Bug {
+    name: "commits-in-a-view-it-left",
+    what: "A replica that has told what it knows for the next view goes on committing in the last one.",
+    source: "hyperledger-labs/minbft PR 189: commitment after view termination",
+};
+
+/// In `Place::claim`: nothing is claimed.
+pub static DROPS_WHAT_WAS_PREPARED: Bug = Bug {
+    name: "drops-what-was-prepared",
+    what: "A view change does not tell what was prepared.",
+    source: "PBFT, section 4.4: the set P of a view change",
+};
+
+/// In `Beginning::of`: the first claim, not that of the highest view.
+pub static FIRST_CLAIM_WINS: Bug = Bug {
+    name: "first-claim-wins",
+    what: "Of two claims for a slot a new view takes the first, not that of the higher view.",
+    source: "Paxos Made Simple, condition P2c; Raft, figure 8",
+};
+
+/// In `Beginning::of`: the highest prefix that anybody has.
+pub static HIGHEST_PREFIX_BEGINS: Bug = Bug {
+    name: "highest-prefix-begins",
+    what: "A view begins above the highest decided prefix, though only one replica, and a faulty one, may know it.",
+    source: "our own history",
+};
+
+/// In `NewView::check`: whoever signed.
+pub static ANYBODY_BEGINS_A_VIEW: Bug = Bug {
+    name: "anybody-begins-a-view",
+    what: "The beginning of a view is accepted without its primary's signature, so there may be several.",
+    source: "our own history; two new views for one view, as EBAWA's merge allows",
+};
+
+/// In `may_stand`: any proposal.
+pub static BEGINNING_BINDS_NOBODY: Bug = Bug {
+    name: "beginning-binds-nobody",
+    what: "Backups accept what they like where the view's beginning names a batch.",
+    source: "PBFT, section 4.4: backups check a new view's set O",
+};
+
+/// In `Place::accept`: only the last batch is kept.
+pub static FORGETS_VOTED_BATCHES: Bug = Bug {
+    name: "forgets-voted-batches",
+    what: "A proposal of a later view overwrites a batch that may have been prepared; nobody may have it any more.",
+    source: "our own history",
+};
+
+/// In `on_fetch`: no answer.
+pub static ANSWERS_NO_LAGGARD: Bug = Bug {
+    name: "answers-no-laggard",
+    what: "A replica that missed decisions is told nothing.",
+    source: "EBAWA: a fallen-behind replica never catches up; bft-smart/library #27",
+};
+
+/// In `on_pruned`: one is enough.
+pub static BELIEVES_ONE_PRUNED: Bug = Bug {
+    name: "believes-one-pruned",
+    what: "One liar's word that decisions are gone sends a replica after a state that does not exist; it serves no client.",
+    source: "our own history",
+};
+
+/// In `vote_limit`: no high watermark.
+pub static LOG_WITHOUT_END: Bug = Bug {
+    name: "log-without-end",
+    what: "Ordering does not wait for the checkpoint, so the log has no limit.",
+    source: "PBFT, section 4.2: the high watermark",
+};
+
+/// In `advance`: no limit.
+pub static BACKLOG_WITHOUT_END: Bug = Bug {
+    name: "backlog-without-end",
+    what: "The decided prefix runs ahead of a slow application without limit.",
+    source: "bft-smart/library #27: queues overflow, memory runs out",
+};
+
+/// In `cut`: no exception for what is urgent.
+pub static FILL_WAITS_FOR_SLOTS: Bug = Bug {
+    name: "fill-waits-for-slots",
+    what: "A fill marker waits for open slots, whose commands wait for it.",
+    source: "our own history",
+};
+
+/// In `Pool::restart`: a new pool.
+pub static FORGETS_WHAT_WAITS: Bug = Bug {
+    name: "forgets-what-waits",
+    what: "What waits to be ordered is forgotten at a change of view.",
+    source: "Raft libraries drop proposals at a change of leader and leave it to callers to notice",
+};
+
+/// In `Suspicion::target`: one is enough.
+pub static ONE_SUSPECT_IS_ENOUGH: Bug = Bug {
+    name: "one-suspect-is-enough",
+    what: "Replicas follow a single one that wants another primary.",
+    source: "EBAWA: false blame, merge storms; SBFT, section on view change triggers",
+};
+
+/// In `repeat`: silence.
+pub static REPEATS_NO_VOTES: Bug = Bug {
+    name: "repeats-no-votes",
+    what: "Votes and proposals are sent once, whatever the network does with them.",
+    source: "Bessani et al., Vivisecting the Dissection: retransmission left out",
+};
+
+/// In `on_status`: silence.
+pub static SHOWS_NO_NEW_VIEW: Bug = Bug {
+    name: "shows-no-new-view",
+    what: "A replica that missed the beginning of a view is never shown it.",
+    source: "concord-bft PR 2863: a replica stays out for ever",
+};
+
+/// In `Group::checkpoint_votes`: one vote.
+pub static ONE_VOTE_MAKES_A_CHECKPOINT: Bug = Bug {
+    name: "one-vote-makes-a-checkpoint",
+    what: "A checkpoint is stable with a single vote, which may be a liar's.",
+    source: "PBFT, section 4.3: stable with 2f+1",
+};
+
+/// All of them.
+pub const ALL: &[&Bug] = &[
+    &HALF_IS_A_QUORUM,
+    &COUNTS_A_VOTE_AGAIN,
+    &ACCEPTS_SHORT_CERTIFICATES,
+    &MIXES_VIEWS,
+    &VOTES_TWICE_IN_A_VIEW,
+    &DECIDES_ON_PREPARES,
+    &COMMITS_IN_A_VIEW_IT_LEFT,
+    &DROPS_WHAT_WAS_PREPARED,
+    &FIRST_CLAIM_WINS,
+    &HIGHEST_PREFIX_BEGINS,
+    &ANYBODY_BEGINS_A_VIEW,
+    &BEGINNING_BINDS_NOBODY,
+    &FORGETS_VOTED_BATCHES,
+    &ANSWERS_NO_LAGGARD,
+    &BELIEVES_ONE_PRUNED,
+    &LOG_WITHOUT_END,
+    &BACKLOG_WITHOUT_END,
+    &FILL_WAITS_FOR_SLOTS,
+    &FORGETS_WHAT_WAITS,
+    &ONE_SUSPECT_IS_ENOUGH,
+    &REPEATS_NO_VOTES,
+    &SHOWS_NO_NEW_VIEW,
+    &ONE_VOTE_MAKES_A_CHECKPOINT,
+];

@@ -1,0 +1,111 @@
+//! Known ways to get a replica wrong, which tests switch on to see that the checks find them.
+
+use smr_known_bugs::Bug;
+
+/// In `Sessions::admit`: no memory.
+pub static RUNS_A_REPEAT: Bug = Bug {
+    name: "runs-a-repeat",
+    what: "A command that comes again is executed again.",
+    source: "etcd-io/etcd #18424, #14890: retries execute twice",
+};
+
+/// In `Sessions::admit`: by the other clock.
+pub static JUDGES_BY_WHAT_HAS_ENDED: Bug = Bug {
+    name: "judges-by-what-has-ended",
+    what: "Whether a command is a repeat depends on whether its first run has ended here, so on this replica's speed.",
+    source: "our own history",
+};
+
+/// In `Sessions::outcome`: whatever came last.
+pub static REPEATS_THE_LAST_REPLY: Bug = Bug {
+    name: "repeats-the-last-reply",
+    what: "A repeat gets the reply to the last command of its session.",
+    source: "BFT-SMaRt keeps one reply for each client; our clients have several commands in flight",
+};
+
+/// In `make_room`: any session.
+pub static GIVES_UP_BUSY_SESSIONS: Bug = Bug {
+    name: "gives-up-busy-sessions",
+    what: "A session in use is given up for a newcomer, and its client told that nothing was executed.",
+    source: "apache/ratis #915: the retry cache expires before the client gives up",
+};
+
+/// In `install`: a fetched state without sessions.
+pub static LOSES_SESSIONS_IN_TRANSFER: Bug = Bug {
+    name: "loses-sessions-in-transfer",
+    what: "A replica that fetched a state has forgotten which commands were executed.",
+    source: "Raft thesis, section 6.3; the snapshot without sessions",
+};
+
+/// In `try_restore`: no look at what was admitted.
+pub static INSTALLS_AN_OLDER_STATE: Bug = Bug {
+    name: "installs-an-older-state",
+    what: "A fetched state is installed although later slots were admitted meanwhile; they run twice.",
+    source: "raft-rs #392: a snapshot behind what is committed",
+};
+
+/// In `admit_decided`: no wait.
+pub static ADMITS_DURING_A_SNAPSHOT: Bug = Bug {
+    name: "admits-during-a-snapshot",
+    what: "Slots after a checkpoint are admitted before its state is taken, so the state depends on timing.",
+    source: "our own history",
+};
+
+/// In `on_peer` and `repeat`: silence.
+pub static REPEATS_NO_CHECKPOINT: Bug = Bug {
+    name: "repeats-no-checkpoint",
+    what: "Checkpoint votes and certificates are sent once; whoever missed them fills its log and waits for ever.",
+    source: "concord-bft PR 927: late replicas stuck as no new checkpoints come",
+};
+
+/// In `Shares::combined`: nothing is learned.
+pub static KEEPS_BAD_SHARES: Bug = Bug {
+    name: "keeps-bad-shares",
+    what: "A share that spoiled a combination is used in the next one too.",
+    source: "our own history",
+};
+
+/// In `setup`: one too few.
+pub static THRESHOLD_OF_F: Bug = Bug {
+    name: "threshold-of-f",
+    what: "f shares make the service's signature, so the faulty replicas can sign alone.",
+    source: "EBAWA and all of its kind: f+1 equal replies",
+};
+
+/// In `received`: no look at the path.
+pub static TAKES_ANY_CHUNK: Bug = Bug {
+    name: "takes-any-chunk",
+    what: "Chunks of a fetched state are not checked against its certificate.",
+    source: "bft-smart/library #16: only one recoverer is stable",
+};
+
+/// In `begin_slot`: the proposer's clock.
+pub static TIME_RUNS_BACKWARDS: Bug = Bug {
+    name: "time-runs-backwards",
+    what: "Agreed time is whatever the proposer says.",
+    source: "our own history: the batch that fills a slot has time 0",
+};
+
+/// In `end_members`: as if it had ended.
+pub static ANSWERS_WHAT_WAITS: Bug = Bug {
+    name: "answers-what-waits",
+    what: "A repeat of a command that waits is told that its reply is gone, though it will be executed.",
+    source: "our own history",
+};
+
+/// All of them.
+pub const ALL: &[&Bug] = &[
+    &RUNS_A_REPEAT,
+    &JUDGES_BY_WHAT_HAS_ENDED,
+    &REPEATS_THE_LAST_REPLY,
+    &GIVES_UP_BUSY_SESSIONS,
+    &LOSES_SESSIONS_IN_TRANSFER,
+    &INSTALLS_AN_OLDER_STATE,
+    &ADMITS_DURING_A_SNAPSHOT,
+    &REPEATS_NO_CHECKPOINT,
+    &KEEPS_BAD_SHARES,
+    &THRESHOLD_OF_F,
+    &TAKES_ANY_CHUNK,
+    &TIME_RUNS_BACKWARDS,
+    &ANSWERS_WHAT_WAITS,
+];

@@ -1,0 +1,271 @@
+//! The hunt for known bugs: each is switched on by itself, and the same runs and checks as ever must find it. A check
+//! that cannot fail proves nothing; this shows which ones can.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use smr_consensus::ProtocolName;
+use smr_known_bugs::Bug;
+use smr_uds::core::Core;
+
+use crate::adversary::Misdeed;
+use crate::run::Campaign;
+use crate::threshold::Scheme;
+use crate::trace::Trace;
+
+/// Runs in which a bug must be found.
+pub const SEEDS_MAX: u64 = 500;
+
+/// Happenings after which a run is given up. A run without a bug has a tenth of it at most.
+const STEPS_MAX: u64 = 4_000_000;
+
+/// A known bug and the runs that are to find it.
+#[derive(Clone, Debug)]
+pub struct Prey {
+    /// In which crate it is.
+    pub place: &'static str,
+    /// How it is called.
+    pub name: &'static str,
+    /// What goes wrong.
+    pub what: &'static str,
+    /// Who made this mistake, or who says why it is one.
+    pub source: &'static str,
+    /// In which runs it is hunted.
+    pub ground: Ground,
+    switch: Switch,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Switch {
+    Bug(&'static Bug),
+    /// By its place in [`Core::MUTANTS`].
+    Mutant(usize),
+}
+
+/// Which runs, out of all that seeds stand for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ground {
+    /// What faulty replicas do; drawn from the seed if not named.
+    pub misdeed: Option<Misdeed>,
+    /// Which seeds are run.
+    pub runs: Runs,
+}
+
+/// Which seeds are run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Runs {
+    /// One after the other.
+    #[default]
+    All,
+    /// Those that stand for the bank, whose commands wait and are timed: one in eight.
+    OfTheBank,
+    /// Those with real pairings: one in sixty-four.
+    WithPairings,
+}
+
+/// Where a bug was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// In which run, counted from 1.
+    pub run: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// Which check found it, in one word or two.
+    pub check: String,
+    /// What it said.
+    pub said: String,
+}
+
+/// All known bugs.
+#[must_use]
+pub fn preys() -> Vec<Prey> {
+    let lists: [(&'static str, &[&'static Bug]); 6] = [
+        ("consensus", smr_consensus::known_bugs::ALL),
+        ("replica", smr_replica::known_bugs::ALL),
+        ("app", smr_app::known_bugs::ALL),
+        ("crypto", smr_crypto::known_bugs::ALL),
+        ("wire", smr_wire::known_bugs::ALL),
+        ("client", smr_client::known_bugs::ALL),
+    ];
+    let bug = |place: &'static str, bug: &'static Bug| {
+        let Bug { name, what, source } = *bug;
+        Prey { place, name, what, source, ground: ground(name), switch: Switch::Bug(bug) }
+    };
+    let ours = lists.iter().flat_map(|(place, all)| all.iter().map(|one| bug(place, one)));
+    let mutants = Core::MUTANTS.iter().enumerate().map(|(index, (name, what, source))| Prey {
+        place: "uds",
+        name,
+        what,
+        source,
+        ground: ground(name),
+        switch: Switch::Mutant(index),
+    });
+    ours.chain(mutants).collect()
+}
+
+/// The runs that are to find a bug: all that the seeds stand for, unless too few of them touch it.
+fn ground(name: &str) -> Ground {
+    let of = |misdeed| Ground { misdeed: Some(misdeed), runs: Runs::All };
+    match name {
+        "anybody-begins-a-view" => of(Misdeed::LieAboutProgress),
+        "combines-unverified" => Ground { misdeed: Some(Misdeed::LieInReplies), runs: Runs::WithPairings },
+        "first-claim-wins" | "forgets-voted-batches" => of(Misdeed::HideClaims),
+        "takes-any-chunk" | "leaf-without-number" => of(Misdeed::LieInReplies),
+        "answers-what-waits" => Ground { misdeed: Some(Misdeed::ReplayRequests), runs: Runs::OfTheBank },
+        _ => Ground::default(),
+    }
+}
+
+impl Prey {
+    /// The first of the runs from `first` to `last`, counted from 1, in which a check finds it: the run fails with the bug
+    /// and holds without it.
+    #[must_use]
+    pub fn hunt(&self, first: u64, last: u64) -> Option<Found> {
+        let campaign = self.campaign();
+        let place = |run: u64| usize::try_from(run - 1).expect("few");
+        let seeds = (1..).filter(|seed| self.ground.runs.include(&campaign, *seed));
+        let seeds = seeds.take(place(last + 1)).skip(place(first));
+        (first..).zip(seeds).find_map(|(run, seed)| {
+            let switched = self.switch.turn_on();
+            let (check, said) = caught(&campaign, seed)?;
+            drop(switched);
+            let is_its_doing = caught(&campaign, seed).is_none();
+            is_its_doing.then_some(Found { run, seed, check, said })
+        })
+    }
+
+    /// The runs as a campaign.
+    #[must_use]
+    pub fn campaign(&self) -> Campaign {
+        Campaign { protocol: ProtocolName::Pbft, faults: 1, misdeed: self.ground.misdeed }
+    }
+}
+
+/// Which check fails in a run, if one does, and what it says.
+fn caught(campaign: &Campaign, seed: u64) -> Option<(String, String)> {
+    let run = || campaign.run_until(seed, STEPS_MAX, Trace::off()).0;
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(_)) => None,
+        Ok(Err(failure)) => {
+            let said = failure.violation.to_string();
+            let check = said.split(':').next().unwrap_or_default().to_string();
+            Some((check, said))
+        }
+        // The product's own assertions are checks too.
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let said = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+            Some(("assertion".to_string(), said.to_string()))
+        }
+    }
+}
+
+impl Runs {
+    fn include(self, campaign: &Campaign, seed: u64) -> bool {
+        match self {
+            Runs::All => true,
+            Runs::OfTheBank => campaign.setting(seed).application == "bank",
+            Runs::WithPairings => campaign.setting(seed).scheme == Scheme::Real,
+        }
+    }
+}
+
+impl std::fmt::Display for Ground {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let runs = match self.runs {
+            Runs::All => "all",
+            Runs::OfTheBank => "of the bank",
+            Runs::WithPairings => "with pairings",
+        };
+        match self.misdeed {
+            Some(misdeed) => write!(f, "{runs}, {}", misdeed.name()),
+            None => f.write_str(runs),
+        }
+    }
+}
+
+/// Keeps a bug switched on, on this thread.
+enum TurnedOn {
+    Bug { _switched: smr_known_bugs::Switched },
+    Mutant,
+}
+
+impl Switch {
+    fn turn_on(self) -> TurnedOn {
+        match self {
+            Switch::Bug(bug) => TurnedOn::Bug { _switched: bug.switch_on() },
+            Switch::Mutant(place) => {
+                Core::mutate(Some(place));
+                TurnedOn::Mutant
+            }
+        }
+    }
+}
+
+impl Drop for TurnedOn {
+    fn drop(&mut self) {
+        if matches!(self, TurnedOn::Mutant) {
+            Core::mutate(None);
+        }
+    }
+}
+
+thread_local! {
+    static HUNTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Hunts all of `preys` on all cores, each in the runs that `runs` gives it (first and last), and tells `tell` of each
+/// when it is done. What comes of each, in their order.
+#[must_use]
+pub fn hunt_all(
+    preys: &[Prey],
+    runs: impl Fn(&Prey) -> (u64, u64) + Sync,
+    tell: impl Fn(&Prey, Option<&Found>) + Sync,
+) -> Vec<Option<Found>> {
+    quiet();
+    let next = Mutex::new(preys.iter().enumerate());
+    let results = Mutex::new(vec![None; preys.len()]);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                HUNTS.set(true);
+                // The lock is given back before the hunt begins.
+                let take = || lock(&next).next();
+                while let Some((index, prey)) = take() {
+                    let (first, last) = runs(prey);
+                    let found = prey.hunt(first, last);
+                    tell(prey, found.as_ref());
+                    lock(&results)[index] = found;
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Assertions that a hunt finds are its results and not to be printed as if something had gone wrong.
+fn quiet() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !HUNTS.get() {
+                usual(info);
+            }
+        }));
+    });
+}
+
+/// After how many runs the middle one of those that were found was; the upper of two.
+#[must_use]
+pub fn median(found: &[Option<Found>]) -> Option<u64> {
+    let mut runs: Vec<u64> = found.iter().flatten().map(|found| found.run).collect();
+    runs.sort_unstable();
+    runs.get(runs.len() / 2).copied()
+}

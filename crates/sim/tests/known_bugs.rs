@@ -1,0 +1,41 @@
+//! Every known bug is found by the checks. The full hunt, from the first run on, is a command:
+//! `cargo run --release -p smr-sim --example known_bugs`.
+
+use smr_sim::hunt::{Prey, SEEDS_MAX, hunt_all, median, preys};
+
+/// Where the full hunt found those that take many runs. The test begins there, to stay short, and searches the rest only
+/// if the run does not show the bug any more.
+const BEGIN_AT: &[(&str, u64)] = &[];
+
+fn runs(prey: &Prey) -> (u64, u64) {
+    let known = BEGIN_AT.iter().find(|(name, _)| *name == prey.name);
+    (known.map_or(1, |(_, run)| *run), SEEDS_MAX)
+}
+
+#[test]
+fn every_known_bug_is_found() {
+    let all = preys();
+    let found = hunt_all(&all, runs, |_, _| {});
+    let missed: Vec<&str> =
+        all.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(prey, _)| prey.name).collect();
+    let caught = all.len() - missed.len();
+    println!("{caught} of {} found, median {} seeds", all.len(), median(&found).unwrap_or_default());
+    assert!(missed.is_empty(), "not found within {SEEDS_MAX} runs: {}", missed.join(", "));
+    assert!(all.len() >= 25, "only {} bugs are known", all.len());
+}
+
+#[test]
+fn known_bugs_have_names_of_their_own_and_say_where_they_come_from() {
+    let all = preys();
+    let mut names: Vec<&str> = all.iter().map(|prey| prey.name).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "two bugs have one name");
+    for prey in &all {
+        assert!(!prey.what.is_empty() && !prey.source.is_empty(), "{} says too little", prey.name);
+    }
+    for (name, _) in BEGIN_AT {
+        assert!(names.contains(name), "{name} is no known bug");
+    }
+}

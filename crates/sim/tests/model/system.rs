@@ -1,0 +1,238 @@
+//! The model: three correct replicas, and a faulty one that is nothing but what it can send.
+//!
+//! A state is three numbers. Each stands for a replica with all that it has said, made once and kept in a table, and
+//! so does each step that it was made to take: the same step of the same replica is never computed twice, however
+//! many states it occurs in.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, RwLock};
+
+use smr_wire::ReplicaId;
+use stateright::{Model, Property};
+
+use crate::facts::{Fact, Facts};
+use crate::faulty::{self, Scene};
+use crate::kit::{Case, Kit};
+use crate::replica::{Key, Move, Replica};
+
+/// A case, explored.
+#[derive(Debug)]
+pub(crate) struct System {
+    pub(crate) kit: Kit,
+    table: RwLock<Table>,
+}
+
+/// The correct replicas, in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State {
+    replicas: [u32; 3],
+    /// The same for states that differ only in who is which twin.
+    canonical: u64,
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &State) -> bool {
+        self.replicas == other.replicas
+    }
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.canonical);
+    }
+}
+
+/// A step of one replica, which makes it another.
+#[derive(Clone)]
+pub(crate) struct Action {
+    place: usize,
+    step: Arc<Move>,
+    becomes: u32,
+    who: ReplicaId,
+}
+
+impl PartialEq for Action {
+    fn eq(&self, other: &Action) -> bool {
+        (self.place, self.becomes) == (other.place, other.becomes)
+    }
+}
+
+impl std::fmt::Debug for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {:?}", self.who, self.step)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    numbers: BTreeMap<Arc<Key>, u32>,
+    known: Vec<Arc<Known>>,
+}
+
+/// A replica that occurs.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) replica: Replica,
+    hash: u64,
+    /// Its hash if the twins changed places.
+    swapped: u64,
+    steps: Mutex<BTreeMap<Arc<Move>, Option<u32>>>,
+    /// All steps that are open, by what the other two have said.
+    open: Mutex<BTreeMap<[u64; 2], Open>>,
+    said: u64,
+    /// Those among them that votes make, by what the other two have voted for: a part that occurs often.
+    by_votes: Mutex<BTreeMap<[u64; 2], Open>>,
+    voted: u64,
+}
+
+/// Steps, and whom each makes of the replica.
+type Open = Arc<Vec<(Arc<Move>, u32)>>;
+
+thread_local! {
+    /// The properties of a state are asked for one after the other, and all are found together.
+    static LAST: Cell<Option<([u32; 3], Facts)>> = const { Cell::new(None) };
+}
+
+fn hash_of<T: Hash>(value: &T) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl System {
+    pub(crate) fn new(case: Case) -> System {
+        System { kit: Kit::new(case), table: RwLock::default() }
+    }
+
+    /// The replicas of a state.
+    pub(crate) fn replicas(&self, state: &State) -> [Arc<Known>; 3] {
+        let table = self.table.read().unwrap();
+        state.replicas.map(|number| table.known[number as usize].clone())
+    }
+
+    /// How many replicas occur.
+    pub(crate) fn known(&self) -> usize {
+        self.table.read().unwrap().known.len()
+    }
+
+    fn number(&self, replica: Replica) -> u32 {
+        if let Some(number) = self.table.read().unwrap().numbers.get(&replica.key) {
+            return *number;
+        }
+        let key = Arc::new(replica.key.clone());
+        let hash = hash_of(&key);
+        let swapped = self.kit.twins().map_or(hash, |twins| hash_of(&key.swapped(twins)));
+        let (said, voted) = (hash_of(&key.sent), hash_of(&key.sent.votes));
+        let mut table = self.table.write().unwrap();
+        let next = u32::try_from(table.known.len()).unwrap();
+        let number = *table.numbers.entry(key).or_insert(next);
+        if number == next {
+            let (steps, open, by_votes) = (Mutex::default(), Mutex::default(), Mutex::default());
+            let known = Known { replica, hash, swapped, steps, open, said, by_votes, voted };
+            table.known.push(Arc::new(known));
+        }
+        number
+    }
+
+    fn state(&self, replicas: [u32; 3]) -> State {
+        let mut state = State { replicas, canonical: 0 };
+        let known = self.replicas(&state);
+        state.canonical = hash_of(&[&known[0], &known[1], &known[2]].map(|k| k.hash));
+        if let Some(twins) = self.kit.twins() {
+            let place = |id: ReplicaId| known.iter().position(|k| k.replica.key.id == id).unwrap();
+            let mut other = [&known[0], &known[1], &known[2]].map(|k| k.swapped);
+            other.swap(place(twins[0]), place(twins[1]));
+            state.canonical = state.canonical.min(hash_of(&other));
+        }
+        state
+    }
+
+    fn after(&self, known: &Known, step: Move) -> Option<(Arc<Move>, u32)> {
+        if let Some((step, number)) = known.steps.lock().unwrap().get_key_value(&step) {
+            return number.map(|number| (step.clone(), number));
+        }
+        let number = known.replica.after(&step, &self.kit).map(|replica| self.number(replica));
+        let step = Arc::new(step);
+        known.steps.lock().unwrap().insert(step.clone(), number);
+        number.map(|number| (step, number))
+    }
+
+    /// What is true of a state.
+    pub(crate) fn facts(&self, state: &State) -> Facts {
+        if let Some((_, facts)) = LAST.get().filter(|(replicas, _)| *replicas == state.replicas) {
+            return facts;
+        }
+        let known = self.replicas(state);
+        let facts = Facts::of(&self.kit, keys(&known));
+        LAST.set(Some((state.replicas, facts)));
+        facts
+    }
+
+    /// The steps open to one of the replicas: a matter of what it knows and what the others have said.
+    fn open(&self, known: &[Arc<Known>; 3], place: usize) -> Open {
+        let (me, others) = (&known[place], [&known[(place + 1) % 3], &known[(place + 2) % 3]]);
+        let said = others.map(|other| other.said);
+        if let Some(open) = me.open.lock().unwrap().get(&said) {
+            return open.clone();
+        }
+        let all = keys(known);
+        let certified = faulty::certified(&self.kit, all);
+        let mine = &me.replica.key;
+        let scene = Scene { kit: &self.kit, me: mine.id, mine, all, certified: &certified };
+        let votes = self.by_votes(me, others);
+        let steps = scene.moves().into_iter().filter_map(|step| self.after(me, step));
+        let open = Arc::new(steps.chain(votes.iter().cloned()).collect());
+        me.open.lock().unwrap().insert(said, Arc::clone(&open));
+        open
+    }
+
+    fn by_votes(&self, me: &Known, others: [&Arc<Known>; 2]) -> Open {
+        let voted = others.map(|other| other.voted);
+        if let Some(open) = me.by_votes.lock().unwrap().get(&voted) {
+            return open.clone();
+        }
+        let votes = others.map(|other| (other.replica.key.id, &other.replica.key.sent.votes));
+        let steps = faulty::votes(&self.kit, &me.replica.key.sent.votes, votes).into_iter();
+        let open = Arc::new(steps.filter_map(|step| self.after(me, step)).collect());
+        me.by_votes.lock().unwrap().insert(voted, Arc::clone(&open));
+        open
+    }
+}
+
+fn keys(known: &[Arc<Known>; 3]) -> [(ReplicaId, &Key); 3] {
+    [&known[0], &known[1], &known[2]].map(|k| (k.replica.key.id, &k.replica.key))
+}
+
+impl Model for System {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let start: Vec<u32> = self.kit.correct().map(|id| self.number(Replica::new(id, &self.kit))).collect();
+        vec![self.state(start.try_into().expect("three are correct"))]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if self.facts(state).has_violation() {
+            return;
+        }
+        let known = self.replicas(state);
+        for (place, me) in known.iter().enumerate() {
+            let who = me.replica.key.id;
+            let open = self.open(&known, place);
+            actions.extend(open.iter().cloned().map(|(step, becomes)| Action { place, step, becomes, who }));
+        }
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let mut replicas = state.replicas;
+        replicas[action.place] = action.becomes;
+        Some(self.state(replicas))
+    }
+
+    fn properties(&self) -> Vec<Property<System>> {
+        Fact::properties(&self.kit.case)
+    }
+}
