@@ -3,7 +3,7 @@
 
 use smr_sim::Summary;
 use smr_sim::trace::Trace;
-use smr_sim::twins::Twins;
+use smr_sim::twins::{Copies, Twins};
 
 /// Runs the first `count` canonical scenarios; a failing one says how to repeat it.
 fn run(twins: &Twins, count: usize) -> Summary {
@@ -20,10 +20,22 @@ fn run(twins: &Twins, count: usize) -> Summary {
 #[test]
 fn a_replica_that_is_two_machines_harms_nobody() {
     for rounds in [2, 3] {
-        let all = run(&Twins::new(rounds), 400);
-        assert!(all.commands > 400, "{rounds} rounds: only {} commands were executed", all.commands);
+        let all = run(&Twins::new(rounds), 2_500);
+        assert!(all.commands > 2_500, "{rounds} rounds: only {} commands were executed", all.commands);
         assert!(all.lost > 0 && all.views >= rounds as u64, "nothing was tried in {rounds} rounds");
     }
+}
+
+#[test]
+fn two_honest_copies_say_two_things_in_one_view() {
+    let twins = Twins::new(2);
+    let honest = |number: &u64| twins.space().scenario(*number).copies == Copies::Honest;
+    let shows = |number: u64| {
+        let (result, trace) = twins.run_until(number, u64::MAX, Trace::on());
+        assert!(result.is_ok(), "{result:?}");
+        trace.lines().iter().any(|line| line.contains("equivocates"))
+    };
+    assert!(twins.space().from(0).filter(honest).take(200).any(shows), "nobody saw it");
 }
 
 #[test]
