@@ -58,13 +58,6 @@ pub static DROPS_WHAT_WAS_PREPARED: Bug = Bug {
     source: "PBFT, section 4.4: the set P of a view change",
 };
 
-/// In `Beginning::of`: the first claim, not that of the highest view.
-pub static FIRST_CLAIM_WINS: Bug = Bug {
-    name: "first-claim-wins",
-    what: "Of two claims for a slot a new view takes the first, not that of the higher view.",
-    source: "Paxos Made Simple, condition P2c; Raft, figure 8",
-};
-
 /// In `Beginning::of`: the highest prefix that anybody has.
 pub static HIGHEST_PREFIX_BEGINS: Bug = Bug {
     name: "highest-prefix-begins",
@@ -84,13 +77,6 @@ pub static BEGINNING_BINDS_NOBODY: Bug = Bug {
     name: "beginning-binds-nobody",
     what: "Backups accept what they like where the view's beginning names a batch.",
     source: "PBFT, section 4.4: backups check a new view's set O",
-};
-
-/// In `Place::accept`: only the last batch is kept.
-pub static FORGETS_VOTED_BATCHES: Bug = Bug {
-    name: "forgets-voted-batches",
-    what: "A proposal of a later view overwrites a batch that may have been prepared; nobody may have it any more.",
-    source: "our own history",
 };
 
 /// In `on_fetch`: no answer.
@@ -173,11 +159,9 @@ pub const ALL: &[&Bug] = &[
     &DECIDES_ON_PREPARES,
     &COMMITS_IN_A_VIEW_IT_LEFT,
     &DROPS_WHAT_WAS_PREPARED,
-    &FIRST_CLAIM_WINS,
     &HIGHEST_PREFIX_BEGINS,
     &ANYBODY_BEGINS_A_VIEW,
     &BEGINNING_BINDS_NOBODY,
-    &FORGETS_VOTED_BATCHES,
     &ANSWERS_NO_LAGGARD,
     &BELIEVES_ONE_PRUNED,
     &LOG_WITHOUT_END,

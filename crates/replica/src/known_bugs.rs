@@ -23,25 +23,11 @@ pub static REPEATS_THE_LAST_REPLY: Bug = Bug {
     source: "BFT-SMaRt keeps one reply for each client; our clients have several commands in flight",
 };
 
-/// In `make_room`: any session.
-pub static GIVES_UP_BUSY_SESSIONS: Bug = Bug {
-    name: "gives-up-busy-sessions",
-    what: "A session in use is given up for a newcomer, and its client told that nothing was executed.",
-    source: "apache/ratis #915: the retry cache expires before the client gives up",
-};
-
 /// In `install`: a fetched state without sessions.
 pub static LOSES_SESSIONS_IN_TRANSFER: Bug = Bug {
     name: "loses-sessions-in-transfer",
     what: "A replica that fetched a state has forgotten which commands were executed.",
     source: "Raft thesis, section 6.3; the snapshot without sessions",
-};
-
-/// In `try_restore`: no look at what was admitted.
-pub static INSTALLS_AN_OLDER_STATE: Bug = Bug {
-    name: "installs-an-older-state",
-    what: "A fetched state is installed although later slots were admitted meanwhile; they run twice.",
-    source: "raft-rs #392: a snapshot behind what is committed",
 };
 
 /// In `admit_decided`: no wait.
@@ -56,13 +42,6 @@ pub static REPEATS_NO_CHECKPOINT: Bug = Bug {
     name: "repeats-no-checkpoint",
     what: "Checkpoint votes and certificates are sent once; whoever missed them fills its log and waits for ever.",
     source: "concord-bft PR 927: late replicas stuck as no new checkpoints come",
-};
-
-/// In `Shares::combined`: nothing is learned.
-pub static KEEPS_BAD_SHARES: Bug = Bug {
-    name: "keeps-bad-shares",
-    what: "A share that spoiled a combination is used in the next one too.",
-    source: "our own history",
 };
 
 /// In `setup`: one too few.
@@ -98,12 +77,9 @@ pub const ALL: &[&Bug] = &[
     &RUNS_A_REPEAT,
     &JUDGES_BY_WHAT_HAS_ENDED,
     &REPEATS_THE_LAST_REPLY,
-    &GIVES_UP_BUSY_SESSIONS,
     &LOSES_SESSIONS_IN_TRANSFER,
-    &INSTALLS_AN_OLDER_STATE,
     &ADMITS_DURING_A_SNAPSHOT,
     &REPEATS_NO_CHECKPOINT,
-    &KEEPS_BAD_SHARES,
     &THRESHOLD_OF_F,
     &TAKES_ANY_CHUNK,
     &TIME_RUNS_BACKWARDS,

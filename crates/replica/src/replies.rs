@@ -13,7 +13,6 @@ use smr_crypto::{Digest, merkle};
 use smr_wire::client::About;
 use smr_wire::{ClientId, Epoch, Outcome, Refusal, ReplicaId, Reply, ReplyProof, ServiceId, Slot, Timestamp};
 
-use crate::known_bugs;
 use crate::sessions::bytes_of;
 
 /// What the service signs, by name. Ordered by age among those of one kind.
@@ -302,9 +301,6 @@ impl Shares {
     /// A combination has ended; the shares of `culprits` were bad. Returns those not known as liars before.
     pub fn combined(&mut self, culprits: &[ReplicaId]) -> Vec<ReplicaId> {
         self.combining = None;
-        if known_bugs::KEEPS_BAD_SHARES.is_on() {
-            return Vec::new();
-        }
         let fresh: Vec<ReplicaId> = culprits.iter().copied().filter(|c| !self.liars.contains(c)).collect();
         self.liars.extend(&fresh);
         for shares in self.shares.values_mut() {

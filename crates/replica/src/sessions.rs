@@ -169,7 +169,6 @@ impl Sessions {
     fn make_room(&mut self, client: ClientId, place: Place, config: &Config) -> Result<(), Refusal> {
         let may_go = |(last_use, _): &(Use, SessionId)| match last_use {
             Use::Opened => true,
-            Use::Executed(_) if known_bugs::GIVES_UP_BUSY_SESSIONS.is_on() => true,
             Use::Executed(at) => place.now.since(*at) > config.session_idle_ms,
         };
         let own = self.by_client.get(&client).map_or(&[][..], Vec::as_slice);

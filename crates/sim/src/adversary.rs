@@ -57,7 +57,7 @@ pub enum Misdeed {
     ForgeCertificates,
     /// Wants another primary all the time.
     BlamePrimaries,
-    /// Sends no commit votes, and at a change of view tells what was prepared or hides it, as it likes.
+    /// Sends commit votes to whom it likes, and at a change of view tells what was prepared or hides it, as it likes.
     HideClaims,
 }
 
@@ -328,11 +328,11 @@ impl Adversary {
         said
     }
 
-    /// Its view changes without claims, half of the time; no commit votes.
+    /// Half of its commit votes, and half of its view changes without claims.
     fn hide(&mut self, message: Message) -> Option<Message> {
         match message {
             Message::Consensus(Ordering::Pbft(pbft::Message::Vote { ballot, .. }))
-                if ballot.phase == Phase::Commit =>
+                if ballot.phase == Phase::Commit && self.rng.chance(500) =>
             {
                 None
             }

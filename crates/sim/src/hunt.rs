@@ -110,7 +110,6 @@ fn ground(name: &str) -> Ground {
     match name {
         "anybody-begins-a-view" => of(Misdeed::LieAboutProgress),
         "combines-unverified" => Ground { misdeed: Some(Misdeed::LieInReplies), runs: Runs::WithPairings },
-        "first-claim-wins" | "forgets-voted-batches" => of(Misdeed::HideClaims),
         "takes-any-chunk" | "leaf-without-number" => of(Misdeed::LieInReplies),
         "answers-what-waits" => Ground { misdeed: Some(Misdeed::ReplayRequests), runs: Runs::OfTheBank },
         _ => Ground::default(),

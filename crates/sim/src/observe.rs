@@ -88,9 +88,9 @@ pub enum Violation {
         /// What would have been right.
         most: Slot,
     },
-    /// A correct replica was taken for a liar, or robbed of its share of the key.
-    #[error("key: replica {replica} {wrong}")]
-    Key {
+    /// A correct replica was taken for a liar, robbed of its share of the key, or given a state that is none.
+    #[error("wronged: replica {replica} {wrong}")]
+    Wronged {
         /// Who.
         replica: usize,
         /// What befell it.

@@ -262,7 +262,7 @@ impl Beginning {
             new_view.changes.iter().flat_map(|change| change.proof.commits.iter().chain(&change.claims));
         for ballot in claims.map(|claim| claim.ballot).filter(|ballot| ballot.slot > decided) {
             let kept = best.entry(ballot.slot).or_insert((ballot.view, ballot.digest));
-            if ballot.view > kept.0 && !known_bugs::FIRST_CLAIM_WINS.is_on() {
+            if ballot.view > kept.0 {
                 *kept = (ballot.view, ballot.digest);
             }
         }

@@ -336,7 +336,6 @@ impl super::Place {
     pub(super) fn accept(&mut self, view: View, batch: Batch) {
         if let Some((earlier, standing)) = self.proposal.replace((view, batch))
             && self.prepare_sent == Some(earlier)
-            && !known_bugs::FORGETS_VOTED_BATCHES.is_on()
         {
             self.voted.retain(|kept| *kept != standing);
             self.voted.push(standing);

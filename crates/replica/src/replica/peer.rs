@@ -140,10 +140,7 @@ impl Replica {
                 effects.push(Effect::Report(Observation::TransferFailed(why)));
             }
             // Admitted meanwhile: going back would execute slots twice.
-            Some(Ok((certificate, _)))
-                if certificate.checkpoint.slot <= self.system.slot
-                    && !known_bugs::INSTALLS_AN_OLDER_STATE.is_on() =>
-            {
+            Some(Ok((certificate, _))) if certificate.checkpoint.slot <= self.system.slot => {
                 self.transfer.finish();
                 effects.push(Effect::Disarm(Timer::Transfer));
             }

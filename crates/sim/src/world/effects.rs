@@ -114,18 +114,21 @@ impl World {
         }
     }
 
-    /// What a correct replica reports does no wrong to a correct one: none is taken for a liar, and whoever confirmed in
-    /// key generation has its share.
+    /// What a correct replica reports does no wrong to a correct one: none is taken for a liar, whoever confirmed in
+    /// key generation has its share, and what was certified is a state.
     fn treats_well(&self, machine: usize, observation: &Observation) -> Result<(), Violation> {
         match observation {
             _ if !self.is_correct(machine) => Ok(()),
             Observation::BadShare(liar) if self.is_correct(liar.index()) => {
-                Err(Violation::Key { replica: liar.index(), wrong: "is taken for a liar" })
+                Err(Violation::Wronged { replica: liar.index(), wrong: "is taken for a liar" })
+            }
+            Observation::TransferFailed(_) => {
+                Err(Violation::Wronged { replica: machine, wrong: "cannot read the state that it fetched" })
             }
             Observation::KeyGenerated { share: false, .. } => {
                 let ceremony = &self.machines[machine].replica.system().ceremony;
                 let confirmed = ceremony.has_confirmed(ReplicaId::at(machine).0);
-                let wrong = Violation::Key { replica: machine, wrong: "has confirmed, but has no share" };
+                let wrong = Violation::Wronged { replica: machine, wrong: "has confirmed, but has no share" };
                 if confirmed { Err(wrong) } else { Ok(()) }
             }
             _ => Ok(()),
