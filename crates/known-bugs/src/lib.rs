@@ -94,6 +94,7 @@ mod switch {
         static OTHER: Bug = Bug { name: "other", what: "", source: "" };
 
         #[test]
+        #[expect(clippy::disallowed_methods, reason = "another thread is what is tested")]
         fn a_bug_is_on_while_it_is_held_and_on_this_thread_only() {
             assert!(!ONE.is_on());
             let switched = ONE.switch_on();
