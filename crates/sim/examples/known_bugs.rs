@@ -33,9 +33,9 @@ fn main() -> ExitCode {
     };
     let found = hunt_all(&hunted, |_| (1, runs_max), tell);
     if as_json {
-        print_json(&hunted, &found)
+        print_json(&hunted, &found);
     } else {
-        print_table(&hunted, &found)
+        print_table(&hunted, &found);
     }
     if found.iter().all(Option::is_some) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
