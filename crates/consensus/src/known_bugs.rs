@@ -65,13 +65,6 @@ pub static HIGHEST_PREFIX_BEGINS: Bug = Bug {
     source: "our own history",
 };
 
-/// In `NewView::check`: whoever signed.
-pub static ANYBODY_BEGINS_A_VIEW: Bug = Bug {
-    name: "anybody-begins-a-view",
-    what: "The beginning of a view is accepted without its primary's signature, so there may be several.",
-    source: "our own history; two new views for one view, as EBAWA's merge allows",
-};
-
 /// In `may_stand`: any proposal.
 pub static BEGINNING_BINDS_NOBODY: Bug = Bug {
     name: "beginning-binds-nobody",
@@ -160,7 +153,6 @@ pub const ALL: &[&Bug] = &[
     &COMMITS_IN_A_VIEW_IT_LEFT,
     &DROPS_WHAT_WAS_PREPARED,
     &HIGHEST_PREFIX_BEGINS,
-    &ANYBODY_BEGINS_A_VIEW,
     &BEGINNING_BINDS_NOBODY,
     &ANSWERS_NO_LAGGARD,
     &BELIEVES_ONE_PRUNED,

@@ -65,13 +65,6 @@ pub static TIME_RUNS_BACKWARDS: Bug = Bug {
     source: "our own history: the batch that fills a slot has time 0",
 };
 
-/// In `end_members`: as if it had ended.
-pub static ANSWERS_WHAT_WAITS: Bug = Bug {
-    name: "answers-what-waits",
-    what: "A repeat of a command that waits is told that its reply is gone, though it will be executed.",
-    source: "our own history",
-};
-
 /// All of them.
 pub const ALL: &[&Bug] = &[
     &RUNS_A_REPEAT,
@@ -83,5 +76,4 @@ pub const ALL: &[&Bug] = &[
     &THRESHOLD_OF_F,
     &TAKES_ANY_CHUNK,
     &TIME_RUNS_BACKWARDS,
-    &ANSWERS_WHAT_WAITS,
 ];

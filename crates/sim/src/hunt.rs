@@ -58,8 +58,6 @@ pub enum Runs {
     /// One after the other.
     #[default]
     All,
-    /// Those that stand for the bank, whose commands wait and are timed: one in eight.
-    OfTheBank,
     /// Those with real pairings: one in sixty-four.
     WithPairings,
 }
@@ -108,10 +106,8 @@ pub fn preys() -> Vec<Prey> {
 fn ground(name: &str) -> Ground {
     let of = |misdeed| Ground { misdeed: Some(misdeed), runs: Runs::All };
     match name {
-        "anybody-begins-a-view" => of(Misdeed::LieAboutProgress),
         "combines-unverified" => Ground { misdeed: Some(Misdeed::LieInReplies), runs: Runs::WithPairings },
         "takes-any-chunk" | "leaf-without-number" => of(Misdeed::LieInReplies),
-        "answers-what-waits" => Ground { misdeed: Some(Misdeed::ReplayRequests), runs: Runs::OfTheBank },
         _ => Ground::default(),
     }
 }
@@ -164,7 +160,6 @@ impl Runs {
     fn include(self, campaign: &Campaign, seed: u64) -> bool {
         match self {
             Runs::All => true,
-            Runs::OfTheBank => campaign.setting(seed).application == "bank",
             Runs::WithPairings => campaign.setting(seed).scheme == Scheme::Real,
         }
     }
@@ -174,7 +169,6 @@ impl std::fmt::Display for Ground {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let runs = match self.runs {
             Runs::All => "all",
-            Runs::OfTheBank => "of the bank",
             Runs::WithPairings => "with pairings",
         };
         match self.misdeed {

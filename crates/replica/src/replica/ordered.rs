@@ -217,12 +217,7 @@ impl Replica {
                 MemberState::Running(_) => own.next().expect("each command is one member's, in their order"),
                 MemberState::TooLarge => Outcome::Refused(Refusal::TooLarge),
                 // Its outcome comes when it has waited; who asks for it gets that.
-                MemberState::Repeat
-                    if self.system.parked.contains(&(client, about))
-                        && !known_bugs::ANSWERS_WHAT_WAITS.is_on() =>
-                {
-                    continue;
-                }
+                MemberState::Repeat if self.system.parked.contains(&(client, about)) => continue,
                 MemberState::Repeat => {
                     repeats.push(self.system.sessions.outcome(session, number));
                     kept.push(Member { client, about, state });

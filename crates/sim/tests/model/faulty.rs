@@ -130,8 +130,7 @@ impl Scene<'_> {
         }
         let mut choices = self.all_changes(to);
         choices.iter_mut().for_each(|of_one| of_one.retain(|change| change.author != self.me));
-        let sets = selections(&choices).into_iter().filter(|set| set.len() + 1 == self.kit.group.quorum());
-        moves.extend(sets.map(Move::Changes));
+        moves.extend(selections(&choices).into_iter().map(Move::Changes));
     }
 
     fn new_views(&self, moves: &mut Vec<Move>) {
