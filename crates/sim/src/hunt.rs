@@ -125,7 +125,8 @@ impl Prey {
             let switched = self.switch.turn_on();
             let (check, said) = caught(&campaign, seed)?;
             drop(switched);
-            let is_its_doing = caught(&campaign, seed).is_none();
+            // Nothing that began with the bug may go on without it.
+            let is_its_doing = caught(&self.campaign(), seed).is_none();
             is_its_doing.then_some(Found { run, seed, check, said })
         })
     }
