@@ -623,7 +623,6 @@ impl Invocation {
             let asked = self.asked.get(&about).copied();
             let asked = asked.expect("a deadline stands and falls with its entry in `asked`");
             let left = self.exchanges.get(&asked.exchange).is_some_and(|exchange| exchange.left);
-            let left = left && !known_bugs::SAYS_IT_WAS_NEVER_SENT.is_on();
             let command = self.settle(about, asked).map_or(Vec::new(), |command| command.bytes);
             let (About { session, number }, last) = (about, self.last.clone());
             let unknown =

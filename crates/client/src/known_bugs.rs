@@ -9,12 +9,5 @@ pub static TRUSTS_ITS_CONTACT: Bug = Bug {
     source: "PBFT, section 4.1: f+1 equal replies",
 };
 
-/// In `give_up_late`: as if it had never left.
-pub static SAYS_IT_WAS_NEVER_SENT: Bug = Bug {
-    name: "says-it-was-never-sent",
-    what: "A client that gives up says that its command was not executed, though it was sent.",
-    source: "bft-smart/library #47; jepsen: an unknown outcome is not a failure",
-};
-
 /// All of them.
-pub const ALL: &[&Bug] = &[&TRUSTS_ITS_CONTACT, &SAYS_IT_WAS_NEVER_SENT];
+pub const ALL: &[&Bug] = &[&TRUSTS_ITS_CONTACT];

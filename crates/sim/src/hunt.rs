@@ -58,6 +58,8 @@ pub enum Runs {
     /// One after the other.
     #[default]
     All,
+    /// Those of the bank, whose commands wait and are timed: one in eight.
+    OfTheBank,
     /// Those with real pairings: one in sixty-four.
     WithPairings,
 }
@@ -107,7 +109,8 @@ fn ground(name: &str) -> Ground {
     let of = |misdeed| Ground { misdeed: Some(misdeed), runs: Runs::All };
     match name {
         "combines-unverified" => Ground { misdeed: Some(Misdeed::LieInReplies), runs: Runs::WithPairings },
-        "takes-any-chunk" | "leaf-without-number" => of(Misdeed::LieInReplies),
+        "leaf-without-number" | "threshold-of-f" => of(Misdeed::LieInReplies),
+        "timers-not-in-the-snapshot" => Ground { misdeed: None, runs: Runs::OfTheBank },
         _ => Ground::default(),
     }
 }
@@ -161,6 +164,7 @@ impl Runs {
     fn include(self, campaign: &Campaign, seed: u64) -> bool {
         match self {
             Runs::All => true,
+            Runs::OfTheBank => campaign.setting(seed).application == "bank",
             Runs::WithPairings => campaign.setting(seed).scheme == Scheme::Real,
         }
     }
@@ -170,6 +174,7 @@ impl std::fmt::Display for Ground {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let runs = match self.runs {
             Runs::All => "all",
+            Runs::OfTheBank => "of the bank",
             Runs::WithPairings => "with pairings",
         };
         match self.misdeed {

@@ -137,7 +137,7 @@ fn two_slots_and_two_views_are_safe() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes more than an hour"]
 fn long_walks_beyond_the_bounds_are_safe() {
     for (seed, faulty) in (1..=10).flat_map(|seed| [0, 1, 2].map(|faulty| (seed, faulty))) {
         walks_are_safe(&Case { faulty, ..LARGE }, seed, 20_000);
