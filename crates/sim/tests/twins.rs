@@ -38,6 +38,38 @@ fn two_honest_copies_say_two_things_in_one_view() {
     assert!(twins.space().from(0).filter(honest).take(200).any(shows), "nobody saw it");
 }
 
+/// Bugs of ordering that two machines with one key bring to light, and the first scenario of two rounds that did.
+const FOUND_AT: &[(&str, u64)] = &[
+    ("half-is-a-quorum", 17),
+    ("votes-twice-in-a-view", 6),
+    ("decides-on-prepares", 26),
+    ("mixes-views", 83),
+    ("drops-what-was-prepared", 349),
+    ("commits-in-a-view-it-left", 582),
+    ("beginning-binds-nobody", 82),
+];
+
+/// Scenarios in which a bug must show, from that one on.
+const SCENARIOS_MAX: usize = 1_000;
+
+/// Happenings after which a scenario is given up. One without a bug has a hundredth of it.
+const STEPS_MAX: u64 = 300_000;
+
+#[test]
+fn known_bugs_are_found_and_the_scenarios_that_show_them_hold_without() {
+    let twins = Twins::new(2);
+    for (name, number) in FOUND_AT {
+        let bug = smr_consensus::known_bugs::ALL.iter().find(|bug| bug.name == *name).expect("it is known");
+        let shows = |number: &u64| {
+            twins.run(*number).expect("it holds without a bug");
+            let _switched = bug.switch_on();
+            twins.run_until(*number, STEPS_MAX, Trace::off()).0.is_err()
+        };
+        let found = twins.space().from(*number).take(SCENARIOS_MAX).find(shows);
+        assert!(found.is_some(), "{name} is not found from {number} on");
+    }
+}
+
 #[test]
 fn the_same_number_makes_the_same_run_byte_for_byte() {
     let (twins, others) = (Twins::new(3), Twins::new(3));
