@@ -9,7 +9,7 @@ use smr_sim::history::Record;
 use smr_sim::rng::Rng;
 use smr_wire::Descriptor;
 
-use crate::journal::{End, Reader};
+use crate::journal::{Entry, Reader};
 use crate::tail;
 use crate::worker::{Orders, work};
 
@@ -122,16 +122,12 @@ impl Clients {
         self.processes.len() * self.seats
     }
 
-    /// Seats whose client was answered what it asked at `since_us` or later.
-    pub(crate) fn served_since(&self, since_us: u64) -> usize {
-        let is_served = |process: &Process, seat: usize| {
-            let Some(reader) = &process.reader else { return false };
-            let late = reader.entries.range((seat, 0)..(seat + 1, 0)).rev();
-            let mut late = late.map(|(_, entry)| entry).take_while(|entry| entry.asked_us >= since_us);
-            late.any(|entry| matches!(entry.end, End::Answered { .. }))
-        };
-        let served = |process: &Process| (0..self.seats).filter(|seat| is_served(process, *seat)).count();
-        self.processes.iter().map(served).sum()
+    /// What was asked at `since_us` or later and answered: for each seat that has something, the last of it.
+    pub(crate) fn served_since(&self, since_us: u64) -> Vec<&Entry> {
+        let readers = self.processes.iter().filter_map(|process| process.reader.as_ref());
+        readers
+            .flat_map(|reader| (0..self.seats).filter_map(|seat| reader.answered_since(seat, since_us)))
+            .collect()
     }
 
     /// Tells them to end, and waits until they have.

@@ -5,7 +5,7 @@
 //! ```text
 //!   ask SEAT NUMBER MICROSECONDS COMMAND
 //!   answer SEAT NUMBER MICROSECONDS OUTCOME
-//!   never SEAT NUMBER MICROSECONDS            it never left the client
+//!   never SEAT NUMBER MICROSECONDS WHY        it never left the client
 //! ```
 //!
 //! A seat is a place for one client after the other in a process; a command is known by seat and number.
@@ -39,8 +39,8 @@ impl Journal {
     }
 
     /// It never left.
-    pub(crate) fn never_sent(&self, seat: usize, number: u64) {
-        self.write(&format!("never {seat} {number} {}\n", now_us()));
+    pub(crate) fn never_sent(&self, seat: usize, number: u64, why: &str) {
+        self.write(&format!("never {seat} {number} {} {why}\n", now_us()));
     }
 
     fn write(&self, line: &str) {
@@ -94,6 +94,13 @@ impl Reader {
         }
     }
 
+    /// The last command of a seat that was asked at `since_us` or later and answered.
+    pub(crate) fn answered_since(&self, seat: usize, since_us: u64) -> Option<&Entry> {
+        let late = self.entries.range((seat, 0)..(seat + 1, 0)).rev().map(|(_, entry)| entry);
+        let mut late = late.take_while(|entry| entry.asked_us >= since_us);
+        late.find(|entry| matches!(entry.end, End::Answered { .. }))
+    }
+
     fn take(&mut self, line: &str) {
         let mut words = line.splitn(5, ' ');
         let mut word = || words.next().unwrap_or_else(|| panic!("a journal has the line {line:?}"));
@@ -139,7 +146,7 @@ fn a_journal_is_read_as_it_was_written_and_a_torn_line_is_left() {
     journal.asks(1, 7, "cas k (none) a");
     journal.asks(0, 7, "get k");
     journal.learns(1, 7, "differs b");
-    journal.never_sent(0, 7);
+    journal.never_sent(0, 7, "nobody is there");
     journal.asks(0, 8, "put k c");
     (&journal.0).write_all(b"answer 0 8").unwrap();
     reader.read_on();

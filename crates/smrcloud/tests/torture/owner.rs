@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 /// The state of a socket that listens, as `/proc/net/tcp` writes it.
 const LISTENS: &str = "0A";
 
-/// Whether process `pid` holds the connection that goes from `from` to `to`.
-pub(crate) fn holds(pid: u32, from: SocketAddr, to: SocketAddr) -> bool {
-    let inode =
-        sockets().into_iter().find(|socket| socket.local == from.port() && socket.remote == to.port());
-    inode.is_some_and(|socket| inodes(pid).contains(&socket.inode))
+/// The first of `pids` that holds the connection that goes from `from` to `to`.
+pub(crate) fn holder(pids: impl IntoIterator<Item = u32>, from: SocketAddr, to: SocketAddr) -> Option<u32> {
+    let is_it = |socket: &Socket| socket.local == from.port() && socket.remote == to.port();
+    let inode = sockets().into_iter().find(is_it)?.inode;
+    pids.into_iter().find(|pid| inodes(*pid).contains(&inode))
 }
 
 /// The port at which process `pid` listens, once it does.
@@ -73,7 +73,8 @@ fn a_connection_is_found_with_the_process_that_made_it() {
     let at = listener.local_addr().unwrap();
     let connection = std::net::TcpStream::connect(at).unwrap();
     let from = connection.local_addr().unwrap();
-    assert!(holds(std::process::id(), from, at));
+    let (own, init) = (std::process::id(), 1);
+    assert_eq!(holder([init, own], from, at), Some(own));
     drop(connection);
-    assert!(!holds(std::process::id(), from, at));
+    assert_eq!(holder([init, own], from, at), None);
 }

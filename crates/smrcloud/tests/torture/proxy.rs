@@ -44,24 +44,32 @@ pub(crate) enum Gate {
 /// All proxies of a service. Dropping them breaks all links.
 pub(crate) struct Proxies {
     addresses: Vec<SocketAddr>,
-    pids: Arc<Vec<OnceLock<u32>>>,
+    replicas: Arc<Vec<Replica>>,
     cuts: watch::Sender<Vec<Cut>>,
     // Ends with the proxies.
     _listening: JoinSet<()>,
 }
 
+/// What is known of a replica; nothing before it runs.
+#[derive(Default)]
+struct Replica {
+    pid: OnceLock<u32>,
+    /// Where it listens itself.
+    port: OnceLock<u16>,
+}
+
 impl Proxies {
     /// In front of so many replicas, which need not run yet.
     pub(crate) async fn bind(replicas: usize) -> Proxies {
-        let pids = Arc::new((0..replicas).map(|_| OnceLock::new()).collect::<Vec<_>>());
+        let replicas: Arc<Vec<Replica>> = Arc::new((0..replicas).map(|_| Replica::default()).collect());
         let (cuts, watched) = watch::channel(Vec::new());
         let (mut addresses, mut listening) = (Vec::new(), JoinSet::new());
-        for to in 0..replicas {
+        for to in 0..replicas.len() {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
             addresses.push(listener.local_addr().expect("it is bound"));
-            listening.spawn(listen(listener, to, pids.clone(), watched.clone()));
+            listening.spawn(listen(listener, to, replicas.clone(), watched.clone()));
         }
-        Proxies { addresses, pids, cuts, _listening: listening }
+        Proxies { addresses, replicas, cuts, _listening: listening }
     }
 
     /// Where others are to dial a replica.
@@ -71,7 +79,7 @@ impl Proxies {
 
     /// Tells the process that a replica is.
     pub(crate) fn runs_as(&self, replica: usize, pid: u32) {
-        self.pids[replica].set(pid).expect("a replica is started once");
+        self.replicas[replica].pid.set(pid).expect("a replica is started once");
     }
 
     /// Cuts exactly these links. What was read from them before may still arrive; nothing that is said from now on
@@ -84,7 +92,7 @@ impl Proxies {
 async fn listen(
     listener: TcpListener,
     to: usize,
-    pids: Arc<Vec<OnceLock<u32>>>,
+    replicas: Arc<Vec<Replica>>,
     cuts: watch::Receiver<Vec<Cut>>,
 ) {
     let at = listener.local_addr().expect("it is bound");
@@ -94,7 +102,7 @@ async fn listen(
             accepted = listener.accept() => {
                 // Too many open files, or a dialler that has gone: the next one may do better.
                 let Ok((stream, from)) = accepted else { continue };
-                links.spawn(link(stream, from, at, to, pids.clone(), cuts.clone()));
+                links.spawn(link(stream, from, at, to, replicas.clone(), cuts.clone()));
             }
             Some(_) = links.join_next() => {}
         }
@@ -106,15 +114,17 @@ async fn link(
     from: SocketAddr,
     at: SocketAddr,
     to: usize,
-    pids: Arc<Vec<OnceLock<u32>>>,
+    replicas: Arc<Vec<Replica>>,
     cuts: watch::Receiver<Vec<Cut>>,
 ) {
-    let is_owner = |pid: &OnceLock<u32>| pid.get().is_some_and(|pid| owner::holds(*pid, from, at));
-    let from = pids.iter().position(is_owner).map_or(End::Clients, End::Replica);
+    let pids = replicas.iter().filter_map(|replica| replica.pid.get().copied());
+    let pid = owner::holder(pids, from, at);
+    let dialler = pid.and_then(|pid| replicas.iter().position(|replica| replica.pid.get() == Some(&pid)));
+    let from = dialler.map_or(End::Clients, End::Replica);
     let gates = Gates { from, to: End::Replica(to), cuts };
     let pass = async {
         gates.clone().opened().await;
-        let target = dial(&pids[to]).await?;
+        let target = dial(&replicas[to]).await?;
         dialled.set_nodelay(true)?;
         target.set_nodelay(true)?;
         let (dialled, target) = (dialled.into_split(), target.into_split());
@@ -131,17 +141,27 @@ async fn link(
     }
 }
 
-/// Connects to the replica itself, once it listens.
-async fn dial(pid: &OnceLock<u32>) -> io::Result<TcpStream> {
+/// Connects to the replica itself, once it listens. One that has died refuses.
+async fn dial(replica: &Replica) -> io::Result<TcpStream> {
     let look = async {
         loop {
-            if let Some(port) = pid.get().and_then(|pid| owner::listens_at(*pid)) {
+            if let Some(port) = replica.port() {
                 return TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
             }
             tokio::time::sleep(LISTEN_POLL).await;
         }
     };
     tokio::time::timeout(LISTEN_PATIENCE, look).await?
+}
+
+impl Replica {
+    fn port(&self) -> Option<u16> {
+        if let Some(port) = self.port.get() {
+            return Some(*port);
+        }
+        let port = owner::listens_at(*self.pid.get()?)?;
+        Some(*self.port.get_or_init(|| port))
+    }
 }
 
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gates: Gates) -> io::Result<()> {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use smr_cloud::provider::{Launch, ProviderError};
-use smr_cloud::{DeployOptions, Handle, Home, Life, Processes, Provider, deploy};
+use smr_cloud::{DeployOptions, Handle, Home, Life, Processes, Provider, deploy, health};
 use smr_node::misbehave::Misbehaviour;
-use smr_plan::Blueprint;
+use smr_plan::{Blueprint, ServiceName};
 use smr_wire::Descriptor;
 
 use crate::plan::{Cut, REPLICAS};
@@ -20,6 +20,9 @@ use crate::{DEADLINE, owner, tail, until};
 
 /// The name in `examples/kv.toml`.
 const NAME: &str = "kv";
+
+/// How long a replica may take to tell how it is.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The running service.
 pub(crate) struct Deployed {
@@ -96,13 +99,17 @@ impl Deployed {
     }
 
     /// How replicas are and what they said last, for whoever looks into a failure.
-    pub(crate) fn condition(&self) -> String {
+    pub(crate) async fn condition(&self) -> String {
         let log = |replica: usize| {
             let path = format!("services/{NAME}/replicas/{replica}/replica.log");
             format!("replica {replica} said last:\n{}", tail(&self.home.path().join(path)))
         };
         let logs: Vec<String> = (0..REPLICAS).map(log).collect();
-        format!("{:#}\n{}", self.status(), logs.join("\n"))
+        let dir = Home::at(self.home.path().to_owned()).service(&ServiceName::new(NAME).expect("a name"));
+        let record = dir.record().expect("a readable record").expect("a record");
+        let health = health(&dir, &record, &self.launcher, PATIENCE).await.expect("a readable record");
+        let health = serde_json::to_string_pretty(&health).expect("plain data");
+        format!("{:#}\n{health}\n{}", self.status(), logs.join("\n"))
     }
 
     fn run(&self, arguments: &[&str]) -> Output {

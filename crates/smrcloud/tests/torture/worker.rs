@@ -14,7 +14,7 @@ use smr_sim::history::{Ask, Op, Record};
 use smr_sim::rng::Rng;
 use smr_wire::Descriptor;
 
-use crate::journal::{End, Journal};
+use crate::journal::Journal;
 
 /// Keys that clients write as they like; few, so that they meet.
 const KEYS: u64 = 3;
@@ -64,6 +64,15 @@ pub(crate) fn work(orders: Orders) {
     });
 }
 
+/// What became of a command.
+enum End {
+    Answered(String),
+    /// Not known: it may have been executed, or may be yet.
+    Open,
+    /// It never left, and why.
+    NeverSent(String),
+}
+
 /// One client after the other.
 struct Seat {
     place: usize,
@@ -84,11 +93,11 @@ impl Seat {
             let command = record.command();
             journal.asks(self.place, self.asked, &String::from_utf8_lossy(&command));
             match self.settle(&client, command).await {
-                End::Answered { outcome, .. } => {
+                End::Answered(outcome) => {
                     journal.learns(self.place, self.asked, &outcome);
                     self.hear(&record.ask, &outcome);
                 }
-                End::NeverSent => journal.never_sent(self.place, self.asked),
+                End::NeverSent(why) => journal.never_sent(self.place, self.asked, &why),
                 End::Open => client = self.client(&descriptor),
             }
         }
@@ -108,20 +117,20 @@ impl Seat {
 
     /// Asks, and tells what became of it.
     async fn settle(&mut self, client: &Client, command: Vec<u8>) -> End {
-        let answered = |outcome: &str| End::Answered { at_us: 0, outcome: outcome.replace('\n', " ") };
+        let line = |text: &str| text.replace('\n', " ");
         let mut was_sent = false;
         let mut result = client.call(command).await;
         loop {
             match result {
-                Ok(certified) => return answered(&String::from_utf8_lossy(&certified.outcome)),
-                Err(Failure::Fault(fault)) => return answered(&format!("fault: {fault}")),
+                Ok(certified) => return End::Answered(line(&String::from_utf8_lossy(&certified.outcome))),
+                Err(Failure::Fault(fault)) => return End::Answered(line(&format!("fault: {fault}"))),
                 Err(Failure::Unknown(unknown)) if self.rng.chance(AGAIN_PER_MILLE) => {
                     was_sent = true;
                     result = client.ask_again(*unknown).await;
                 }
                 Err(failure @ Failure::Strangers { .. }) => panic!("{failure}"),
                 Err(failure) if was_sent || failure.may_have_executed() => return End::Open,
-                Err(_) => return End::NeverSent,
+                Err(failure) => return End::NeverSent(line(&format!("{failure}; {:?}", client.stats()))),
             }
         }
     }
