@@ -23,7 +23,7 @@ const ENTRY: &str = "client_process";
 pub(crate) fn entry() {
     let Some(path) = std::env::var_os(ORDERS) else { return };
     let orders = fs::read(path).expect("orders");
-    work(serde_json::from_slice(&orders).expect("orders that can be read"));
+    work(&serde_json::from_slice(&orders).expect("orders that can be read"));
 }
 
 /// All of them.

@@ -40,7 +40,7 @@ pub(crate) struct Orders {
 }
 
 /// Works until standard input ends, that is until whoever started this says so or has died.
-pub(crate) fn work(orders: Orders) {
+pub(crate) fn work(orders: &Orders) {
     let stop = Arc::new(AtomicBool::new(false));
     let told = stop.clone();
     std::thread::spawn(move || {
