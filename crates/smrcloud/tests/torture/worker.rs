@@ -153,10 +153,10 @@ impl Seat {
 
     fn count(&self) -> Ask {
         let next = |seen: &Option<String>| {
-            let count = seen.as_ref().map_or(0, |text| text.parse::<u64>().expect("a count"));
-            Op::Cas(seen.clone(), (count + 1).to_string())
+            let count = seen.as_ref().map_or(Ok(0), |text| text.parse::<u64>()).ok()?;
+            Some(Op::Cas(seen.clone(), (count + 1).to_string()))
         };
-        Ask::Kv(COUNTER.to_string(), self.seen.get(COUNTER).map_or(Op::Get, next))
+        Ask::Kv(COUNTER.to_string(), self.seen.get(COUNTER).and_then(next).unwrap_or(Op::Get))
     }
 
     fn hear(&mut self, ask: &Ask, outcome: &str) {
@@ -168,10 +168,12 @@ impl Seat {
             (Op::Delete, _) => None,
             (_, text) => match text.strip_prefix("differs ") {
                 Some(text) => value(text),
-                // Not what the application says; whoever reads the journal will judge.
                 None => return,
             },
         };
-        self.seen.insert(key.clone(), seen);
+        // Values here are single words. What is none was made up by liars: whoever reads the journal will judge.
+        if seen.as_ref().is_none_or(|text| !text.contains(' ')) {
+            self.seen.insert(key.clone(), seen);
+        }
     }
 }
