@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use smr_app::Application;
 
 use crate::applications::Applications;
-use crate::serve::{NodeError, NodeOptions, run};
+use crate::serve::{Listen, NodeError, NodeOptions, run};
 
 /// Exit code of a process that was called in the wrong way.
 const USAGE: u8 = 2;
@@ -90,7 +90,7 @@ fn run_in_runtime(options: NodeOptions, applications: &Applications) -> Result<(
 /// What is missing or wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeOptions, BadArguments> {
     let mut arguments = arguments.into_iter();
-    let (mut dir, mut listen, mut workers) = (None, None, None);
+    let (mut dir, mut listen, mut advertised, mut workers) = (None, None, None, None);
     let mut die_with_parent = false;
     #[cfg(feature = "misbehave")]
     let mut misbehaviour = None;
@@ -104,10 +104,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeOption
         };
         match name.as_str() {
             "--dir" => dir = Some(PathBuf::from(value()?)),
-            "--listen" => {
+            "--listen" | "--advertise" => {
                 let text = value()?;
                 let address = text.to_str().and_then(|text| text.parse::<SocketAddr>().ok());
-                listen = Some(address.ok_or_else(|| bad(&text, "an address such as 127.0.0.1:0"))?);
+                let address = address.ok_or_else(|| bad(&text, "an address such as 127.0.0.1:0"))?;
+                *if name == "--listen" { &mut listen } else { &mut advertised } = Some(address);
             }
             "--workers" => {
                 let text = value()?;
@@ -125,10 +126,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeOption
             _ => return Err(BadArguments::Unknown(name)),
         }
     }
-    let mut options = NodeOptions::new(
-        dir.ok_or(BadArguments::Missing("--dir"))?,
-        listen.ok_or(BadArguments::Missing("--listen"))?,
-    );
+    let dir = dir.ok_or(BadArguments::Missing("--dir"))?;
+    let at = listen.ok_or(BadArguments::Missing("--listen"))?;
+    let mut options = NodeOptions::new(dir, Listen { at, advertised });
     options.workers = workers.unwrap_or(options.workers);
     options.die_with_parent = die_with_parent;
     #[cfg(feature = "misbehave")]
@@ -145,7 +145,9 @@ const WORKERS_MAX: usize = 1024;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadArguments {
     /// An argument that there is not.
-    #[error("unknown argument `{0}`; there are --dir, --listen, --workers and --die-with-parent")]
+    #[error(
+        "unknown argument `{0}`; there are --dir, --listen, --advertise, --workers and --die-with-parent"
+    )]
     Unknown(String),
     /// One that must be there.
     #[error("`{0}` is missing")]
@@ -177,8 +179,10 @@ mod tests {
     fn a_good_command_line_is_understood() {
         let options = parsed("--dir /d --listen 127.0.0.1:0 --workers 3 --die-with-parent").unwrap();
         assert_eq!(options.dir, PathBuf::from("/d"));
-        assert_eq!(options.listen, "127.0.0.1:0".parse().unwrap());
+        assert_eq!(options.listen, "127.0.0.1:0".parse::<SocketAddr>().unwrap().into());
         assert_eq!((options.workers.get(), options.die_with_parent), (3, true));
+        let options = parsed("--dir /d --listen 10.0.0.7:70 --advertise 192.0.2.1:7070").unwrap();
+        assert_eq!(options.listen.advertised, Some("192.0.2.1:7070".parse().unwrap()));
     }
 
     #[test]

@@ -40,5 +40,5 @@ pub use identity::{Identity, Public};
 pub use limits::Limits;
 pub use node::{Node, Parts};
 pub use operator::{NodePhase, NodeStatus};
-pub use serve::{NodeError, NodeOptions, Provisioned, run};
+pub use serve::{Listen, NodeError, NodeOptions, Provisioned, run};
 pub use statement::{ServiceStatement, SignedServiceStatement};

@@ -56,8 +56,8 @@ const GENESIS_POLL: Duration = Duration::from_millis(20);
 pub struct NodeOptions {
     /// The replica's data directory; made if it is not there.
     pub dir: PathBuf,
-    /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listen: Listen,
     /// Threads that execute commands.
     pub workers: NonZeroUsize,
     /// Whether to end when standard input does, that is with the process that holds the other end.
@@ -70,15 +70,30 @@ pub struct NodeOptions {
 impl NodeOptions {
     /// With as many workers as there are cores, and a life of its own.
     #[must_use]
-    pub fn new(dir: PathBuf, listen: SocketAddr) -> NodeOptions {
+    pub fn new(dir: PathBuf, listen: impl Into<Listen>) -> NodeOptions {
         NodeOptions {
             dir,
-            listen,
+            listen: listen.into(),
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             die_with_parent: false,
             #[cfg(feature = "misbehave")]
             misbehaviour: None,
         }
+    }
+}
+
+/// Where a replica listens, and where others find it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// Its own address; port 0 takes a free one.
+    pub at: SocketAddr,
+    /// What others dial to reach it, if that is another address: a forwarded port, or a proxy.
+    pub advertised: Option<SocketAddr>,
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(at: SocketAddr) -> Listen {
+        Listen { at, advertised: None }
     }
 }
 
@@ -146,18 +161,19 @@ impl Provisioned {
     ///
     /// # Errors
     /// The directory, a file in it or the address cannot be used, or the replica has run before.
-    pub async fn provision(dir: &Path, listen: SocketAddr) -> Result<Provisioned, NodeError> {
+    pub async fn provision(dir: &Path, listen: impl Into<Listen>) -> Result<Provisioned, NodeError> {
+        let Listen { at, advertised } = listen.into();
         let identity = Identity::create_or_open(dir)?;
         if files::read(&dir.join(RAN_FILE), 0)?.is_some() {
             return Err(NodeError::HasRun { dir: dir.to_owned() });
         }
         let bind = async {
-            let listener = TcpListener::bind(listen).await?;
+            let listener = TcpListener::bind(at).await?;
             let address = listener.local_addr()?;
             Ok((listener, address))
         };
-        let (listener, address) = bind.await.map_err(|error| NodeError::Bind { listen, error })?;
-        let public = identity.public(&address.to_string());
+        let (listener, address) = bind.await.map_err(|error| NodeError::Bind { listen: at, error })?;
+        let public = identity.public(&advertised.unwrap_or(address).to_string());
         let file = PublicFile { replica: public.clone(), pid: std::process::id() };
         let json = serde_json::to_vec_pretty(&file).expect("plain data with text keys");
         files::write_atomically(&dir.join(PUBLIC_FILE), &json, Secrecy::Public)?;

@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 use common::{ADMINISTRATOR, DEADLINE, Service, call, replica_dir};
 use smr_client::connect::frame::{read_frame, write_frame};
@@ -234,7 +235,7 @@ async fn a_contact_with_another_key_than_the_pinned_one_is_not_spoken_to() {
 #[tokio::test]
 async fn a_replica_joins_only_a_genesis_that_names_it_as_it_is_and_runs_only_once() {
     let service = Service::start(|_| {}).await;
-    let listen = "127.0.0.1:0".parse().unwrap();
+    let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let workers = std::num::NonZeroUsize::MIN;
     let stranger = Provisioned::provision(&replica_dir(&service.dir, 9), listen).await.unwrap();
     let genesis = smr_replica::Genesis::clone(&service.genesis);
@@ -249,7 +250,7 @@ async fn a_replica_joins_only_a_genesis_that_names_it_as_it_is_and_runs_only_onc
     let again = Provisioned::provision(&replica_dir(&service.dir, 0), listen).await;
     assert!(matches!(again, Err(NodeError::HasRun { .. })));
 
-    let taken = service.genesis.members[0].address.parse().unwrap();
+    let taken: SocketAddr = service.genesis.members[0].address.parse().unwrap();
     let bound = Provisioned::provision(&replica_dir(&service.dir, 8), taken).await;
     assert!(matches!(bound, Err(NodeError::Bind { error, .. }) if error.kind() == ErrorKind::AddrInUse));
     service.stop().await;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "what helps a test fails as a test does")]
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Service {
         let dir = tempfile::tempdir().unwrap();
         let mut provisioned = Vec::new();
         for number in 0..4 {
-            let listen = "127.0.0.1:0".parse().unwrap();
+            let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
             provisioned.push(Provisioned::provision(&replica_dir(&dir, number), listen).await.unwrap());
         }
         let mut genesis = Genesis {

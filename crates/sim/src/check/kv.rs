@@ -1,6 +1,6 @@
 //! What the key-value application would do, as a model: one key by itself, or a whole store with its scans.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::linear::{Model, NotLinear, Operation, check, check_parts};
 use crate::clients::NEVER;
@@ -16,8 +16,19 @@ const NONE: &str = "(none)";
 /// The shortest beginning that no order explains, or that the search gave up; places are those in `history`,
 /// without the commands that never left.
 pub fn check_kv(history: &[Record]) -> Result<(), NotLinear> {
-    check_parts(&Register, &operations(history), |(key, _)| key.clone())
+    check_keys(&operations(history))
 }
+
+/// As [`check_kv`].
+///
+/// # Errors
+/// As [`check_kv`].
+pub fn check_keys(history: &[KeyOperation]) -> Result<(), NotLinear> {
+    check_parts(&Register, &nameless(history), |(key, _)| key.clone())
+}
+
+/// An operation on one key.
+pub type KeyOperation = Operation<(String, Op), String>;
 
 /// Whether a short history of a whole store is linearizable, scans and sizes included.
 ///
@@ -30,7 +41,7 @@ pub fn check_store(history: &[Operation<StoreOp, String>]) -> Result<(), NotLine
 /// How the certified fault of a command ends whose reply was dropped.
 const EXECUTED: &str = "the command has had its effect";
 
-fn operations(history: &[Record]) -> Vec<Operation<(String, Op), String>> {
+fn operations(history: &[Record]) -> Vec<KeyOperation> {
     let left = history.iter().filter(|record| record.answer.as_ref().is_none_or(|(_, text)| text != NEVER));
     let operation = |record: &Record| {
         let Ask::Kv(key, op) = &record.ask else { return None };
@@ -43,6 +54,38 @@ fn operations(history: &[Record]) -> Vec<Operation<(String, Op), String>> {
         })
     };
     left.filter_map(operation).collect()
+}
+
+/// What stands for a value of unknown fate that nobody saw or expected.
+const UNSEEN: &str = "(a value that nobody saw)";
+
+/// The same history, in which unknown operations leave one and the same value where nobody could tell the
+/// difference. What is equal need not be tried one after the other.
+fn nameless(history: &[KeyOperation]) -> Vec<KeyOperation> {
+    let mut seen: BTreeSet<(&str, String)> = BTreeSet::new();
+    for Operation { op: (key, op), answer, .. } in history {
+        if let Op::Cas(Some(expected), _) = op {
+            seen.insert((key, word(expected)));
+        }
+        if let Some((_, text)) = answer {
+            let text = if *op == Op::Get { word(text) } else { text.clone() };
+            seen.insert((key, text.strip_prefix("differs ").map_or(text.clone(), str::to_string)));
+        }
+    }
+    let is_seen = |key: &str, value: &str| seen.contains(&(key, word(value)));
+    let nameless = |operation: &KeyOperation| {
+        let mut operation = operation.clone();
+        let (key, op) = &mut operation.op;
+        if let Op::Put(value) | Op::Cas(_, value) = op
+            && operation.answer.is_none()
+            && !is_seen(key, value)
+            && !is_seen(key, UNSEEN)
+        {
+            *value = UNSEEN.to_string();
+        }
+        operation
+    };
+    history.iter().map(nameless).collect()
 }
 
 /// One key: its value, if it has one.
@@ -85,7 +128,8 @@ impl Model for Register {
             (Op::Cas(expected, _), None) => expected.as_deref() == left,
             (Op::Get, Some(answer)) => answer == left.unwrap_or(NONE),
             (Op::Delete, Some(answer)) => (answer == "ok") == left.is_some(),
-            (Op::Cas(expected, _), Some(answer)) => (answer == "ok") == (expected.as_deref() == left),
+            (Op::Cas(expected, _), Some(answer)) if answer == "ok" => expected.as_deref() == left,
+            (Op::Cas(..), Some(answer)) => *answer == differs(left),
         }
     }
 }
@@ -161,8 +205,13 @@ fn apply(value: Option<&str>, op: &Op) -> (Option<String>, String) {
         Op::Delete if value.is_none() => (None, NONE.to_string()),
         Op::Delete => (None, ok()),
         Op::Cas(expected, new) if expected.as_deref() == value => (Some(new.clone()), ok()),
-        Op::Cas(..) => (same(), format!("differs {}", value.map_or(NONE.to_string(), word))),
+        Op::Cas(..) => (same(), differs(value)),
     }
+}
+
+/// The answer to a `cas` that found another value.
+fn differs(value: Option<&str>) -> String {
+    format!("differs {}", value.map_or(NONE.to_string(), word))
 }
 
 fn only_reads(op: &Op, answer: &str) -> bool {

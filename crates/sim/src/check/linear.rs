@@ -9,13 +9,14 @@
 //!
 //! Depth first, without recursion. Three things keep it small, all of them exact: an open operation that only reads
 //! is placed as soon as its answer fits; one with an unknown outcome is placed only right before one that may need
-//! it, and of equal ones the one asked first; and a configuration that failed is not tried again, nor one that differs only in having used up more
-//! of the unknown ones.
+//! it, and of equal ones the one asked first; and a configuration that failed is not tried again, nor one that differs
+//! only in having used up more of the unknown ones. Of several unknown ones that would do, the one that fewest others
+//! may need goes first: what is used up too early shows only much later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display, Formatter, Result as FmtResult};
 
-pub use super::kv::{check_kv, check_store};
+pub use super::kv::{check_keys, check_kv, check_store};
 
 /// What one machine would do.
 pub trait Model {
@@ -67,6 +68,9 @@ pub const TRIES_MAX: usize = 300_000;
 /// Sets of used unknown operations that are remembered for one configuration; remembering more costs more than it
 /// saves.
 const SETS_MAX: usize = 64;
+
+/// Classes in all sets that are remembered, 8 bytes each; what fails beyond is tried again if it comes again.
+const REMEMBERED_MAX: usize = 32 << 20;
 
 /// Operations that a counterexample shows from the order that led to it.
 const SHOWN_MAX: usize = 12;
@@ -173,6 +177,9 @@ struct Return {
     now: u64,
 }
 
+/// A kind of unknown operation: its place in the list of kinds.
+type Class = usize;
+
 /// A configuration, and which way out of it is tried next.
 struct Frame<S> {
     /// The return it stands before.
@@ -180,20 +187,39 @@ struct Frame<S> {
     state: S,
     /// Operations with an answer that were placed and have not returned, in order of place.
     early: Vec<Place>,
-    /// Unknown ones that were placed, in order of place.
-    used: Vec<Place>,
-    /// The state before the unknown one that was placed last, as long as nothing has needed that one.
+    /// The class of the unknown one whose placing led here, if one did.
+    took: Option<Class>,
+    /// The state before that one, as long as nothing has needed it.
     unneeded: Option<S>,
-    /// The operations that may be placed next; found when first wanted.
-    ways: Option<Vec<Place>>,
-    /// The next of them to try.
-    way: usize,
+    /// What may be placed next, as far as it was wanted.
+    ways: Ways,
     /// How long the order was on the way in.
     placed: usize,
 }
 
+/// The ways out of a configuration.
+#[derive(Default)]
+enum Ways {
+    #[default]
+    Unseen,
+    /// Operations with an answer; the next to try.
+    Known(Vec<Place>, usize),
+    /// None of those led anywhere: classes of unknown ones that they may need; the next to try.
+    Unknown(Vec<Class>, usize),
+}
+
+/// One way out of a configuration.
+#[derive(Clone, Copy)]
+enum Way {
+    Known(Place),
+    Unknown(Class),
+}
+
 /// The return, the state and the early ones of a configuration that failed.
 type Failed<S> = (usize, S, Vec<Place>);
+
+/// How many of each class are used, in order of class, without those of which none is.
+type Used = Vec<(Class, usize)>;
 
 struct Search<'a, M: Model> {
     model: &'a M,
@@ -201,12 +227,20 @@ struct Search<'a, M: Model> {
     /// What the operations are called in reports.
     names: Vec<usize>,
     returns: Vec<Return>,
-    /// For each unknown one, the last equal one asked before it.
-    equal: BTreeMap<Place, Option<Place>>,
-    /// For each operation, the unknown ones that it may need.
-    needs: Vec<Vec<Place>>,
+    /// Unknown operations, equal ones together, in the order of asking; classes that few may need first.
+    classes: Vec<Vec<Place>>,
+    /// How many of each class are placed in the configuration that stands last; none of those that are not here.
+    used: BTreeMap<Class, usize>,
+    /// For each operation with an answer, the classes that it may need, in order.
+    needs: Vec<Vec<Class>>,
+    /// The same for each class.
+    class_needs: Vec<Vec<Class>>,
+    /// The last return before which a class can be needed.
+    needed_until: Vec<usize>,
     /// For configurations that failed, the smallest sets of used unknown ones that failed.
-    failed: BTreeMap<Failed<M::State>, Vec<Vec<Place>>>,
+    failed: BTreeMap<Failed<M::State>, Vec<Used>>,
+    /// Classes in all of `failed`.
+    remembered: usize,
     tries: usize,
     /// The order so far.
     order: Vec<Place>,
@@ -244,23 +278,51 @@ impl<'a, M: Model> Search<'a, M> {
             returns.push(Return { place, open: open.clone(), now });
             open.retain(|other| *other != place);
         }
-        let equal = |at: usize| {
-            let op = &history[unknown[at]].op;
-            (unknown[at], unknown[..at].iter().rev().find(|other| history[**other].op == *op).copied())
-        };
-        let needs = |then: &OperationOf<M>| {
+        let mut classes: Vec<Vec<Place>> = Vec::new();
+        for place in unknown {
+            let op = &history[place].op;
+            match classes.iter_mut().find(|class| history[class[0]].op == *op) {
+                Some(class) => class.push(place),
+                None => classes.push(vec![place]),
+            }
+        }
+        let needed = |then: &OperationOf<M>| -> Vec<Class> {
             let answer = then.answer.as_ref().map(|(_, answer)| answer);
-            let is_needed = |first: &&Place| model.may_need(&then.op, answer, &history[**first].op);
-            unknown.iter().filter(is_needed).copied().collect()
+            let may_need = |class: &Class| model.may_need(&then.op, answer, &history[classes[*class][0]].op);
+            (0..classes.len()).filter(may_need).collect()
         };
+        let known = |operation: &OperationOf<M>| operation.answer.is_some();
+        let needs = |operation| if known(operation) { needed(operation) } else { Vec::new() };
+        let mut needs: Vec<Vec<Class>> = history.iter().map(needs).collect();
+        let mut class_needs: Vec<Vec<Class>> =
+            classes.iter().map(|class| needed(&history[class[0]])).collect();
+        let mut demand = vec![0; classes.len()];
+        needs.iter().flatten().for_each(|class| demand[*class] += 1);
+        let mut by_demand: Vec<Class> = (0..classes.len()).collect();
+        by_demand.sort_by_key(|class| demand[*class]);
+        let mut rank = vec![0; classes.len()];
+        by_demand.iter().enumerate().for_each(|(new, old)| rank[*old] = new);
+        for list in needs.iter_mut().chain(&mut class_needs) {
+            list.iter_mut().for_each(|class| *class = rank[*class]);
+            list.sort_unstable();
+        }
+        let of_rank = |lists: &mut [Vec<Place>]| -> Vec<Vec<Place>> {
+            by_demand.iter().map(|class| std::mem::take(&mut lists[*class])).collect()
+        };
+        let (classes, class_needs) = (of_rank(&mut classes), of_rank(&mut class_needs));
+        let needed_until = needed_until(&returns, &needs, &class_needs);
         Search {
             model,
             history,
             names,
             returns,
-            equal: (0..unknown.len()).map(equal).collect(),
-            needs: history.iter().map(needs).collect(),
+            classes,
+            used: BTreeMap::new(),
+            needs,
+            class_needs,
+            needed_until,
             failed: BTreeMap::new(),
+            remembered: 0,
             tries: 0,
             order: Vec::new(),
             furthest: Furthest { at: 0, order: Vec::new(), states: Vec::new() },
@@ -272,10 +334,9 @@ impl<'a, M: Model> Search<'a, M> {
             at: 0,
             state: self.model.first(),
             early: Vec::new(),
-            used: Vec::new(),
+            took: None,
             unneeded: None,
-            ways: None,
-            way: 0,
+            ways: Ways::default(),
             placed: 0,
         };
         let Some(start) = self.settle(start) else {
@@ -289,14 +350,14 @@ impl<'a, M: Model> Search<'a, M> {
             if let Some(next) = self.next(frame) {
                 match self.settle(next) {
                     None => return Ok(()),
-                    Some(next) if self.has_failed(&next) => self.order.truncate(next.placed),
+                    Some(next) if self.has_failed(&next) => self.leave(&next),
                     Some(next) => stack.push(next),
                 }
                 continue;
             }
             let frame = stack.pop().expect("it was the last just now");
-            self.order.truncate(frame.placed);
-            self.fail(frame);
+            self.fail(&frame);
+            self.leave(&frame);
         }
         Err(NotLinear::Stuck(self.stuck()))
     }
@@ -305,59 +366,102 @@ impl<'a, M: Model> Search<'a, M> {
     /// the one that must return, then others that are open, soonest return first, then unknown ones that those before
     /// them may need.
     fn next(&mut self, frame: &mut Frame<M::State>) -> Option<Frame<M::State>> {
-        let ways = frame.ways.take().unwrap_or_else(|| self.ways(frame));
-        let next = loop {
-            let Some(place) = ways.get(frame.way) else { break None };
-            frame.way += 1;
-            if let Some(next) = self.placed(frame, *place) {
-                break Some(next);
+        loop {
+            let way = self.next_way(frame)?;
+            if let Some(next) = self.placed(frame, way) {
+                return Some(next);
             }
-        };
-        frame.ways = Some(ways);
-        next
+        }
     }
 
-    fn ways(&self, frame: &Frame<M::State>) -> Vec<Place> {
-        let Return { open, now, .. } = &self.returns[frame.at];
-        let mut ways: Vec<Place> =
-            open.iter().filter(|place| frame.early.binary_search(place).is_err()).copied().collect();
-        let mut found = BTreeSet::new();
-        let mut at = 0;
-        while at < ways.len() {
-            for first in &self.needs[ways[at]] {
-                let is_asked = self.history[*first].asked <= *now;
-                if is_asked && frame.used.binary_search(first).is_err() && found.insert(*first) {
-                    ways.push(*first);
+    fn next_way(&self, frame: &mut Frame<M::State>) -> Option<Way> {
+        loop {
+            match &mut frame.ways {
+                Ways::Unseen => frame.ways = Ways::Known(self.open(frame), 0),
+                Ways::Known(places, next) => match places.get(*next) {
+                    Some(place) => {
+                        *next += 1;
+                        return Some(Way::Known(*place));
+                    }
+                    None => frame.ways = Ways::Unknown(self.wanted(frame), 0),
+                },
+                Ways::Unknown(classes, next) => {
+                    let class = *classes.get(*next)?;
+                    *next += 1;
+                    return Some(Way::Unknown(class));
                 }
             }
-            at += 1;
         }
-        ways
     }
 
-    /// The configuration after `place` is placed in `frame`, if it can be and is worth it.
-    fn placed(&mut self, frame: &Frame<M::State>, place: Place) -> Option<Frame<M::State>> {
-        let equal = self.equal.get(&place);
-        let is_unknown = equal.is_some();
-        // Of equal ones, the one asked first can stand wherever a later one can.
-        if equal.copied().flatten().is_some_and(|equal| frame.used.binary_search(&equal).is_err()) {
-            return None;
+    fn open(&self, frame: &Frame<M::State>) -> Vec<Place> {
+        let open = self.returns[frame.at].open.iter();
+        open.filter(|place| frame.early.binary_search(place).is_err()).copied().collect()
+    }
+
+    /// Classes with an unused operation that was asked by now and that an open one may need, or one that such a one
+    /// may need.
+    fn wanted(&self, frame: &Frame<M::State>) -> Vec<Class> {
+        let now = self.returns[frame.at].now;
+        let has_left = |class: &Class| {
+            let next = self.classes[*class].get(self.used(*class));
+            next.is_some_and(|place| self.history[*place].asked <= now)
+        };
+        let mut found = BTreeSet::new();
+        let mut wanted: Vec<Class> = Vec::new();
+        let mut take = |classes: &[Class], wanted: &mut Vec<Class>| {
+            let new = classes.iter().filter(|class| has_left(class));
+            wanted.extend(new.filter(|class| found.insert(**class)));
+        };
+        for place in self.open(frame) {
+            take(&self.needs[place], &mut wanted);
         }
+        let mut at = 0;
+        while at < wanted.len() {
+            take(&self.class_needs[wanted[at]], &mut wanted);
+            at += 1;
+        }
+        wanted
+    }
+
+    /// The configuration after one operation is placed in `frame`, if it can be and is worth it.
+    fn placed(&mut self, frame: &Frame<M::State>, way: Way) -> Option<Frame<M::State>> {
+        // Of equal ones, the one asked first can stand wherever a later one can.
+        let (place, took) = match way {
+            Way::Known(place) => (place, None),
+            Way::Unknown(class) => (self.classes[class][self.used(class)], Some(class)),
+        };
         let state = self.step(&frame.state, place)?;
         // The same comes out without an unknown one, so it is not worth using it up.
         let without = frame.unneeded.as_ref().and_then(|before| self.step(before, place));
-        if without.as_ref() == Some(&state) || (is_unknown && state == frame.state) {
+        if without.as_ref() == Some(&state) || (took.is_some() && state == frame.state) {
             return None;
         }
-        let (mut early, mut used) = (frame.early.clone(), frame.used.clone());
-        let taken = if is_unknown { &mut used } else { &mut early };
-        let at = taken.partition_point(|other| *other < place);
-        taken.insert(at, place);
+        let mut early = frame.early.clone();
+        match took {
+            None => early.insert(early.partition_point(|other| *other < place), place),
+            Some(class) => *self.used.entry(class).or_default() += 1,
+        }
         let placed = self.order.len();
         self.order.push(place);
         self.tries += 1;
-        let unneeded = is_unknown.then(|| frame.state.clone());
-        Some(Frame { at: frame.at, state, early, used, unneeded, ways: None, way: 0, placed })
+        let unneeded = took.is_some().then(|| frame.state.clone());
+        Some(Frame { at: frame.at, state, early, took, unneeded, ways: Ways::default(), placed })
+    }
+
+    /// Takes back what led to `frame`.
+    fn leave(&mut self, frame: &Frame<M::State>) {
+        self.order.truncate(frame.placed);
+        if let Some(class) = frame.took {
+            match self.used(class) {
+                1 => drop(self.used.remove(&class)),
+                more => drop(self.used.insert(class, more - 1)),
+            }
+        }
+    }
+
+    fn used(&self, class: Class) -> usize {
+        self.used.get(&class).copied().unwrap_or_default()
     }
 
     /// Places what only reads, and passes the returns of what is placed; none if all have passed.
@@ -406,24 +510,39 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     fn has_failed(&self, frame: &Frame<M::State>) -> bool {
+        if self.failed.is_empty() {
+            return false;
+        }
         let key = (frame.at, frame.state.clone(), frame.early.clone());
-        let includes = |used: &Vec<Place>| used.iter().all(|place| frame.used.binary_search(place).is_ok());
+        let includes = |set: &Used| set.iter().all(|(class, count)| self.used(*class) >= *count);
         self.failed.get(&key).is_some_and(|sets| sets.iter().any(includes))
     }
 
-    fn fail(&mut self, frame: Frame<M::State>) {
-        let sets = self.failed.entry((frame.at, frame.state, frame.early)).or_default();
-        let is_larger = |set: &Vec<Place>| frame.used.iter().all(|place| set.binary_search(place).is_ok());
+    /// Remembers a configuration before it is left.
+    fn fail(&mut self, frame: &Frame<M::State>) {
+        let matters = |class: &Class| self.needed_until[*class] >= frame.at;
+        let used: Used = self
+            .used
+            .iter()
+            .map(|(class, count)| (*class, *count))
+            .filter(|(class, _)| matters(class))
+            .collect();
+        let sets = self.failed.entry((frame.at, frame.state.clone(), frame.early.clone())).or_default();
+        let is_larger = |set: &Used| {
+            let has = |class| set.binary_search_by_key(&class, |(class, _)| *class).map_or(0, |at| set[at].1);
+            used.iter().all(|(class, count)| has(*class) >= *count)
+        };
         sets.retain(|set| !is_larger(set));
-        if sets.len() < SETS_MAX {
-            sets.push(frame.used);
+        if sets.len() < SETS_MAX && self.remembered + used.len() <= REMEMBERED_MAX {
+            self.remembered += used.len();
+            sets.push(used);
         }
     }
 
     fn stuck(&self) -> Stuck {
         let Return { place, open, now } = &self.returns[self.furthest.at];
         let shown = |place: &Place| self.show(*place);
-        let unknown = self.equal.keys().filter(|place| self.history[**place].asked <= *now);
+        let unknown = self.classes.iter().flatten().filter(|place| self.history[**place].asked <= *now);
         let others = open.iter().chain(unknown);
         let others = others.filter(|other| *other != place && !self.furthest.order.contains(other));
         Stuck {
@@ -442,6 +561,24 @@ impl<'a, M: Model> Search<'a, M> {
         match answer {
             Some((at, answer)) => format!("#{place} client {client}, {asked} to {at}: {op:?} -> {answer:?}"),
             None => format!("#{place} client {client}, {asked} to unknown: {op:?}"),
+        }
+    }
+}
+
+/// For each class the last return before which an operation that may need it can be placed, directly or by way of
+/// another unknown one. What was used of it matters no more afterwards.
+fn needed_until(returns: &[Return], needs: &[Vec<Class>], class_needs: &[Vec<Class>]) -> Vec<usize> {
+    let mut until = vec![0; class_needs.len()];
+    for (at, one) in returns.iter().enumerate() {
+        needs[one.place].iter().for_each(|class| until[*class] = at);
+    }
+    loop {
+        let before = until.clone();
+        for (then, firsts) in class_needs.iter().enumerate() {
+            firsts.iter().for_each(|first| until[*first] = until[*first].max(until[then]));
+        }
+        if until == before {
+            return until;
         }
     }
 }

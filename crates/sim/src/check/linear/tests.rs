@@ -313,3 +313,6 @@ fn commands_that_never_left_count_as_never_asked() {
     let history = [record(put("a"), 0, "ok"), record(Op::Get, 9, "(none)")];
     assert!(check_kv(&history).is_err());
 }
+
+mod known_bad;
+mod large;
