@@ -22,8 +22,19 @@ impl Pbft {
         let (view, installed, decided) = (self.view, self.installed, self.decided());
         effects.broadcast(Message::Status { view, installed, decided });
         if !installed || self.suspicion.wish_of(self.seat.me) > view {
-            let wants = self.suspicion.wish_of(self.seat.me);
-            effects.broadcast(Message::Suspects(vec![Suspect::sign(&self.seat, wants)]));
+            let mut wishes = vec![Suspect::sign(&self.seat, self.suspicion.wish_of(self.seat.me))];
+            // Those on which the last view was left, for whoever has not heard them: otherwise it may stay there, with
+            // nothing to do that would show it.
+            let left_on =
+                (!installed).then(|| self.suspicion.target(View(view.0.saturating_sub(1)), &self.seat.group));
+            wishes.extend(
+                left_on
+                    .flatten()
+                    .into_iter()
+                    .flat_map(|(_, wishes)| wishes)
+                    .filter(|wish| wish.author != self.seat.me),
+            );
+            effects.broadcast(Message::Suspects(wishes));
         }
         if let Some(change) = self.changes.get(&self.seat.me).filter(|_| !installed) {
             effects.broadcast(Message::ViewChange(change.clone()));
