@@ -31,11 +31,11 @@ const CONVERGE_US: u64 = 30_000_000;
 const LOOK_US: u64 = 200_000;
 
 /// One run in so many has real signatures; they cost milliseconds each and decide nothing.
-const REAL_SCHEME_EVERY: u64 = 64;
+const REAL_SCHEME_EVERY: u64 = 128;
 
 /// One run in so many makes the key of its service, which costs more than all else in it. The others begin with one of
 /// some services that have theirs.
-const OWN_KEY_EVERY: u64 = 8;
+const OWN_KEY_EVERY: u64 = 16;
 
 /// Services that have their keys.
 const SERVICES: u64 = 24;
