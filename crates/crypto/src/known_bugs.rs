@@ -2,6 +2,13 @@
 
 use smr_known_bugs::Bug;
 
+/// In `combine_good`: no look at what came out.
+pub static COMBINES_UNVERIFIED: Bug = Bug {
+    name: "combines-unverified",
+    what: "The combined signature is not verified, so a bad share spoils the reply and its author is not found.",
+    source: "our own history",
+};
+
 /// In `confirm`: it stays.
 pub static KEEPS_A_BAD_DEALER: Bug = Bug {
     name: "keeps-a-bad-dealer",
@@ -17,4 +24,4 @@ pub static BELIEVES_NO_COMPLAINT: Bug = Bug {
 };
 
 /// All of them.
-pub const ALL: &[&Bug] = &[&KEEPS_A_BAD_DEALER, &BELIEVES_NO_COMPLAINT];
+pub const ALL: &[&Bug] = &[&COMBINES_UNVERIFIED, &KEEPS_A_BAD_DEALER, &BELIEVES_NO_COMPLAINT];

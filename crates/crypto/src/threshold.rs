@@ -196,7 +196,8 @@ impl GroupKey {
 
     fn combine_good(&self, statement: &Digest, shares: &[(u16, SignatureShare)]) -> Option<ServiceSignature> {
         let signature = self.combine(shares).ok()?;
-        self.service_key.verify(statement, &signature).then_some(signature)
+        let trusts = crate::known_bugs::COMBINES_UNVERIFIED.is_on();
+        (trusts || self.service_key.verify(statement, &signature)).then_some(signature)
     }
 }
 

@@ -51,6 +51,13 @@ pub static THRESHOLD_OF_F: Bug = Bug {
     source: "EBAWA and all of its kind: f+1 equal replies",
 };
 
+/// In `received`: no look at the path.
+pub static TAKES_ANY_CHUNK: Bug = Bug {
+    name: "takes-any-chunk",
+    what: "Chunks of a fetched state are not checked against its certificate.",
+    source: "bft-smart/library #16: only one recoverer is stable",
+};
+
 /// In `begin_slot`: the proposer's clock.
 pub static TIME_RUNS_BACKWARDS: Bug = Bug {
     name: "time-runs-backwards",
@@ -67,5 +74,6 @@ pub const ALL: &[&Bug] = &[
     &ADMITS_DURING_A_SNAPSHOT,
     &REPEATS_NO_CHECKPOINT,
     &THRESHOLD_OF_F,
+    &TAKES_ANY_CHUNK,
     &TIME_RUNS_BACKWARDS,
 ];

@@ -6,11 +6,13 @@ use std::fmt;
 use std::rc::Rc;
 
 use smr_consensus::ProtocolName;
-use smr_replica::Scheduling;
+use smr_replica::{Config, Scheduling};
 
 use crate::adversary::{MISDEEDS, Misdeed};
+use crate::clients::hasty;
 use crate::network::Weather;
 use crate::observe::Violation;
+use crate::regions::Regions;
 use crate::rng::Rng;
 use crate::run::{Demand, Failure, Summary, check, summary};
 use crate::threshold::Scheme;
@@ -49,6 +51,8 @@ pub struct Campaign {
     pub faults: u16,
     /// What a replica that was taken over does; drawn from the seed if none is named, and then often nothing.
     pub misdeed: Option<Misdeed>,
+    /// Where hosts stand, and how the user writes it.
+    regions: Option<(String, Regions)>,
     rests: Rests,
 }
 
@@ -84,7 +88,14 @@ impl Campaign {
     /// Runs of `protocol` with up to `faults` faulty replicas, which do `misdeed`, if one is named.
     #[must_use]
     pub fn new(protocol: ProtocolName, faults: u16, misdeed: Option<Misdeed>) -> Campaign {
-        Campaign { protocol, faults, misdeed, rests: Rests::default() }
+        Campaign { protocol, faults, misdeed, regions: None, rests: Rests::default() }
+    }
+
+    /// The same across `regions`, which the user calls `table`; with the limits and the patience of production, since the
+    /// delays are those of the world.
+    #[must_use]
+    pub fn across(self, table: &str, regions: Regions) -> Campaign {
+        Campaign { regions: Some((table.into(), regions)), rests: Rests::default(), ..self }
     }
 
     /// The setting that `seed` stands for.
@@ -124,19 +135,25 @@ impl Campaign {
     /// A run in which nothing is asked and nothing goes wrong.
     fn calm(&self, service: &Service) -> Setting {
         let is_heavy = service.is_heavy;
+        let (config, patience) = match (&self.regions, is_heavy) {
+            (Some(_), _) => (Config::default(), smr_client::Config::default()),
+            (None, true) => (cramped_config(), hasty()),
+            (None, false) => (hasty_config(), hasty()),
+        };
         Setting {
             protocol: self.protocol,
             faults: self.faults,
             scheme: service.scheme,
             weather: Weather::calm(),
+            regions: self.regions.as_ref().map(|(_, regions)| regions.clone()),
             twin: None,
             misdeeds: BTreeMap::new(),
             scheduling: service.scheduling.clone(),
-            config: if is_heavy { cramped_config() } else { hasty_config() },
+            config,
             clients: 0,
             commands: 0,
             pause_us_max: 200_000,
-            patience: crate::clients::hasty(),
+            patience,
             value_bytes: if is_heavy { 6 << 10 } else { 0 },
             execution_us_max: if is_heavy { 20_000 } else { 500 },
             encode: false,
@@ -187,8 +204,10 @@ impl Campaign {
     #[must_use]
     pub fn replay(&self, failure: &Failure) -> String {
         let misdeed = self.misdeed.map(|m| format!(" --misdeed {}", m.name())).unwrap_or_default();
+        let latency =
+            self.regions.as_ref().map(|(table, _)| format!(" --latency {table}")).unwrap_or_default();
         format!(
-            "smrcloud simulate {} --faults {}{misdeed} --seed {:#x} --until {}",
+            "smrcloud simulate {} --faults {}{misdeed}{latency} --seed {:#x} --until {}",
             self.protocol, self.faults, failure.seed, failure.step
         )
     }

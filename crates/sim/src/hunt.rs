@@ -11,6 +11,7 @@ use smr_uds::core::Core;
 
 use crate::adversary::Misdeed;
 use crate::campaign::Campaign;
+use crate::threshold::Scheme;
 use crate::trace::Trace;
 
 /// Runs in which a bug must be found.
@@ -59,6 +60,8 @@ pub enum Runs {
     All,
     /// Those of the bank, whose commands wait and are timed: one in eight.
     OfTheBank,
+    /// Those with real signatures of the service: one in a hundred and twenty-eight.
+    WithPairings,
 }
 
 /// Where a bug was found.
@@ -105,6 +108,8 @@ pub fn preys() -> Vec<Prey> {
 fn ground(name: &str) -> Ground {
     let of = |misdeed| Ground { misdeed: Some(misdeed), runs: Runs::All };
     match name {
+        "combines-unverified" => Ground { misdeed: Some(Misdeed::LieInReplies), runs: Runs::WithPairings },
+        "takes-any-chunk" => of(Misdeed::CorruptVotes),
         "leaf-without-number" | "threshold-of-f" => of(Misdeed::LieInReplies),
         "timers-not-in-the-snapshot" => Ground { misdeed: None, runs: Runs::OfTheBank },
         _ => Ground::default(),
@@ -161,6 +166,7 @@ impl Runs {
         match self {
             Runs::All => true,
             Runs::OfTheBank => campaign.setting(seed).application == "bank",
+            Runs::WithPairings => campaign.setting(seed).scheme == Scheme::Real,
         }
     }
 }
@@ -170,6 +176,7 @@ impl std::fmt::Display for Ground {
         let runs = match self.runs {
             Runs::All => "all",
             Runs::OfTheBank => "of the bank",
+            Runs::WithPairings => "with pairings",
         };
         match self.misdeed {
             Some(misdeed) => write!(f, "{runs}, {}", misdeed.name()),

@@ -8,6 +8,7 @@
 //! - [`run`]: what must hold in one;
 //! - [`world`]: replicas, clients, network and clock together;
 //! - [`scenario`]: scripts that direct a world step by step, with the recorded exchange below each step;
+//! - [`network`], [`regions`]: what happens to messages, and how far they go;
 //! - [`adversary`]: replicas that misbehave, named by what they do;
 //! - [`twins`]: two machines that are one replica, and all ways to part them from the others;
 //! - `hunt`, in tests only: known bugs, switched on one by one, which the checks must find;
@@ -23,11 +24,13 @@ mod host;
 pub mod hunt;
 pub mod network;
 pub mod observe;
+pub mod regions;
 pub mod rng;
 pub mod rounds;
 pub mod run;
 pub mod scenario;
 pub mod threshold;
+pub mod times;
 pub mod trace;
 pub mod twins;
 mod words;
@@ -35,4 +38,5 @@ pub mod world;
 
 pub use adversary::Misdeed;
 pub use campaign::Campaign;
+pub use regions::Regions;
 pub use run::{Failure, Summary};

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::regions::Regions;
 use crate::rng::Rng;
 
 /// A host: a replica by its index, or a client by its index after the replicas.
@@ -54,6 +55,8 @@ impl Weather {
 pub struct Network {
     /// How they behave now.
     pub weather: Weather,
+    /// Where hosts stand, if they are not all in one building.
+    regions: Option<Regions>,
     cuts: Vec<BTreeSet<Host>>,
     rng: Rng,
     /// Messages lost so far, by weather or cut.
@@ -61,10 +64,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// Links that behave like `weather`, with chance of their own.
+    /// Links that behave like `weather` on top of the distances between `regions`, with chance of their own.
     #[must_use]
-    pub fn new(weather: Weather, rng: Rng) -> Network {
-        Network { weather, cuts: Vec::new(), rng, lost: 0 }
+    pub fn new(weather: Weather, regions: Option<Regions>, rng: Rng) -> Network {
+        Network { weather, regions, cuts: Vec::new(), rng, lost: 0 }
     }
 
     /// Cuts `island` off from all others until [`Network::heal`].
@@ -93,7 +96,8 @@ impl Network {
             return Vec::new();
         }
         let copies = if self.rng.chance(self.weather.repeat_per_mille) { 2 } else { 1 };
-        (0..copies).map(|_| self.delay_us()).collect()
+        let distance_us = self.regions.as_ref().map_or(0, |regions| regions.one_way_us(from, to));
+        (0..copies).map(|_| distance_us + self.delay_us()).collect()
     }
 
     fn delay_us(&mut self) -> u64 {
@@ -108,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_cut_separates_inside_from_outside_only() {
-        let mut network = Network::new(Weather::calm(), Rng::new(1));
+        let mut network = Network::new(Weather::calm(), None, Rng::new(1));
         network.cut(BTreeSet::from([0, 1]));
         assert!(network.send(0, 2).is_empty() && network.send(3, 1).is_empty());
         assert_eq!((network.send(0, 1).len(), network.send(2, 3).len()), (1, 1));

@@ -5,6 +5,7 @@ use smr_replica::status::Phase;
 use crate::check::bank::check_bank;
 use crate::check::linear;
 use crate::observe::Violation;
+use crate::times::Times;
 use crate::world::World;
 
 /// What must come when, in microseconds of simulated time.
@@ -21,7 +22,7 @@ pub(crate) struct Demand {
 }
 
 /// What a run that held showed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Summary {
     /// Simulated time, in microseconds.
     pub simulated_us: u64,
@@ -39,6 +40,8 @@ pub struct Summary {
     pub lost: u64,
     /// Messages refused because they were not what they claimed to be.
     pub refused: u64,
+    /// Simulated time from each command to its answer.
+    pub answered: Times,
 }
 
 /// A run in which something did not hold.
@@ -110,6 +113,10 @@ fn converge(world: &mut World, demand: Demand, steps: u64) -> Result<(), Violati
 /// What the run of a world showed.
 pub(crate) fn summary(world: &World) -> Summary {
     let (lost, refused) = world.dropped();
+    let mut answered = Times::default();
+    for record in world.clients().history() {
+        record.answer.iter().for_each(|(at_us, _)| answered.add(at_us - record.asked_us));
+    }
     Summary {
         simulated_us: world.now_us(),
         happened: world.happened(),
@@ -119,6 +126,7 @@ pub(crate) fn summary(world: &World) -> Summary {
         views: world.survivors().into_iter().map(|m| world.status(m).view.0).max().unwrap_or_default(),
         lost,
         refused,
+        answered,
     }
 }
 
@@ -132,5 +140,6 @@ impl std::ops::AddAssign for Summary {
         self.views = self.views.max(other.views);
         self.lost += other.lost;
         self.refused += other.refused;
+        self.answered += other.answered;
     }
 }

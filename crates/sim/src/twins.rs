@@ -164,6 +164,7 @@ fn setting(scenario: &Scenario) -> Setting {
 /// What all scenarios have in common.
 fn common() -> Setting {
     Setting {
+        regions: None,
         protocol: ProtocolName::Pbft,
         application: "kv".into(),
         faults: 1,

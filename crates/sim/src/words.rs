@@ -138,8 +138,7 @@ impl Words {
 
     /// What a replica gives its application.
     pub(crate) fn work(&mut self, work: &SlotWork) -> String {
-        let mut parts: Vec<String> =
-            work.commands.iter().map(|c| String::from_utf8_lossy(&c.command).into_owned()).collect();
+        let mut parts: Vec<String> = work.commands.iter().map(|c| text(&c.command)).collect();
         parts.extend(work.timers.then(|| "timed commands".to_string()));
         let parts = if parts.is_empty() { "no command".to_string() } else { parts.join(" | ") };
         format!("executes s{}: {parts}", work.slot)
@@ -148,7 +147,7 @@ impl Words {
     /// What a client has to tell.
     pub(crate) fn told(&mut self, told: &Told) -> String {
         match told {
-            Told::Ended { command, how } => format!("{}: {how}", String::from_utf8_lossy(command)),
+            Told::Ended { command, how } => format!("{}: {how}", text(command)),
             Told::Noticed(report) => match report {
                 Report::Opened(_) => "has a session".into(),
                 Report::SessionGone(_) => "has lost its session".into(),
@@ -348,7 +347,7 @@ fn from_contact(frame: &FromContact) -> String {
 
 fn outcome(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Answer(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Outcome::Answer(bytes) => text(bytes),
         Outcome::Opened(_) => "a session".into(),
         Outcome::Refused(refusal) => format!("refused, {refusal}"),
         Outcome::Fault(why) => format!("fault, {why}"),
@@ -359,9 +358,7 @@ fn call(call: &Call) -> String {
     match call {
         Call::Open { .. } => "opens a session".into(),
         Call::Commands { commands, .. } => {
-            let told = |command: &smr_wire::Command| {
-                format!("#{} {}", command.number, String::from_utf8_lossy(&command.bytes))
-            };
+            let told = |command: &smr_wire::Command| format!("#{} {}", command.number, text(&command.bytes));
             commands.iter().map(told).collect::<Vec<_>>().join(", ")
         }
     }
@@ -399,5 +396,17 @@ fn ordering(observation: &Ordered) -> String {
         Ordered::Equivocation { by, view, slot } => format!("sees that r{by} equivocates in v{view} s{slot}"),
         Ordered::Skewed { by, skew_ms } => format!("finds the clock of r{by} {skew_ms} ms off"),
         Ordered::Dropped { from, why } => format!("drops what r{from} says: {why}"),
+    }
+}
+
+/// Characters of a command or an answer that are shown.
+const SHOWN_MAX: usize = 64;
+
+/// What a command or an answer says; of a long one the beginning.
+fn text(bytes: &[u8]) -> String {
+    let said = String::from_utf8_lossy(bytes);
+    match said.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}... ({} bytes)", &said[..end], bytes.len()),
+        None => said.into_owned(),
     }
 }

@@ -26,6 +26,7 @@ use crate::clients::{Clients, KnownKey};
 use crate::host::Machine;
 use crate::network::{Host, Network, Weather};
 use crate::observe::{Observer, Violation};
+use crate::regions::Regions;
 use crate::rng::Rng;
 use crate::rounds::Rounds;
 use crate::threshold::Scheme;
@@ -46,6 +47,8 @@ pub struct Setting {
     pub scheme: Scheme,
     /// How links behave until the world heals.
     pub weather: Weather,
+    /// Where hosts stand, if they are not all in one building.
+    pub regions: Option<Regions>,
     /// The replica that two machines are from when the world wakes: both have its keys and what it knew, and neither
     /// knows of the other. The second one stands after all others.
     pub twin: Option<ReplicaId>,
@@ -132,7 +135,7 @@ impl World {
         let known = KnownKey::default();
         let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);
         World {
-            network: Network::new(setting.weather.clone(), rng.fork()),
+            network: Network::new(setting.weather.clone(), setting.regions.clone(), rng.fork()),
             rounds: None,
             now_us: 0,
             queue: BTreeMap::new(),

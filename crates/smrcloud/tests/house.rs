@@ -151,6 +151,23 @@ fn whatever_serves_contains_no_known_bug() {
 }
 
 #[test]
+fn only_the_simulated_edge_signs_with_a_hash() {
+    let mut named = 0;
+    for (name, _) in FLOORS {
+        let mut files = Vec::new();
+        sources(&crates().join(name), &mut files);
+        for file in files.iter().filter(|file| read(file).contains("Verifier::simulated(")) {
+            let shown = file.strip_prefix(crates()).expect("below the crates").display().to_string();
+            let may = shown.starts_with("sim/")
+                || ["crypto/src/keys.rs", "smrcloud/tests/house.rs"].contains(&&*shown);
+            assert!(may, "{shown} makes a verifier that believes hashes");
+            named += 1;
+        }
+    }
+    assert!(named > 2, "the check looks in the wrong place");
+}
+
+#[test]
 fn only_the_edges_step_a_replica() {
     for (name, _) in FLOORS.iter().filter(|(name, _)| !["node", "sim", "replica"].contains(name)) {
         let mut files = Vec::new();

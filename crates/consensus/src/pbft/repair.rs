@@ -21,19 +21,8 @@ impl Pbft {
         effects.arm(Timer::Status, self.config.status_ms);
         let (view, installed, decided) = (self.view, self.installed, self.decided());
         effects.broadcast(Message::Status { view, installed, decided });
-        if !installed || self.suspicion.wish_of(self.seat.me) > view {
-            let mut wishes = vec![Suspect::sign(&self.seat, self.suspicion.wish_of(self.seat.me))];
-            // Those on which the last view was left, for whoever has not heard them: otherwise it may stay there, with
-            // nothing to do that would show it.
-            let left_on =
-                (!installed).then(|| self.suspicion.target(View(view.0.saturating_sub(1)), &self.seat.group));
-            wishes.extend(
-                left_on
-                    .flatten()
-                    .into_iter()
-                    .flat_map(|(_, wishes)| wishes)
-                    .filter(|wish| wish.author != self.seat.me),
-            );
+        let wishes = self.wishes_to_show();
+        if !wishes.is_empty() {
             effects.broadcast(Message::Suspects(wishes));
         }
         if let Some(change) = self.changes.get(&self.seat.me).filter(|_| !installed) {
@@ -51,6 +40,24 @@ impl Pbft {
             }
         }
         self.decided_at_tick = decided;
+    }
+
+    /// Its own wish for a view it is not in; and, after it left one, the wishes of others on which it did. Whoever has not
+    /// heard them may stay in that view for ever otherwise, with nothing to do that would show it.
+    fn wishes_to_show(&self) -> Vec<Suspect> {
+        let me = self.seat.me;
+        let own = self.suspicion.wish_of(me);
+        if self.installed && own <= self.view {
+            return Vec::new();
+        }
+        let mut wishes = vec![Suspect::sign(&self.seat, own)];
+        if !self.installed && !known_bugs::REPEATS_ITS_OWN_WISH_ALONE.is_on() {
+            let left = View(self.view.0.saturating_sub(1));
+            let left_on =
+                self.suspicion.target(left, &self.seat.group).map_or(Vec::new(), |(_, wishes)| wishes);
+            wishes.extend(left_on.into_iter().filter(|wish| wish.author != me));
+        }
+        wishes
     }
 
     /// Nothing was decided for a whole period: says again what we said of the first open slots.

@@ -371,6 +371,22 @@ fn one_replica_alone_cannot_change_the_view() {
 }
 
 #[test]
+fn who_left_a_view_tells_others_why_though_nobody_heard_it_then() {
+    let mut net = Net::new(Config::default());
+    let liar = ReplicaId(3);
+    net.deliver(liar, ReplicaId(1), &Message::Suspects(vec![Suspect::sign(&seat(3), View(1))]));
+    net.suspect(1);
+    assert!(!net.replicas[1].status().installed, "two wishes of four");
+    net.queue.clear();
+    net.cut = vec![liar];
+    net.pass(5_000);
+    for me in 0..3 {
+        let status = net.replicas[me].status();
+        assert!(status.installed && status.view == View(1), "replica {me}: {status:?}");
+    }
+}
+
+#[test]
 fn two_dead_replicas_stop_progress_and_their_return_resumes_it() {
     let mut net = Net::new(Config::default());
     net.cut = vec![ReplicaId(2), ReplicaId(3)];

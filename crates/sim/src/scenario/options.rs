@@ -82,6 +82,7 @@ impl Options {
     /// The world that this stands for.
     pub(super) fn setting(self) -> Setting {
         Setting {
+            regions: None,
             protocol: ProtocolName::Pbft,
             application: self.application,
             faults: self.faults,

@@ -85,7 +85,7 @@ impl Rest {
         let machines: Vec<Machine> = (0..rest.machines.len()).chain(twin).enumerate().map(machine).collect();
         let clients = Clients::new(&setting, &rest.genesis, &rest.verifier, &rest.known, &mut rng);
         let mut world = World {
-            network: Network::new(setting.weather.clone(), rng.fork()),
+            network: Network::new(setting.weather.clone(), setting.regions.clone(), rng.fork()),
             rounds,
             now_us: rest.now_us,
             queue: BTreeMap::new(),

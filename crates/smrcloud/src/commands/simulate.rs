@@ -1,21 +1,21 @@
 //! `smrcloud simulate`: whole replicas in the seeded simulator. Every run is repeated by its seed.
 
+mod many;
 mod twins;
 
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use smr_consensus::ProtocolName;
 use smr_sim::adversary::MISDEEDS;
 use smr_sim::trace::Trace;
-use smr_sim::{Campaign, Failure, Misdeed, Summary};
+use smr_sim::{Campaign, Failure, Misdeed, Regions, Summary};
 
+use self::many::{Found, Totals, run_all};
 use crate::output::{Code, Output, Trouble};
 
 /// Arguments of `simulate`.
@@ -42,6 +42,10 @@ pub(crate) struct Simulate {
     /// What faulty replicas do; drawn from the seed if not named.
     #[arg(long, value_parser = misdeeds())]
     misdeed: Option<Misdeed>,
+    /// How far hosts are from each other: `five-regions`, or a file with a line for each region, its name and the
+    /// round-trip times in ms to all of them; replicas then have production's patience.
+    #[arg(long, value_name = "TABLE", conflicts_with = "twins")]
+    latency: Option<String>,
     #[command(flatten)]
     twins: twins::Arguments,
 }
@@ -61,9 +65,16 @@ impl Simulate {
             }
             return self.twins.run(self.from, self.seeds, until, output);
         }
-        let campaign = Campaign::new(self.protocol, self.faults, self.misdeed);
+        let regions = self.latency.as_deref().map(|table| regions(table).map(|read| (table, read))).transpose()?;
+        let campaign = || {
+            let of_one_building = Campaign::new(self.protocol, self.faults, self.misdeed);
+            match &regions {
+                Some((table, regions)) => of_one_building.across(table, regions.clone()),
+                None => of_one_building,
+            }
+        };
         match self.seed {
-            Some(seed) => one(&campaign, seed, until, output),
+            Some(seed) => one(&campaign(), seed, until, output),
             None => many(&campaign, self.from, self.seeds, output),
         }
     }
@@ -73,21 +84,8 @@ impl Simulate {
 #[derive(Serialize)]
 struct Report {
     seeds: u64,
-    failures: Vec<Found>,
-    simulated_seconds: f64,
-    wall_seconds: f64,
-    steps: u64,
-    slots: u64,
-    commands: u64,
-    highest_view: u64,
-    messages_lost: u64,
-    messages_refused: u64,
-}
-
-#[derive(Serialize)]
-struct Found {
-    failure: String,
-    replay: String,
+    #[serde(flatten)]
+    totals: Totals,
 }
 
 fn one(campaign: &Campaign, seed: u64, until: u64, output: Output) -> Result<ExitCode, Trouble> {
@@ -98,66 +96,41 @@ fn one(campaign: &Campaign, seed: u64, until: u64, output: Output) -> Result<Exi
         Ok(summary) => (summary, Vec::new()),
         Err(failure) => (Summary::default(), vec![*failure]),
     };
-    finish(campaign, 1, summary, &failures, began.elapsed(), output)
+    finish(campaign, 1, &summary, &failures, began.elapsed(), output)
 }
 
-fn many(campaign: &Campaign, from: u64, seeds: u64, output: Output) -> Result<ExitCode, Trouble> {
+fn many(
+    campaign: &(impl Fn() -> Campaign + Sync),
+    from: u64,
+    seeds: u64,
+    output: Output,
+) -> Result<ExitCode, Trouble> {
     let began = Instant::now();
-    let bar = if output.is_lively() { ProgressBar::new(seeds) } else { ProgressBar::hidden() };
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
-    bar.set_style(style.expect("a valid template"));
-    let next = AtomicU64::new(0);
-    let found = Mutex::new((Summary::default(), Vec::new()));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let &Campaign { protocol, faults, misdeed, .. } = campaign;
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let campaign = Campaign::new(protocol, faults, misdeed);
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= seeds {
-                        return;
-                    }
-                    let result = campaign.run(from.wrapping_add(index));
-                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                    match result {
-                        Ok(summary) => found.0 += summary,
-                        Err(failure) => found.1.push(*failure),
-                    }
-                    bar.inc(1);
-                }
-            });
-        }
+    let (mut summary, mut failures) = (Summary::default(), Vec::new());
+    let run_seeds = || {
+        let campaign = campaign();
+        move |seed| campaign.run(seed)
+    };
+    let numbers = (0..seeds).map(|index| from.wrapping_add(index));
+    run_all(numbers, seeds, "seeds", output, run_seeds, |_, result| match result {
+        Ok(of_one) => summary += of_one,
+        Err(failure) => failures.push(*failure),
     });
-    bar.finish_and_clear();
-    let (summary, mut failures) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort_by_key(|failure| failure.seed);
-    finish(campaign, seeds, summary, &failures, began.elapsed(), output)
+    finish(&campaign(), seeds, &summary, &failures, began.elapsed(), output)
 }
 
 fn finish(
     campaign: &Campaign,
     seeds: u64,
-    summary: Summary,
+    summary: &Summary,
     failures: &[Failure],
     wall: Duration,
     output: Output,
 ) -> Result<ExitCode, Trouble> {
     let found = |failure: &Failure| Found { failure: failure.to_string(), replay: campaign.replay(failure) };
-    let report = Report {
-        seeds,
-        failures: failures.iter().map(found).collect(),
-        simulated_seconds: Duration::from_micros(summary.simulated_us).as_secs_f64(),
-        wall_seconds: wall.as_secs_f64(),
-        steps: summary.happened,
-        slots: summary.slots,
-        commands: summary.commands,
-        highest_view: summary.views,
-        messages_lost: summary.lost,
-        messages_refused: summary.refused,
-    };
-    output.result(&report, text);
+    let totals = Totals::new(summary, failures.iter().map(found).collect(), wall);
+    output.result(&Report { seeds, totals }, text);
     if failures.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -165,32 +138,15 @@ fn finish(
 }
 
 fn text(report: &Report) -> String {
-    let mut lines = vec![format!(
-        "{} seeds, {} failures. {:.0} s of simulated time in {:.1} s ({:.0} times as fast).",
-        report.seeds,
-        report.failures.len(),
-        report.simulated_seconds,
-        report.wall_seconds,
-        report.simulated_seconds / report.wall_seconds.max(1e-9),
-    )];
-    lines.push(format!(
-        "{} steps, {} slots, {} commands; highest view {}; {} messages lost, {} refused.",
-        report.steps,
-        report.slots,
-        report.commands,
-        report.highest_view,
-        report.messages_lost,
-        report.messages_refused,
-    ));
-    list(&report.failures, &mut lines);
-    lines.join("\n")
-}
-
-fn list(failures: &[Found], lines: &mut Vec<String>) {
-    for found in failures {
-        lines.push(found.failure.clone());
-        lines.push(format!("  replay with: {}", found.replay));
-    }
+    let Report { seeds, totals } = report;
+    format!(
+        "{seeds} seeds, {} failures. {:.0} s of simulated time in {:.1} s ({:.0} times as fast).\n{}",
+        totals.failures.len(),
+        totals.simulated_seconds,
+        totals.wall_seconds,
+        totals.simulated_seconds / totals.wall_seconds.max(1e-9),
+        totals.text(),
+    )
 }
 
 /// A number, decimal or 0x and hexadecimal.
@@ -200,6 +156,18 @@ fn number(text: &str) -> Result<u64, String> {
         None => text.parse(),
     };
     parsed.map_err(|_| "a number such as 17 or 0x1f is wanted".to_string())
+}
+
+/// The regions that a name or a file stands for.
+fn regions(table: &str) -> Result<Regions, Trouble> {
+    if table == "five-regions" {
+        return Ok(Regions::five());
+    }
+    let text = std::fs::read_to_string(Path::new(table)).map_err(|error| {
+        Trouble::new(format!("cannot read the table of latencies {table}: {error}"))
+            .help("name a file, or say --latency five-regions")
+    })?;
+    Regions::parse(&text).map_err(|error| Trouble::new(format!("{table}: {error}")))
 }
 
 /// Their names; the help lists them.

@@ -19,9 +19,7 @@ impl Core {
         self.round.progress = true;
         asker.clock += 1;
         asker.step += 1;
-        asker.behind = None;
-        asker.held.push(record.give_alone(task.index, lock));
-        self.trace.grant(&mut record.chain, asker.rank.unwrap_or(u64::MAX), asker.step);
+        record.give(lock, Share::All, task.index, asker, &mut self.trace);
         self.locks.begin_use(lock.0);
         // The asker runs, so no round ends; but turns may follow that others have been waiting for.
         if self.round.turn() != Turn::Of(place) {

@@ -52,11 +52,26 @@ impl Lock {
         self.taken == 0 && self.queue.is_empty()
     }
 
-    /// All of it, when it is free.
-    pub(super) fn give_alone(&mut self, index: usize, lock: LockId) -> Hold {
-        self.owner = Some(index);
-        self.taken = self.permits;
-        Hold { lock, permits: self.permits }
+    /// Gives a share that fits to a task.
+    pub(super) fn give(
+        &mut self,
+        lock: LockId,
+        share: Share,
+        index: usize,
+        task: &mut Task,
+        trace: &mut Trace,
+    ) {
+        let permits = match share {
+            Share::All => {
+                self.owner = Some(index);
+                self.permits
+            }
+            Share::Part(permits) => permits,
+        };
+        self.taken += permits;
+        task.held.push(Hold { lock, permits });
+        task.behind = None;
+        trace.grant(&mut self.chain, task.rank.unwrap_or(u64::MAX), task.step);
     }
 
     /// Forgets who queues; they ask again.
@@ -110,20 +125,10 @@ impl Core {
         let id = self.id(index);
         let record = &mut self.locks[lock.0];
         let task = &mut self.tasks[index];
-        let permits = match share {
-            Share::All => {
-                record.owner = Some(index);
-                if !record.queue.is_empty() {
-                    effects.push(Effect::Wanted(id));
-                }
-                record.permits
-            }
-            Share::Part(permits) => permits,
-        };
-        record.taken += permits;
-        task.held.push(Hold { lock, permits });
-        task.behind = None;
-        self.trace.grant(&mut record.chain, task.rank.unwrap_or(u64::MAX), task.step);
+        record.give(lock, share, index, task, &mut self.trace);
+        if share == Share::All && !record.queue.is_empty() {
+            effects.push(Effect::Wanted(id));
+        }
         if task.place.is_some() {
             self.go_on(index, effects);
         } else if at_once {

@@ -1,18 +1,17 @@
 //! `smrcloud simulate --twins`: scenarios in which one replica is two machines. Every one is repeated by its number.
 
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::{RangedU64ValueParser, TypedValueParser};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use smr_sim::trace::Trace;
 use smr_sim::twins::{Failure, ROUNDS_MAX, Space, Twins};
 use smr_sim::Summary;
 
-use super::{Found, number};
+use super::many::{Found, Totals, run_all};
+use super::number;
 use crate::output::{Code, Output, Trouble};
 
 /// Arguments of `simulate --twins`.
@@ -35,7 +34,6 @@ pub(super) struct Arguments {
 struct Report {
     rounds: usize,
     scenarios: u64,
-    failures: Vec<Found>,
     /// Those that differ in more than names; of them [`Report::scenarios`] have been run.
     canonical: u64,
     share: f64,
@@ -43,13 +41,8 @@ struct Report {
     /// Where to go on.
     next: u64,
     scenarios_per_hour: f64,
-    simulated_seconds: f64,
-    wall_seconds: f64,
-    steps: u64,
-    slots: u64,
-    commands: u64,
-    highest_view: u64,
-    messages_lost: u64,
+    #[serde(flatten)]
+    totals: Totals,
 }
 
 /// What all threads find together.
@@ -101,29 +94,16 @@ impl Arguments {
     }
 
     fn many(&self, space: &Space, from: u64, scenarios: u64, output: Output) -> Tally {
-        let bar = if output.is_lively() { ProgressBar::new(scenarios) } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenarios, {per_sec}, {eta} left");
-        bar.set_style(style.expect("a valid template"));
-        let count = usize::try_from(scenarios).unwrap_or(usize::MAX);
-        let numbers = Mutex::new(space.from(from).take(count));
-        let tally = Mutex::new(Tally { next: from, ..Tally::default() });
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let twins = Twins::new(self.rounds);
-                    loop {
-                        let number = numbers.lock().unwrap_or_else(PoisonError::into_inner).next();
-                        let Some(number) = number else { return };
-                        let result = twins.run(number);
-                        tally.lock().unwrap_or_else(PoisonError::into_inner).add(number, result);
-                        bar.inc(1);
-                    }
-                });
-            }
+        let mut tally = Tally { next: from, ..Tally::default() };
+        let run_scenarios = || {
+            let twins = Twins::new(self.rounds);
+            move |number| twins.run(number)
+        };
+        let numbers = space.from(from).take(usize::try_from(scenarios).unwrap_or(usize::MAX));
+        run_all(numbers, scenarios, "scenarios", output, run_scenarios, |number, result| {
+            tally.add(number, result);
         });
-        bar.finish_and_clear();
-        tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+        tally
     }
 }
 
@@ -132,23 +112,16 @@ fn finish(space: &Space, tally: Tally, wall: Duration, output: Output) -> Result
     failures.sort_by_key(|failure| failure.number);
     let found = |failure: &Failure| Found { failure: failure.to_string(), replay: failure.replay() };
     let canonical = space.canonical();
-    let wall_seconds = wall.as_secs_f64();
+    let totals = Totals::new(&summary, failures.iter().map(found).collect(), wall);
     let report = Report {
         rounds: space.rounds(),
         scenarios,
-        failures: failures.iter().map(found).collect(),
         canonical,
         share: scenarios as f64 / canonical as f64,
         numbers: space.size(),
         next,
-        scenarios_per_hour: scenarios as f64 / wall_seconds.max(1e-9) * 3600.0,
-        simulated_seconds: Duration::from_micros(summary.simulated_us).as_secs_f64(),
-        wall_seconds,
-        steps: summary.happened,
-        slots: summary.slots,
-        commands: summary.commands,
-        highest_view: summary.views,
-        messages_lost: summary.lost,
+        scenarios_per_hour: scenarios as f64 / wall.as_secs_f64().max(1e-9) * 3600.0,
+        totals,
     };
     output.result(&report, text);
     if failures.is_empty() {
@@ -158,27 +131,21 @@ fn finish(space: &Space, tally: Tally, wall: Duration, output: Output) -> Result
 }
 
 fn text(report: &Report) -> String {
-    let mut lines = vec![format!(
-        "{} scenarios of {} rounds, {} failures, in {:.1} s ({:.0} an hour).",
+    let totals = &report.totals;
+    format!(
+        "{} scenarios of {} rounds, {} failures, in {:.1} s ({:.0} an hour).\n{:.3} % of the {} that differ in more than \
+         names, of {} in all; go on with --from {}.\n{}",
         report.scenarios,
         report.rounds,
-        report.failures.len(),
-        report.wall_seconds,
+        totals.failures.len(),
+        totals.wall_seconds,
         report.scenarios_per_hour,
-    )];
-    lines.push(format!(
-        "{:.3} % of the {} that differ in more than names, of {} in all; go on with --from {}.",
         report.share * 100.0,
         report.canonical,
         report.numbers,
         report.next,
-    ));
-    lines.push(format!(
-        "{} steps, {} slots, {} commands; highest view {}; {} messages lost.",
-        report.steps, report.slots, report.commands, report.highest_view, report.messages_lost,
-    ));
-    super::list(&report.failures, &mut lines);
-    lines.join("\n")
+        totals.text(),
+    )
 }
 
 fn rounds() -> impl TypedValueParser<Value = usize> {

@@ -1,0 +1,65 @@
+//! Lies about what was computed: outcomes, replies, shares of their signatures and the state itself.
+
+use super::*;
+
+impl Adversary {
+    /// What its application really computes.
+    #[must_use]
+    pub fn outcomes(&mut self, outcomes: Vec<Option<CommandOutcome>>) -> Vec<Option<CommandOutcome>> {
+        let truthful = match self.misdeed {
+            Misdeed::LieInReplies => self.rng.chance(300),
+            _ => !self.miscomputes,
+        };
+        if truthful {
+            return outcomes;
+        }
+        // What waits stays so: its outcome comes later, as the host's does.
+        let lie = |outcome: Option<_>| outcome.map(|_| CommandOutcome::Answer(b"a lie".to_vec()));
+        outcomes.into_iter().map(lie).collect()
+    }
+
+    /// What it really tells a client.
+    #[must_use]
+    pub fn reply(&mut self, mut reply: Reply) -> Reply {
+        if self.misdeed != Misdeed::LieInReplies {
+            return reply;
+        }
+        let session = reply.about.session;
+        let earlier = self.told.insert(session, reply.clone());
+        if self.rng.chance(500) {
+            lie(&mut reply);
+        } else if let Some(earlier) = earlier.filter(|_| self.rng.chance(500)) {
+            // What the service signed for another command of the session.
+            reply = Reply { about: reply.about, ..earlier };
+        }
+        reply
+    }
+
+    /// From now on its application computes something else.
+    pub fn miscompute(&mut self) {
+        self.miscomputes = true;
+    }
+
+    pub(super) fn lie_in_share(&mut self, message: Message) -> Message {
+        match message {
+            Message::Peer(PeerMessage::Share { statement, .. }) if self.rng.chance(300) => {
+                Message::Peer(bad_share(statement))
+            }
+            other => other,
+        }
+    }
+}
+
+/// Makes a reply say something else than its proof.
+pub(crate) fn lie(reply: &mut Reply) {
+    reply.outcome = Outcome::Answer(b"another lie".to_vec());
+}
+
+pub(super) fn bad_share(statement: Statement) -> PeerMessage {
+    PeerMessage::Share { statement, share: SignatureShare([7; 96]) }
+}
+
+pub(super) fn bad_chunk(slot: Slot, mut bytes: Vec<u8>, path: merkle::Path) -> PeerMessage {
+    bytes.iter_mut().for_each(|byte| *byte ^= 1);
+    PeerMessage::Chunk { slot, bytes, path }
+}
