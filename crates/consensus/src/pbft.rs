@@ -32,14 +32,13 @@ use crate::catch_up::CatchUp;
 use crate::checkpoint::CheckpointCertificate;
 use crate::config::Config;
 use crate::group::Seat;
-use crate::known_bugs;
-use crate::log::DecidedLog;
+use crate::ledger::Ledger;
+use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::profile::Profile;
 use crate::protocol::{Effects, Event, Input, Protocol, Status, Timer};
 use crate::quorum::{QuorumCertificate, Votes};
 use crate::suspicion::{Backoff, Suspicion};
-use crate::window::Window;
 
 /// What `pbft` says of itself.
 pub const PROFILE: Profile = Profile {
@@ -65,26 +64,14 @@ pub struct Pbft {
     new_view: Option<NewView>,
     /// The last slot we proposed in `view`.
     proposed: Slot,
-    /// Slots above the decided prefix; we vote in the lower half and remember others' votes in both.
-    window: Window<Place>,
-    log: DecidedLog<QuorumCertificate>,
-    stable: Option<CheckpointCertificate>,
-    /// The stable checkpoint before `stable`: the log is kept above it, so that a replica that is only a little
-    /// behind need not fetch a whole state.
-    stable_before: Slot,
-    executed: Slot,
-    settled: Slot,
+    ledger: Ledger<Place, QuorumCertificate>,
     pool: Pool,
     suspicion: Suspicion,
     changes: BTreeMap<ReplicaId, ViewChange>,
     backoff: Backoff,
     catch_up: CatchUp,
-    /// How often the patience timer found the head of the window open; see `Pool` for entries' own.
-    head_strikes: u8,
+    patience: Patience,
     decided_at_tick: Slot,
-    decided_at_patience: Slot,
-    executed_at_patience: Slot,
-    patience_armed: bool,
 }
 
 /// What we know of one slot.
@@ -121,22 +108,14 @@ impl Pbft {
             beginning: Beginning::default(),
             new_view: None,
             proposed: Slot(0),
-            window: Window::new(2 * config.window_slots),
-            log: DecidedLog::default(),
-            stable: None,
-            stable_before: Slot(0),
-            executed: Slot(0),
-            settled: Slot(0),
+            ledger: Ledger::new(&config),
             pool: Pool::new(&config, seat.group.size()),
             suspicion: Suspicion::default(),
             changes: BTreeMap::new(),
             backoff: Backoff::default(),
             catch_up: CatchUp::default(),
-            head_strikes: 0,
+            patience: Patience::default(),
             decided_at_tick: Slot(0),
-            decided_at_patience: Slot(0),
-            executed_at_patience: Slot(0),
-            patience_armed: false,
             seat,
             config,
         }
@@ -152,16 +131,7 @@ impl Pbft {
 
     /// The last slot of the decided prefix.
     fn decided(&self) -> Slot {
-        self.window.decided()
-    }
-
-    /// The last slot in which we may vote. The window keeps view changes bounded: whoever votes in a slot has
-    /// decided everything a window below it. The log's limit makes ordering wait for the checkpoint.
-    fn vote_limit(&self) -> Slot {
-        let stable = self.stable.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
-        let in_window = self.decided().plus(self.config.window_slots);
-        let in_log = stable.plus(self.config.log_slots_max);
-        if known_bugs::LOG_WITHOUT_END.is_on() { in_window } else { in_window.min(in_log) }
+        self.ledger.decided()
     }
 
     fn on_message(
@@ -193,26 +163,14 @@ impl Pbft {
     }
 
     fn on_stable(&mut self, certificate: CheckpointCertificate, effects: &mut Effects<Message>) {
-        let slot = certificate.checkpoint.slot;
-        let current = self.stable.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
-        if slot > current && slot <= self.decided() {
-            self.stable_before = current;
-            self.stable = Some(certificate);
-            self.log.prune(self.stable_before);
+        if self.ledger.stabilise(certificate) {
             self.vote_reached(effects);
         }
     }
 
     fn on_installed(&mut self, certificate: CheckpointCertificate, effects: &mut Effects<Message>) {
-        let slot = certificate.checkpoint.slot;
-        self.executed = self.executed.max(slot);
-        self.settled = self.settled.max(slot);
-        if slot > self.decided() {
-            self.window.skip_to(slot);
-            self.log.prune(slot);
-            self.stable_before = slot;
-            self.stable = Some(certificate);
-            self.proposed = self.proposed.max(slot);
+        if self.ledger.install(certificate) {
+            self.proposed = self.proposed.max(self.decided());
             self.vote_reached(effects);
         }
     }
@@ -232,14 +190,15 @@ impl Protocol for Pbft {
             Event::Timer(Timer::Patience) => self.on_patience(effects),
             Event::Timer(Timer::NewView) => self.on_new_view_timeout(effects),
             Event::Timer(Timer::Status) => self.on_status_timer(effects),
-            Event::Executed(slot) => self.executed = self.executed.max(slot),
-            Event::Settled(slot) => self.settled = self.settled.max(slot),
+            Event::Executed(slot) => self.ledger.note_executed(slot),
+            Event::Settled(slot) => self.ledger.note_settled(slot),
             Event::Stable(certificate) => self.on_stable(certificate, effects),
             Event::Installed(certificate) => self.on_installed(certificate, effects),
         }
         self.advance(effects);
         self.propose(input.clock, effects);
-        self.mind_patience(effects);
+        let standing = self.standing();
+        self.patience.mind(&self.pool, standing, &self.backoff, &self.config, effects);
     }
 
     fn status(&self) -> Status {
@@ -249,7 +208,7 @@ impl Protocol for Pbft {
             primary: self.primary(),
             decided: self.decided(),
             highest: self.catch_up.highest(self.seat.group.one_correct()).max(self.decided()),
-            log_base: self.log.base(),
+            log_base: self.ledger.log.base(),
             waiting: self.pool.len(),
         }
     }

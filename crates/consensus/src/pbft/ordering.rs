@@ -8,8 +8,9 @@ use super::{Message, Pbft, VOTED_BATCHES_MAX};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
 use crate::known_bugs;
+use crate::patience::Standing;
 use crate::pool::{Added, parcels};
-use crate::protocol::{Effect, Effects, Observation, Record, Timer};
+use crate::protocol::{Effect, Effects, Observation, Record};
 use crate::quorum::{Ballot, Phase};
 use crate::verified::Refused;
 
@@ -48,7 +49,7 @@ impl Pbft {
             return;
         }
         self.proposed = self.proposed.max(self.decided()).max(self.beginning.decided);
-        while self.proposed < self.beginning.bound() && self.proposed < self.vote_limit() {
+        while self.proposed < self.beginning.bound() && self.proposed < self.ledger.vote_limit() {
             let slot = self.proposed.next();
             let digest = self.beginning.digests[&slot];
             let Some(batch) = self.body(slot, &digest) else {
@@ -60,10 +61,8 @@ impl Pbft {
         if self.proposed < self.beginning.bound() {
             return;
         }
-        while self.proposed < self.vote_limit()
-            && self.executed.plus(self.config.backlog_slots_max) > self.proposed
-        {
-            let open_slots = self.proposed.since(self.settled.min(self.decided()));
+        while self.ledger.may_propose(self.proposed.next()) {
+            let open_slots = self.ledger.open(self.proposed);
             let Some(batch) = batcher::cut(&mut self.pool, open_slots, clock, &self.config) else {
                 return;
             };
@@ -78,7 +77,7 @@ impl Pbft {
         let (view, me) = (self.view, self.seat.me);
         effects.push(Effect::Persist(Record::Voted { ballot, batch: batch.clone() }));
         effects.broadcast(Message::Proposal { view, slot, batch: batch.clone(), signature });
-        let place = self.window.entry(slot).expect("below the vote limit, which lies in the window");
+        let place = self.ledger.window.entry(slot).expect("below the vote limit, which lies in the window");
         place.accept(view, batch);
         place.prepare_sent = Some(view);
         place.prepares.add(me, view, ballot.digest, signature);
@@ -95,13 +94,13 @@ impl Pbft {
         clock: Timestamp,
         effects: &mut Effects<Message>,
     ) {
-        if !self.installed || ballot.view != self.view || !self.window.contains(ballot.slot) {
+        if !self.installed || ballot.view != self.view || !self.ledger.window.contains(ballot.slot) {
             return;
         }
         if !self.may_stand(ballot, &batch, from, clock, effects) {
             return;
         }
-        let place = self.window.entry(ballot.slot).expect("checked above");
+        let place = self.ledger.window.entry(ballot.slot).expect("checked above");
         if let Some((view, standing)) = &place.proposal
             && *view == ballot.view
         {
@@ -148,11 +147,11 @@ impl Pbft {
     }
 
     pub(super) fn vote_prepare(&mut self, slot: Slot, effects: &mut Effects<Message>) {
-        let (view, limit) = (self.view, self.vote_limit());
+        let (view, limit) = (self.view, self.ledger.vote_limit());
         if !self.installed || slot > limit {
             return;
         }
-        let Some(place) = self.window.entry(slot) else {
+        let Some(place) = self.ledger.window.entry(slot) else {
             return;
         };
         let Some((_, batch)) = place.proposal.clone().filter(|(v, _)| *v == view) else {
@@ -171,7 +170,7 @@ impl Pbft {
         let signature = self.seat.sign(&ballot.statement(&self.seat.group));
         effects.broadcast(Message::Vote { ballot, signature });
         let me = self.seat.me;
-        if let Some(place) = self.window.entry(ballot.slot) {
+        if let Some(place) = self.ledger.window.entry(ballot.slot) {
             match ballot.phase {
                 Phase::Prepare => place.prepares.add(me, ballot.view, ballot.digest, signature),
                 Phase::Commit => place.commits.add(me, ballot.view, ballot.digest, signature),
@@ -188,7 +187,7 @@ impl Pbft {
         signature: Signature,
         effects: &mut Effects<Message>,
     ) {
-        let Some(place) = self.window.entry(ballot.slot) else {
+        let Some(place) = self.ledger.window.entry(ballot.slot) else {
             return;
         };
         match ballot.phase {
@@ -202,7 +201,7 @@ impl Pbft {
     pub(super) fn progress(&mut self, slot: Slot, effects: &mut Effects<Message>) {
         let group = self.seat.group.clone();
         let (view, installed) = (self.view, self.installed);
-        let Some(place) = self.window.entry(slot) else {
+        let Some(place) = self.ledger.window.entry(slot) else {
             return;
         };
         let late = known_bugs::COMMITS_IN_A_VIEW_IT_LEFT.is_on() && !installed;
@@ -224,7 +223,7 @@ impl Pbft {
 
     fn decide(&mut self, slot: Slot, effects: &mut Effects<Message>) {
         let group = self.seat.group.clone();
-        let Some(place) = self.window.entry(slot) else {
+        let Some(place) = self.ledger.window.entry(slot) else {
             return;
         };
         if place.decision.is_some() {
@@ -247,15 +246,14 @@ impl Pbft {
 
     /// Moves the decided prefix over what is decided, as long as execution keeps up.
     pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
-        let backlog_max = self.config.backlog_slots_max;
-        while self.decided().since(self.executed) < backlog_max || known_bugs::BACKLOG_WITHOUT_END.is_on() {
+        while self.ledger.has_room() {
             let slot = self.decided().next();
-            let Some((certificate, batch)) = self.window.get(slot).and_then(|place| place.decision.clone())
+            let Some((certificate, batch)) =
+                self.ledger.window.get(slot).and_then(|place| place.decision.clone())
             else {
                 return;
             };
-            self.window.advance();
-            self.log.push(slot, batch.clone(), certificate);
+            self.ledger.push(batch.clone(), certificate);
             batch.entries().iter().for_each(|entry| self.pool.remove(entry));
             self.backoff.decided(self.config.window_slots);
             effects.push(Effect::Decide { slot, batch });
@@ -263,60 +261,26 @@ impl Pbft {
         }
     }
 
-    /// Keeps the patience timer running while something waits.
-    pub(super) fn mind_patience(&mut self, effects: &mut Effects<Message>) {
-        let waits = !self.pool.is_empty() || self.head_is_open();
-        if waits && !self.patience_armed {
-            self.patience_armed = true;
-            self.decided_at_patience = self.decided();
-            self.executed_at_patience = self.executed;
-            self.head_strikes = 0;
-            effects.arm(Timer::Patience, self.backoff.scale_ms(self.config.patience_ms));
-        } else if !waits && self.patience_armed {
-            self.patience_armed = false;
-            effects.push(Effect::Disarm(Timer::Patience));
-        }
-    }
-
     /// One more period of patience has passed: show everyone what waits for long; want another primary when that
     /// did not help either.
     pub(super) fn on_patience(&mut self, effects: &mut Effects<Message>) {
-        self.patience_armed = false;
-        if !self.had_its_chance() {
-            // The period goes on: what is executed in it counts until there was a chance.
-            self.patience_armed = true;
-            effects.arm(Timer::Patience, self.backoff.scale_ms(self.config.patience_ms));
-            return;
-        }
-        let progress = self.decided() > self.decided_at_patience;
-        let aged = self.pool.age(progress);
-        for entries in parcels(aged.relay, FORWARD_ENTRIES_MAX) {
+        let standing = self.standing();
+        let verdict = self.patience.ran_out(&mut self.pool, standing, &self.backoff, &self.config, effects);
+        for entries in parcels(verdict.relay, FORWARD_ENTRIES_MAX) {
             effects.broadcast(Message::Forward(entries));
         }
-        let stuck = self.head_is_open() && !progress;
-        let strikes = if stuck { self.head_strikes.saturating_add(1) } else { 0 };
-        self.mind_patience(effects);
-        self.head_strikes = strikes;
-        if self.installed && aged.overdue {
-            self.suspect("an entry waits for too long", effects);
-        } else if self.installed && strikes >= 2 {
-            self.suspect("a proposed slot stays undecided", effects);
+        if let Some(why) = verdict.blame.filter(|_| self.installed) {
+            self.suspect(why, effects);
         }
     }
 
-    /// Whether the primary could have ordered more in this period. While execution has its hands full a good
-    /// primary waits for it, so a slow application is no reason to suspect anyone; but one that keeps all busy
-    /// with what it likes gets no more than the slots of two pipelines for it, and a command to the system, for which
-    /// execution itself may wait, needs nothing but room for its slot.
-    fn had_its_chance(&self) -> bool {
-        let behind = self.decided().since(self.executed);
-        let system = self.pool.holds_system() && behind < self.config.backlog_slots_max;
-        let executed = self.executed.since(self.executed_at_patience);
-        behind == 0 || system || executed >= 2 * self.config.pipeline_slots
+    pub(super) fn standing(&self) -> Standing {
+        let (decided, executed) = (self.decided(), self.ledger.executed());
+        Standing { decided, executed, head_is_open: self.head_is_open() }
     }
 
     fn head_is_open(&self) -> bool {
-        self.window.iter().any(|(_, place)| {
+        self.ledger.window.iter().any(|(_, place)| {
             place.proposal.as_ref().is_some_and(|(view, _)| *view == self.view) || place.decision.is_some()
         })
     }
@@ -327,7 +291,7 @@ impl Pbft {
         if nil.digest() == *digest {
             return Some(nil);
         }
-        self.window.get(slot).and_then(|place| place.body(digest))
+        self.ledger.window.get(slot).and_then(|place| place.body(digest))
     }
 }
 

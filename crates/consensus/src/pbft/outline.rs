@@ -90,25 +90,17 @@ impl Pbft {
             beginning,
             new_view: _,
             proposed,
-            window,
-            log,
-            stable,
-            stable_before,
-            executed,
-            settled,
+            ledger,
             pool,
             suspicion,
             changes,
             backoff: _,
             catch_up: _,
-            head_strikes: _,
+            patience: _,
             decided_at_tick: _,
-            decided_at_patience: _,
-            executed_at_patience: _,
-            patience_armed: _,
         } = self;
-        let places = window.iter().map(|(slot, place)| (slot, place.outline()));
-        let stable = stable.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
+        let places = ledger.window.iter().map(|(slot, place)| (slot, place.outline()));
+        let log = &ledger.log;
         Outline {
             view: *view,
             installed: *installed,
@@ -117,8 +109,8 @@ impl Pbft {
             places: places.filter(|(_, place)| *place != PlaceOutline::default()).collect(),
             log: log.after(log.base()).map(|(slot, (_, certificate))| (slot, certificate.ballot)).collect(),
             log_base: log.base(),
-            stable: (stable, *stable_before),
-            executed: (*executed, *settled),
+            stable: ledger.checkpoints(),
+            executed: (ledger.executed(), ledger.settled()),
             waiting: pool.outline(),
             wishes: suspicion.wishes().collect(),
             changes: changes.values().map(ViewChange::outline).collect(),

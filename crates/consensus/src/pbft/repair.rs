@@ -63,7 +63,7 @@ impl Pbft {
     /// Nothing was decided for a whole period: says again what we said of the first open slots.
     fn repeat(&self, effects: &mut Effects<Message>) {
         let me = self.seat.me;
-        for (slot, place) in self.window.iter().take(REPEAT_SLOTS_MAX) {
+        for (slot, place) in self.ledger.window.iter().take(REPEAT_SLOTS_MAX) {
             if let Some((view, digest, signature)) = place.prepares.of(me).filter(|(v, _, _)| *v == self.view)
             {
                 let proposal = place.proposal.as_ref().filter(|(v, _)| *v == view && self.is_primary());
@@ -108,12 +108,12 @@ impl Pbft {
         if known_bugs::ANSWERS_NO_LAGGARD.is_on() {
             return;
         }
-        if after < self.log.base() {
-            effects.send(from, Message::Pruned { base: self.log.base() });
+        if after < self.ledger.log.base() {
+            effects.send(from, Message::Pruned { base: self.ledger.log.base() });
             return;
         }
         let (mut decisions, mut bytes) = (Vec::new(), 0);
-        for (_, (batch, certificate)) in self.log.after(after).take(DECISIONS_MAX) {
+        for (_, (batch, certificate)) in self.ledger.log.after(after).take(DECISIONS_MAX) {
             bytes += batch.bytes();
             if !decisions.is_empty() && bytes > self.config.fetch_bytes_max as usize {
                 break;
@@ -134,7 +134,7 @@ impl Pbft {
     ) {
         let before = self.decided();
         for Decision { batch, certificate } in decisions {
-            if let Some(place) = self.window.entry(certificate.ballot.slot) {
+            if let Some(place) = self.ledger.window.entry(certificate.ballot.slot) {
                 place.decision.get_or_insert((certificate, batch));
                 self.advance(effects);
             }
@@ -156,7 +156,9 @@ impl Pbft {
     /// As primary: asks for the batches that the view's beginning binds us to and that we do not have.
     pub(super) fn fetch_bodies(&self, effects: &mut Effects<Message>) {
         let lacking = self.beginning.digests.iter().filter(|(slot, digest)| {
-            **slot > self.decided() && self.window.contains(**slot) && self.body(**slot, digest).is_none()
+            **slot > self.decided()
+                && self.ledger.window.contains(**slot)
+                && self.body(**slot, digest).is_none()
         });
         for (slot, digest) in lacking {
             effects.broadcast(Message::FetchBody { slot: *slot, digest: *digest });
@@ -171,7 +173,7 @@ impl Pbft {
         digest: Digest,
         effects: &mut Effects<Message>,
     ) {
-        let logged = self.log.get(slot).map(|(batch, _)| batch.clone());
+        let logged = self.ledger.log.get(slot).map(|(batch, _)| batch.clone());
         let found = logged.filter(|batch| batch.digest() == digest).or_else(|| self.body(slot, &digest));
         if let Some(batch) = found {
             effects.send(from, Message::Body { slot, batch });
@@ -181,15 +183,16 @@ impl Pbft {
     /// A batch that we may have asked for; kept only if the view's beginning names it.
     pub(super) fn on_body(&mut self, slot: Slot, batch: Batch) {
         let named = self.beginning.digests.get(&slot) == Some(&batch.digest());
-        if let Some(place) = self.window.entry(slot).filter(|_| named) {
+        if let Some(place) = self.ledger.window.entry(slot).filter(|_| named) {
             place.fetched = Some(batch);
         }
     }
 
     /// Votes for every proposal that has come into reach, after the window or its limit moved.
     pub(super) fn vote_reached(&mut self, effects: &mut Effects<Message>) {
-        let (view, limit) = (self.view, self.vote_limit());
+        let (view, limit) = (self.view, self.ledger.vote_limit());
         let reached: Vec<Slot> = self
+            .ledger
             .window
             .iter()
             .filter(|(slot, place)| *slot <= limit && place.awaits_vote(view))

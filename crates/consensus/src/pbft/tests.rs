@@ -262,7 +262,7 @@ fn a_batch_that_was_voted_for_is_kept_though_a_later_view_proposes_another() {
     let mut net = Net::new(Config::default());
     let (first, second) =
         (Batch::new(net.clock, vec![entry(1, 1)]), Batch::new(net.clock, vec![entry(1, 2)]));
-    let place = net.replicas[1].window.entry(Slot(1)).expect("inside");
+    let place = net.replicas[1].ledger.window.entry(Slot(1)).expect("inside");
     place.accept(View(0), first.clone());
     place.prepare_sent = Some(View(0));
     for view in 1..=20 {

@@ -63,16 +63,16 @@ impl Pbft {
     }
 
     fn view_change(&self) -> ViewChange {
-        let claims = self.window.iter().filter_map(|(_, place)| place.claim(self.view)).collect();
+        let claims = self.ledger.window.iter().filter_map(|(_, place)| place.claim(self.view)).collect();
         ViewChange::sign(&self.seat, self.view, self.decided(), self.prefix_proof(), claims)
     }
 
     fn prefix_proof(&self) -> PrefixProof {
-        let checkpoint = self.stable.clone();
+        let checkpoint = self.ledger.stable().cloned();
         let stable = checkpoint.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
         let from: Slot = stable.max(self.decided().minus(self.config.window_slots));
         let commits: Vec<QuorumCertificate> =
-            self.log.after(from).map(|(_, (_, certificate))| certificate.clone()).collect();
+            self.ledger.log.after(from).map(|(_, (_, certificate))| certificate.clone()).collect();
         PrefixProof { checkpoint, commits }
     }
 
@@ -122,9 +122,8 @@ impl Pbft {
         self.proposed = self.beginning.decided;
         self.changes.retain(|_, change| change.to > self.view);
         self.pool.restart();
-        self.patience_armed = false;
         effects.push(Effect::Disarm(Timer::NewView));
-        effects.push(Effect::Disarm(Timer::Patience));
+        self.patience.stop(effects);
         effects.report(Observation::Installed { view: self.view, primary: self.primary() });
         if self.is_primary() {
             self.fetch_bodies(effects);
