@@ -64,6 +64,12 @@ impl<P: Default, C> Ledger<P, C> {
         if known_bugs::LOG_WITHOUT_END.is_on() { in_window } else { in_window.min(in_log) }
     }
 
+    /// Slots above the decided prefix in which we may vote.
+    #[must_use]
+    pub fn window_slots(&self) -> u64 {
+        self.window_slots
+    }
+
     /// The last stable checkpoint.
     #[must_use]
     pub fn stable(&self) -> Option<&CheckpointCertificate> {

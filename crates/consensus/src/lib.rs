@@ -6,8 +6,8 @@
 //!
 //! - [`protocol`]: the interface that every protocol has;
 //! - shared parts: [`group`] (who votes, how many must agree), [`batch`] (what is ordered), [`quorum`] (votes and
-//!   certificates), [`window`] (slots that may be open), [`log`] (what was decided), [`ledger`] (where a replica stands
-//!   between both), [`pool`] (what waits), [`patience`] (for how long),
+//!   certificates), [`window`] (slots that may be open), [`log`] (what was decided), [`decision`] (what proves it), [`ledger`] (where
+//!   a replica stands between both), [`pool`] (what waits), [`patience`] (for how long),
 //!   [`batcher`] (when to propose), [`catch_up`] (whom to ask for what was missed), [`checkpoint`] (certificates
 //!   that end a log), [`suspicion`] (when enough replicas want the next primary), [`verified`] (nothing enters
 //!   unverified);
@@ -19,6 +19,7 @@ pub mod batcher;
 pub mod catch_up;
 pub mod checkpoint;
 pub mod config;
+pub mod decision;
 pub mod group;
 pub mod known_bugs;
 pub mod ledger;

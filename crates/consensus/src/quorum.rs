@@ -49,15 +49,23 @@ impl Ballot {
 
 /// Votes for one slot and phase. Of each replica only the vote of the highest view is kept, so the memory is
 /// bounded by the group, and whoever votes twice in a view is counted once.
-#[derive(Clone, Debug, Default)]
-pub struct Votes(BTreeMap<ReplicaId, (View, Digest, Signature)>);
+///
+/// `S` is what a vote is shown with: a signature, or more.
+#[derive(Clone, Debug)]
+pub struct Votes<S = Signature>(BTreeMap<ReplicaId, (View, Digest, S)>);
 
-impl Votes {
+impl<S> Default for Votes<S> {
+    fn default() -> Votes<S> {
+        Votes(BTreeMap::new())
+    }
+}
+
+impl<S: Clone> Votes<S> {
     /// Keeps a vote unless its author already has one of this or a higher view.
-    pub fn add(&mut self, author: ReplicaId, view: View, digest: Digest, signature: Signature) {
+    pub fn add(&mut self, author: ReplicaId, view: View, digest: Digest, shown: S) {
         let newer = self.0.get(&author).is_none_or(|(kept, _, _)| *kept < view);
         if newer {
-            self.0.insert(author, (view, digest, signature));
+            self.0.insert(author, (view, digest, shown));
         }
     }
 
@@ -68,20 +76,14 @@ impl Votes {
         self.0.values().filter(|(v, d, _)| counts(*v) && d == digest).count()
     }
 
-    /// The certificate for `ballot`, once a quorum voted for it.
+    /// Exactly a quorum of votes for `digest` in `view`, in ascending order of author; none if there are fewer.
     #[must_use]
-    pub fn certificate(&self, ballot: Ballot, group: &Group) -> Option<QuorumCertificate> {
-        if self.count(ballot.view, &ballot.digest) < group.quorum() {
+    pub fn quorum(&self, view: View, digest: &Digest, group: &Group) -> Option<Vec<(ReplicaId, S)>> {
+        if self.count(view, digest) < group.quorum() {
             return None;
         }
-        let votes = self
-            .0
-            .iter()
-            .filter(|(_, (view, digest, _))| *view == ballot.view && *digest == ballot.digest)
-            .map(|(author, (_, _, signature))| (*author, *signature))
-            .take(group.quorum())
-            .collect();
-        Some(QuorumCertificate { ballot, votes })
+        let votes = self.0.iter().filter(|(_, (v, d, _))| *v == view && d == digest);
+        Some(votes.map(|(author, (_, _, shown))| (*author, shown.clone())).take(group.quorum()).collect())
     }
 
     /// The pair of view and digest that a quorum voted for, if there is one.
@@ -95,13 +97,22 @@ impl Votes {
 
     /// The vote of `author`, if one is kept.
     #[must_use]
-    pub fn of(&self, author: ReplicaId) -> Option<(View, Digest, Signature)> {
-        self.0.get(&author).copied()
+    pub fn of(&self, author: ReplicaId) -> Option<(View, Digest, S)> {
+        self.0.get(&author).cloned()
     }
 
     /// All that are kept, by author.
-    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, View, Digest, Signature)> {
-        self.0.iter().map(|(author, (view, digest, signature))| (*author, *view, *digest, *signature))
+    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, View, Digest)> {
+        self.0.iter().map(|(author, (view, digest, _))| (*author, *view, *digest))
+    }
+}
+
+impl Votes {
+    /// The certificate for `ballot`, once a quorum voted for it.
+    #[must_use]
+    pub fn certificate(&self, ballot: Ballot, group: &Group) -> Option<QuorumCertificate> {
+        let votes = self.quorum(ballot.view, &ballot.digest, group)?;
+        Some(QuorumCertificate { ballot, votes })
     }
 }
 

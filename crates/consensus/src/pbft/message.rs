@@ -7,7 +7,7 @@ use smr_crypto::{Digest, Signature};
 use smr_wire::{ReplicaId, Slot, View};
 
 use crate::batch::{Batch, Entry};
-use crate::checkpoint::CheckpointCertificate;
+use crate::decision::{self, Decides, check_decisions};
 use crate::group::{Group, Seat};
 use crate::known_bugs;
 use crate::pool::check_parcel;
@@ -84,27 +84,29 @@ pub enum Message {
 /// Entries in one [`Message::Forward`] at most.
 pub(super) const FORWARD_ENTRIES_MAX: usize = 1024;
 
-/// Decisions in one [`Message::Decided`] at most.
-pub(super) const DECISIONS_MAX: usize = 1024;
+/// Commit votes decide.
+impl Decides for QuorumCertificate {
+    fn slot(&self) -> Slot {
+        self.ballot.slot
+    }
 
-/// A decided slot with the votes that decided it.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
-pub struct Decision {
-    /// What stands there.
-    pub batch: Batch,
-    /// Commit votes for it; names the slot.
-    pub certificate: QuorumCertificate,
+    fn digest(&self) -> Digest {
+        self.ballot.digest
+    }
+
+    fn check_decides(&self, rules: &Rules<'_>) -> Result<(), Refused> {
+        if self.ballot.phase != Phase::deciding() {
+            return Err(Refused::Certificate);
+        }
+        self.check(rules)
+    }
 }
 
-/// Shows that everything up to a slot is decided: a checkpoint, and commit certificates for the last slots. Those
-/// before them follow, because no correct replica votes more than a window above its decided prefix.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
-pub struct PrefixProof {
-    /// A stable checkpoint at or below the slot.
-    pub checkpoint: Option<CheckpointCertificate>,
-    /// Commit certificates of the slots after the checkpoint, or of the last window, whichever is shorter.
-    pub commits: Vec<QuorumCertificate>,
-}
+/// Shows that everything up to a slot is decided, by commit certificates.
+pub type PrefixProof = decision::PrefixProof<QuorumCertificate>;
+
+/// A decided slot with the commit votes that decided it.
+pub type Decision = decision::Decision<QuorumCertificate>;
 
 /// What a replica that left a view knows.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -163,30 +165,6 @@ impl ViewChange {
         }
         self.proof.check(self.decided, rules)?;
         self.claims.iter().try_for_each(|claim| claim.check(rules))
-    }
-}
-
-impl PrefixProof {
-    /// The slot below the first that a commit certificate of the proof is for. At least f+1 correct replicas have
-    /// decided everything up to here, so whoever lacks it can fetch it.
-    fn base(&self, decided: Slot) -> Slot {
-        decided.minus(self.commits.len() as u64)
-    }
-
-    /// Whether this shows that everything up to `decided` is.
-    fn check(&self, decided: Slot, rules: &Rules<'_>) -> Result<(), Refused> {
-        let checkpoint = self.checkpoint.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
-        let from = checkpoint.max(decided.minus(rules.config.window_slots));
-        let needed = from.up_to(decided);
-        let covered = self.commits.len() as u64 == decided.since(from)
-            && needed
-                .zip(&self.commits)
-                .all(|(slot, commit)| commit.ballot.slot == slot && commit.ballot.phase == Phase::deciding());
-        if !covered {
-            return Err(Refused::Shape);
-        }
-        self.checkpoint.iter().try_for_each(|certificate| certificate.check(rules))?;
-        self.commits.iter().try_for_each(|commit| commit.check(rules))
     }
 }
 
@@ -302,28 +280,13 @@ impl Verify for Message {
             }
             Message::ViewChange(change) => change.check(rules),
             Message::NewView(new_view) => new_view.check(rules),
-            Message::Decided(decisions) => {
-                if decisions.len() > DECISIONS_MAX {
-                    return Err(Refused::Shape);
-                }
-                decisions.iter().try_for_each(|decision| decision.check(rules))
-            }
+            Message::Decided(decisions) => check_decisions(decisions, rules),
             Message::Body { batch, .. } => batch.check(rules.group, rules.batch_limits(), rules.verifier),
             Message::Status { .. }
             | Message::Fetch { .. }
             | Message::Pruned { .. }
             | Message::FetchBody { .. } => Ok(()),
         }
-    }
-}
-
-impl Decision {
-    fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
-        let ballot = self.certificate.ballot;
-        if ballot.phase != Phase::deciding() || ballot.digest != self.batch.digest() {
-            return Err(Refused::Certificate);
-        }
-        self.certificate.check(rules)
     }
 }
 

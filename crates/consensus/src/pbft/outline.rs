@@ -131,8 +131,7 @@ impl Place {
             voted,
             fetched,
         } = self;
-        let votes =
-            |votes: &Votes| votes.iter().map(|(author, view, digest, _)| (author, view, digest)).collect();
+        let votes = |votes: &Votes| votes.iter().collect();
         PlaceOutline {
             proposal: proposal.as_ref().map(|(view, batch)| (*view, batch.digest())),
             prepares: votes(prepares),

@@ -4,7 +4,6 @@
 use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
-use super::message::DECISIONS_MAX;
 use super::{Decision, Message, Pbft};
 use crate::batch::Batch;
 use crate::known_bugs;
@@ -112,14 +111,7 @@ impl Pbft {
             effects.send(from, Message::Pruned { base: self.ledger.log.base() });
             return;
         }
-        let (mut decisions, mut bytes) = (Vec::new(), 0);
-        for (_, (batch, certificate)) in self.ledger.log.after(after).take(DECISIONS_MAX) {
-            bytes += batch.bytes();
-            if !decisions.is_empty() && bytes > self.config.fetch_bytes_max as usize {
-                break;
-            }
-            decisions.push(Decision { batch: batch.clone(), certificate: certificate.clone() });
-        }
+        let decisions = self.ledger.decisions_after(after, self.config.fetch_bytes_max as usize);
         if !decisions.is_empty() {
             effects.send(from, Message::Decided(decisions));
         }

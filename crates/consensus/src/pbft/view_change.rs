@@ -3,10 +3,10 @@
 //! A replica that runs out of patience signs a wish. Whoever sees f+1 wishes leaves, shows them to all, and tells
 //! what it knows of undecided slots; the next primary collects a quorum of that, and the view begins.
 
-use smr_wire::{Slot, View};
+use smr_wire::View;
 
 use super::message::FORWARD_ENTRIES_MAX;
-use super::{Beginning, Message, NewView, Pbft, PrefixProof, ViewChange};
+use super::{Beginning, Message, NewView, Pbft, ViewChange};
 use crate::known_bugs;
 use crate::pool::parcels;
 use crate::protocol::{Effect, Effects, Observation, Record, Timer};
@@ -64,16 +64,7 @@ impl Pbft {
 
     fn view_change(&self) -> ViewChange {
         let claims = self.ledger.window.iter().filter_map(|(_, place)| place.claim(self.view)).collect();
-        ViewChange::sign(&self.seat, self.view, self.decided(), self.prefix_proof(), claims)
-    }
-
-    fn prefix_proof(&self) -> PrefixProof {
-        let checkpoint = self.ledger.stable().cloned();
-        let stable = checkpoint.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default();
-        let from: Slot = stable.max(self.decided().minus(self.config.window_slots));
-        let commits: Vec<QuorumCertificate> =
-            self.ledger.log.after(from).map(|(_, (_, certificate))| certificate.clone()).collect();
-        PrefixProof { checkpoint, commits }
+        ViewChange::sign(&self.seat, self.view, self.decided(), self.ledger.prefix_proof(), claims)
     }
 
     /// What a replica that left its view knows, checked.
