@@ -35,6 +35,9 @@ pub struct Config {
     pub new_view_ms: u64,
     /// How often a replica tells the others where it stands, in ms.
     pub status_ms: u64,
+    /// Slots for which a replica that held up the others gets no turns, where they propose in turn; twice as many each
+    /// time in a row.
+    pub exclusion_slots: u64,
     /// How far a proposal's time may be from a replica's own clock, in ms.
     pub skew_max_ms: u64,
     /// Bytes of decided batches that one answer to a laggard carries, at least one batch.
@@ -56,6 +59,7 @@ impl Default for Config {
             patience_ms: 500,
             new_view_ms: 1000,
             status_ms: 200,
+            exclusion_slots: 256,
             skew_max_ms: 10_000,
             fetch_bytes_max: 4 << 20,
         }
@@ -89,6 +93,7 @@ impl Config {
         within("patience_ms", self.patience_ms, 1, 3_600_000)?;
         within("new_view_ms", self.new_view_ms, 1, 3_600_000)?;
         within("status_ms", self.status_ms, 1, 3_600_000)?;
+        within("exclusion_slots", self.exclusion_slots, 1, 1 << 20)?;
         within("skew_max_ms", self.skew_max_ms, 1, 3_600_000)?;
         within("fetch_bytes_max", self.fetch_bytes_max.into(), 1024, 64 << 20)
     }

@@ -21,6 +21,8 @@ pub struct Group {
     pub faults: u16,
     /// Identity keys, by replica.
     pub keys: Vec<PublicKey>,
+    /// Keys of their trusted cores, by replica; none where there are no cores.
+    pub cores: Vec<PublicKey>,
 }
 
 impl Group {
@@ -128,6 +130,7 @@ mod tests {
             model,
             faults,
             keys: (0..size).map(|i| PublicKey([u8::try_from(i).expect("small"); 32])).collect(),
+            cores: Vec::new(),
         }
     }
 

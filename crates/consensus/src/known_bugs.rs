@@ -121,7 +121,7 @@ pub static ONE_SUSPECT_IS_ENOUGH: Bug = Bug {
     source: "EBAWA: false blame, merge storms; SBFT, section on view change triggers",
 };
 
-/// In `wishes_to_show`: those of others are left out.
+/// In `to_show`: those of others are left out.
 pub static REPEATS_ITS_OWN_WISH_ALONE: Bug = Bug {
     name: "repeats-its-own-wish-alone",
     what: "Whoever left a view repeats its own wish only, which moves nobody if the other's author is gone.",

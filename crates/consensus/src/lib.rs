@@ -11,7 +11,7 @@
 //!   [`batcher`] (when to propose), [`catch_up`] (whom to ask for what was missed), [`checkpoint`] (certificates
 //!   that end a log), [`suspicion`] (when enough replicas want the next primary), [`verified`] (nothing enters
 //!   unverified);
-//! - engines: [`solo`], [`pbft`];
+//! - engines: [`solo`], [`pbft`], [`lanes`];
 //! - [`registry`]: the list of engines, a line each, from which the planner, the simulator and the tests learn.
 
 pub mod batch;
@@ -22,6 +22,7 @@ pub mod config;
 pub mod decision;
 pub mod group;
 pub mod known_bugs;
+pub mod lanes;
 pub mod ledger;
 pub mod log;
 pub mod patience;

@@ -194,6 +194,8 @@ impl Protocol for Pbft {
             Event::Settled(slot) => self.ledger.note_settled(slot),
             Event::Stable(certificate) => self.on_stable(certificate, effects),
             Event::Installed(certificate) => self.on_installed(certificate, effects),
+            // It has no core and asks none.
+            Event::Attested(_) => {}
         }
         self.advance(effects);
         self.propose(input.clock, effects);

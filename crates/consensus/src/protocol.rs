@@ -4,10 +4,12 @@
 //! and as timers that fire; neither is kept. The order of the effects counts: what a message promises stands in a
 //! `Persist` before it.
 
+use smr_crypto::Signature;
 use smr_wire::{ReplicaId, Slot, Timestamp, View};
 
 use crate::batch::{Batch, Entry};
 use crate::checkpoint::CheckpointCertificate;
+use crate::lanes::core::{Operation, Refusal};
 use crate::pool::Added;
 use crate::verified::{Refused, Verified};
 
@@ -41,6 +43,8 @@ pub enum Event<M> {
     Offer(Entry),
     /// A message of another replica.
     Message(Verified<M>),
+    /// The trusted core has done, or not, what it was asked for first of what it has not answered yet.
+    Attested(Result<Signature, Refusal>),
     /// A timer that was armed has run out.
     Timer(Timer),
     /// Everything up to this slot is executed.
@@ -86,6 +90,8 @@ pub enum Effect<M> {
         /// The slot up to which at least one correct peer keeps none.
         base: Slot,
     },
+    /// Have the trusted core do this. Answers come in the order of what was asked.
+    Attest(Operation),
     /// (Re)start a timer.
     Arm {
         /// Which.
@@ -170,6 +176,8 @@ pub enum Observation {
         /// By how much, in ms.
         skew_ms: u64,
     },
+    /// The trusted core does not do what a correct replica asks for: it is another one, or used by another hand.
+    CoreRefused(Refusal),
     /// A message that was checked but is not acceptable here.
     Dropped {
         /// Whose.
@@ -249,6 +257,7 @@ impl<M> Effect<M> {
             Effect::Decide { slot, batch } => Effect::Decide { slot, batch },
             Effect::Offered { entry, added } => Effect::Offered { entry, added },
             Effect::NeedState { base } => Effect::NeedState { base },
+            Effect::Attest(operation) => Effect::Attest(operation),
             Effect::Arm { timer, after_ms } => Effect::Arm { timer, after_ms },
             Effect::Disarm(timer) => Effect::Disarm(timer),
             Effect::Persist(record) => Effect::Persist(record),

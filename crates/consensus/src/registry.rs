@@ -8,18 +8,22 @@ use smr_wire::ReplicaId;
 
 use crate::config::Config;
 use crate::group::Seat;
+use crate::lanes::schedule::Schedule;
 use crate::profile::Profile;
 use crate::protocol::{Effects, Event, Input, Protocol, Status};
 use crate::verified::{Refused, Rules, Verified, Verify};
-use crate::{pbft, solo};
+use crate::{lanes, pbft, solo};
 
-/// Makes, from one line per protocol, the sum of their messages and the sum of their engines.
+/// Makes, from a line for each engine and one for each protocol, the sum of their messages and of their engines.
 macro_rules! registry {
-    ($($name:ident: $module:ident, |$seat:pat_param, $config:ident| $make:expr;)+) => {
+    (
+        engines { $($engine:ident: $module:ident;)+ }
+        protocols { $($name:ident = $profile:path: |$seat:pat_param, $config:ident| $of:ident($make:expr);)+ }
+    ) => {
         /// A protocol's name. Its number on the wire is its place in the list, so new ones go to the end.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
         pub enum ProtocolName {
-            $(#[doc = concat!("See the module `", stringify!($module), "`.")] $name,)+
+            $(#[doc = concat!("See `", stringify!($profile), "`.")] $name,)+
         }
 
         /// All of them.
@@ -29,7 +33,7 @@ macro_rules! registry {
             /// What it says of itself.
             #[must_use]
             pub const fn profile(self) -> Profile {
-                match self { $(ProtocolName::$name => $module::PROFILE,)+ }
+                match self { $(ProtocolName::$name => $profile,)+ }
             }
 
             /// A replica of it that has decided nothing.
@@ -38,27 +42,27 @@ macro_rules! registry {
                 match self {
                     $(ProtocolName::$name => {
                         let ($seat, $config) = (seat, config);
-                        Engine { inner: Inner::$name(Box::new($make)), name: self }
+                        Engine { inner: Inner::$of(Box::new($make)), name: self }
                     })+
                 }
             }
         }
 
-        /// A message of some protocol.
+        /// A message of some engine.
         #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
         pub enum Message {
-            $(#[doc = concat!("Of `", stringify!($module), "`.")] $name($module::Message),)+
+            $(#[doc = concat!("Of `", stringify!($module), "`.")] $engine($module::Message),)+
         }
 
         impl Verify for Message {
             fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
-                match self { $(Message::$name(message) => message.verify(from, rules),)+ }
+                match self { $(Message::$engine(message) => message.verify(from, rules),)+ }
             }
         }
 
         #[derive(Clone, Debug)]
         enum Inner {
-            $($name(Box<$module::$name>),)+
+            $($engine(Box<$module::$engine>),)+
         }
 
         impl Protocol for Engine {
@@ -66,29 +70,40 @@ macro_rules! registry {
 
             fn step(&mut self, input: Input<Message>, effects: &mut Effects<Message>) {
                 match &mut self.inner {
-                    $(Inner::$name(engine) => {
+                    $(Inner::$engine(engine) => {
                         let narrow = |message| match message {
-                            Message::$name(inner) => Some(inner),
+                            Message::$engine(inner) => Some(inner),
                             _ => None,
                         };
                         let Some(event) = narrow_event(input.event, narrow) else { return };
                         let mut inner = Effects::default();
                         engine.step(Input { clock: input.clock, event }, &mut inner);
-                        inner.drain().for_each(|effect| effects.push(effect.map(Message::$name)));
+                        inner.drain().for_each(|effect| effects.push(effect.map(Message::$engine)));
                     })+
                 }
             }
 
             fn status(&self) -> Status {
-                match &self.inner { $(Inner::$name(engine) => engine.status(),)+ }
+                match &self.inner { $(Inner::$engine(engine) => engine.status(),)+ }
             }
         }
     };
 }
 
 registry! {
-    Solo: solo, |_seat, config| solo::Solo::new(config);
-    Pbft: pbft, |seat, config| pbft::Pbft::new(seat, config);
+    engines {
+        Solo: solo;
+        Pbft: pbft;
+        Lanes: lanes;
+    }
+    protocols {
+        Solo = solo::PROFILE: |_seat, config| Solo(solo::Solo::new(config));
+        Pbft = pbft::PROFILE: |seat, config| Pbft(pbft::Pbft::new(seat, config));
+        Paxos = lanes::PAXOS: |seat, config| Lanes(lanes::Lanes::new(Schedule::Stable, seat, config));
+        Mencius = lanes::MENCIUS: |seat, config| Lanes(lanes::Lanes::new(Schedule::Rotating, seat, config));
+        Minbft = lanes::MINBFT: |seat, config| Lanes(lanes::Lanes::new(Schedule::Stable, seat, config));
+        Ebawa = lanes::EBAWA: |seat, config| Lanes(lanes::Lanes::new(Schedule::Rotating, seat, config));
+    }
 }
 
 /// A replica's part in whichever protocol its service runs.
@@ -112,6 +127,7 @@ fn narrow_event<N>(event: Event<Message>, narrow: impl FnOnce(Message) -> Option
         Event::Message(message) => Event::Message(Verified::rewrap(message, narrow)?),
         Event::Start => Event::Start,
         Event::Offer(entry) => Event::Offer(entry),
+        Event::Attested(answer) => Event::Attested(answer),
         Event::Timer(timer) => Event::Timer(timer),
         Event::Executed(slot) => Event::Executed(slot),
         Event::Settled(slot) => Event::Settled(slot),

@@ -105,8 +105,8 @@ impl Protocol for Solo {
                 self.executed = self.decided;
                 self.settled = self.decided;
             }
-            // There are no messages, and no timer is ever armed.
-            Event::Message(_) | Event::Start | Event::Timer(_) => {}
+            // There are no messages, no timer is ever armed, and no core asked.
+            Event::Message(_) | Event::Start | Event::Timer(_) | Event::Attested(_) => {}
         }
     }
 

@@ -72,6 +72,24 @@ impl Suspicion {
         self.0.iter().map(|(author, suspect)| (*author, suspect.wants))
     }
 
+    /// What a replica that is in `view`, or on the way to it, says once a period: its own wish for a later one; and, while
+    /// the view has not begun for it, the wishes of others on which it left the last one. Whoever has not heard them may
+    /// stay there for ever otherwise, with nothing to do that would show it.
+    #[must_use]
+    pub fn to_show(&self, seat: &Seat, view: View, installed: bool) -> Vec<Suspect> {
+        let own = self.wish_of(seat.me);
+        if installed && own <= view {
+            return Vec::new();
+        }
+        let mut wishes = vec![Suspect::sign(seat, own)];
+        if !installed && !known_bugs::REPEATS_ITS_OWN_WISH_ALONE.is_on() {
+            let left = View(view.0.saturating_sub(1));
+            let left_on = self.target(left, &seat.group).map_or(Vec::new(), |(_, wishes)| wishes);
+            wishes.extend(left_on.into_iter().filter(|wish| wish.author != seat.me));
+        }
+        wishes
+    }
+
     /// The highest view that f+1 replicas want at least, with their f+1 signed wishes; none if it is not above
     /// `current`.
     #[must_use]

@@ -9,7 +9,6 @@ use crate::batch::Batch;
 use crate::known_bugs;
 use crate::protocol::{Effect, Effects, Timer};
 use crate::quorum::{Ballot, Phase};
-use crate::suspicion::Suspect;
 
 /// Open slots whose votes are repeated in one status period at most.
 const REPEAT_SLOTS_MAX: usize = 8;
@@ -20,7 +19,7 @@ impl Pbft {
         effects.arm(Timer::Status, self.config.status_ms);
         let (view, installed, decided) = (self.view, self.installed, self.decided());
         effects.broadcast(Message::Status { view, installed, decided });
-        let wishes = self.wishes_to_show();
+        let wishes = self.suspicion.to_show(&self.seat, view, installed);
         if !wishes.is_empty() {
             effects.broadcast(Message::Suspects(wishes));
         }
@@ -39,24 +38,6 @@ impl Pbft {
             }
         }
         self.decided_at_tick = decided;
-    }
-
-    /// Its own wish for a view it is not in; and, after it left one, the wishes of others on which it did. Whoever has not
-    /// heard them may stay in that view for ever otherwise, with nothing to do that would show it.
-    fn wishes_to_show(&self) -> Vec<Suspect> {
-        let me = self.seat.me;
-        let own = self.suspicion.wish_of(me);
-        if self.installed && own <= self.view {
-            return Vec::new();
-        }
-        let mut wishes = vec![Suspect::sign(&self.seat, own)];
-        if !self.installed && !known_bugs::REPEATS_ITS_OWN_WISH_ALONE.is_on() {
-            let left = View(self.view.0.saturating_sub(1));
-            let left_on =
-                self.suspicion.target(left, &self.seat.group).map_or(Vec::new(), |(_, wishes)| wishes);
-            wishes.extend(left_on.into_iter().filter(|wish| wish.author != me));
-        }
-        wishes
     }
 
     /// Nothing was decided for a whole period: says again what we said of the first open slots.

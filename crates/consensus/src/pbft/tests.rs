@@ -23,6 +23,7 @@ pub(crate) fn group_of_four() -> (Arc<Group>, Vec<Arc<IdentityKey>>) {
         model: FaultModel::Byzantine,
         faults: 1,
         keys: keys.iter().map(|key| key.public()).collect(),
+        cores: Vec::new(),
     };
     (Arc::new(group), keys)
 }
@@ -86,7 +87,10 @@ impl Net {
                     self.timers.remove(&(me, timer));
                 }
                 Effect::Report(observation) => self.reports.push((me, observation)),
-                Effect::Persist(_) | Effect::Offered { .. } | Effect::NeedState { .. } => {}
+                Effect::Persist(_)
+                | Effect::Attest(_)
+                | Effect::Offered { .. }
+                | Effect::NeedState { .. } => {}
             }
         }
         if let Some(slot) = executed {

@@ -1,0 +1,338 @@
+//! `lanes`: agreement with 2f+1 replicas, each slot decided by one round of votes after its proposal, up to a window of
+//! slots at a time. Four protocols are one engine: machines that may crash or, with a trusted core in each, lie; and one
+//! replica that proposes or all in turn.
+//!
+//! ```text
+//!   contact --Endorse(batch of its slot)--> all --Endorse--> all : decided
+//!             the proposal is the first vote      f+1 votes
+//!
+//!   patience runs out --Suspects--> all; f+1 of them: --ViewChange(what the core voted for)--> all
+//!     --NewView(f+1 of those)--> all --Acknowledge--> all; f+1 of them: the next view begins
+//! ```
+//!
+//! It is EBAWA (Veronese et al., HASE 2010) repaired: a vote is bound to its slot and view, not to a place in a stream of
+//! messages, so nobody must hear every message of everybody; who gets no turns is part of how a view begins, computed by
+//! all from the same quorum; and slots are decided side by side. Without a core it is Paxos (Lamport, TOCS 1998), in turns
+//! like Mencius (Mao et al., OSDI 2008); with a stable primary and cores it is of the kind of MinBFT (Veronese et al., IEEE
+//! ToC 2013).
+
+pub mod beginning;
+pub mod core;
+mod message;
+mod ordering;
+mod repair;
+pub mod schedule;
+mod view_change;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use smr_crypto::{Digest, Signature};
+use smr_wire::client::FaultModel;
+use smr_wire::{ReplicaId, Slot, Timestamp, View};
+
+use self::beginning::{Beginning, NewView, ViewCertificate, ViewChange};
+use self::core::{Operation, Refusal, Register, Registers, Scope};
+pub use self::message::{Certificate, Decision, Endorsement, Message, PrefixProof};
+use self::schedule::Schedule;
+use crate::batch::Batch;
+use crate::catch_up::CatchUp;
+use crate::checkpoint::CheckpointCertificate;
+use crate::config::Config;
+use crate::group::Seat;
+use crate::ledger::Ledger;
+use crate::patience::Patience;
+use crate::pool::Pool;
+use crate::profile::Profile;
+use crate::protocol::{Effect, Effects, Event, Input, Observation, Protocol, Status, Timer};
+use crate::quorum::Votes;
+use crate::suspicion::{Backoff, Suspicion};
+
+/// What `paxos` says of itself.
+pub const PAXOS: Profile = Profile {
+    name: "paxos",
+    model: FaultModel::Crash,
+    per_fault: 2,
+    faults_max: 5,
+    strength: "survives machines that stop, with the fewest replicas and no signatures between them",
+    source: "Lamport, TOCS 1998, with several slots at a time",
+};
+
+/// What `mencius` says of itself.
+pub const MENCIUS: Profile = Profile {
+    name: "mencius",
+    model: FaultModel::Crash,
+    per_fault: 2,
+    faults_max: 5,
+    strength: "survives machines that stop; each contact orders what its own clients ask, which helps over long distances",
+    source: "Mao, Junqueira and Marzullo, OSDI 2008, with Paxos' change of view",
+};
+
+/// What `minbft` says of itself.
+pub const MINBFT: Profile = Profile {
+    name: "minbft",
+    model: FaultModel::Hybrid,
+    per_fault: 2,
+    faults_max: 5,
+    strength: "survives machines that lie with few replicas, as long as the small trusted core in each does not",
+    source: "after Veronese et al., IEEE ToC 2013, with lanes in place of a counter",
+};
+
+/// What `ebawa` says of itself.
+pub const EBAWA: Profile = Profile {
+    name: "ebawa",
+    model: FaultModel::Hybrid,
+    per_fault: 2,
+    faults_max: 5,
+    strength: "as minbft, and each contact orders what its own clients ask: no slow primary, and short ways over long distances",
+    source: "after Veronese et al., HASE 2010, repaired, with a window of slots",
+};
+
+/// One replica's part.
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    schedule: Schedule,
+    seat: Seat,
+    config: Config,
+    /// The view we are in, or on the way to if it is not `installed`.
+    view: View,
+    installed: bool,
+    /// How the last view that began here did.
+    beginning: Beginning,
+    /// Views that began, as far as a vote of ours may have to be shown to be right: those that the registers name, and the
+    /// last one.
+    begun: BTreeMap<View, ViewCertificate>,
+    /// What the core holds once it has done all that it was asked for.
+    registers: Registers,
+    /// What it was asked for and has not answered.
+    asked: VecDeque<Asked>,
+    ledger: Ledger<Place, Certificate>,
+    /// Up to here our own slots of this view have their proposals.
+    proposed: Slot,
+    /// Our own proposals that are not settled, but for empty ones.
+    own: VecDeque<Slot>,
+    /// The last slot that somebody voted in, in this view: whoever has a turn before says so if it has nothing.
+    seen: Slot,
+    pool: Pool,
+    suspicion: Suspicion,
+    changes: BTreeMap<ReplicaId, ViewChange>,
+    /// The beginning of the view we are on the way to, from its coordinator.
+    new_view: Option<(NewView, Beginning)>,
+    acknowledgements: BTreeMap<ReplicaId, (View, Digest, Signature)>,
+    backoff: Backoff,
+    catch_up: CatchUp,
+    patience: Patience,
+    decided_at_tick: Slot,
+}
+
+/// What the core was asked for, and what is done with its answer.
+#[derive(Clone, Debug)]
+enum Asked {
+    /// Votes; `batches` go with those that are proposals.
+    Endorse { endorsement: Endorsement, batches: Vec<(Slot, Batch)> },
+    /// To leave for a view; the lanes as they were then.
+    Leave { to: View, lanes: Vec<Option<Register>> },
+    /// The beginning of a view.
+    Begin { view: View, changes: Vec<ViewChange> },
+}
+
+/// What we know of one slot.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    /// What stands here in the highest view in which we know it.
+    proposal: Option<(View, Batch)>,
+    /// Why: the vote of whoever proposed it, and who that is; none if the view's beginning says so.
+    proposer: Option<(ReplicaId, Arc<Endorsement>)>,
+    votes: Votes<Arc<Endorsement>>,
+    /// The view in which we proposed it.
+    is_ours: Option<View>,
+    /// The last vote of our core here, with its ground.
+    ours: Option<(View, Option<(ReplicaId, Arc<Endorsement>)>)>,
+    decision: Option<(Certificate, Batch)>,
+    /// Batches of earlier views for which we voted, the latest last: each may have been decided, so a later view may be
+    /// bound to it and ask us. At most [`VOTED_BATCHES_MAX`].
+    voted: Vec<Batch>,
+    /// A batch that we had to ask for.
+    fetched: Option<Batch>,
+}
+
+/// Batches of earlier views that a slot keeps.
+const VOTED_BATCHES_MAX: usize = 8;
+
+impl Lanes {
+    /// A replica that has decided nothing.
+    #[must_use]
+    pub fn new(schedule: Schedule, seat: Seat, config: Config) -> Lanes {
+        Lanes {
+            view: View(0),
+            installed: true,
+            beginning: Beginning::default(),
+            begun: BTreeMap::new(),
+            registers: Registers::new(config.window_slots),
+            asked: VecDeque::new(),
+            ledger: Ledger::new(&config),
+            proposed: Slot(0),
+            own: VecDeque::new(),
+            seen: Slot(0),
+            pool: Pool::new(&config, seat.group.size()),
+            suspicion: Suspicion::default(),
+            changes: BTreeMap::new(),
+            new_view: None,
+            acknowledgements: BTreeMap::new(),
+            backoff: Backoff::default(),
+            catch_up: CatchUp::default(),
+            patience: Patience::default(),
+            decided_at_tick: Slot(0),
+            schedule,
+            seat,
+            config,
+        }
+    }
+
+    /// Who proposes in `slot` of the view we are in.
+    fn leader(&self, slot: Slot) -> ReplicaId {
+        self.beginning.leader(self.schedule, &self.seat.group, slot)
+    }
+
+    /// Who proposes next, as far as we know.
+    fn primary(&self) -> ReplicaId {
+        if self.installed {
+            self.leader(self.decided().max(self.beginning.bound()).next())
+        } else {
+            self.seat.group.primary_of(self.view)
+        }
+    }
+
+    /// The last slot of the decided prefix.
+    fn decided(&self) -> Slot {
+        self.ledger.decided()
+    }
+
+    /// Has the core do something. Where there is none, the registers are ours, and it is done.
+    fn ask(&mut self, operation: Operation, asked: Asked, effects: &mut Effects<Message>) {
+        let done = self.registers.apply(&operation);
+        assert!(done.is_ok(), "a correct replica asks for what its core does: {operation:?}, {done:?}");
+        self.asked.push_back(asked);
+        match (self.seat.group.model, &operation) {
+            (FaultModel::Hybrid, _) => effects.push(Effect::Attest(operation)),
+            (_, Operation::Endorse { .. }) => self.answered(None, effects),
+            (_, _) => {
+                let (group, window_slots) = (self.seat.group.clone(), self.config.window_slots);
+                let scope = Scope { group: &group, window_slots, replica: self.seat.me };
+                let signature = self.seat.sign(&scope.of(&operation, &self.registers));
+                self.answered(Some(signature), effects);
+            }
+        }
+    }
+
+    /// The core has done what it was asked for first.
+    fn on_attested(&mut self, answer: Result<Signature, Refusal>, effects: &mut Effects<Message>) {
+        match answer {
+            Ok(signature) => self.answered(Some(signature), effects),
+            // Another hand has used it, or it is another core: what this replica may still say is unknown.
+            Err(why) => effects.report(Observation::CoreRefused(why)),
+        }
+    }
+
+    fn answered(&mut self, signature: Option<Signature>, effects: &mut Effects<Message>) {
+        let Some(asked) = self.asked.pop_front() else { return };
+        match (asked, signature) {
+            (Asked::Endorse { endorsement, batches }, signature) => {
+                self.on_endorsed(Endorsement { signature, ..endorsement }, batches, effects);
+            }
+            (Asked::Leave { to, lanes }, Some(report)) => self.on_left(to, lanes, report, effects),
+            (Asked::Begin { view, changes }, Some(attestation)) => {
+                let new_view = NewView { view, changes, attestation };
+                effects.broadcast(Message::NewView(new_view.clone()));
+                self.on_new_view(new_view, effects);
+            }
+            (Asked::Leave { .. } | Asked::Begin { .. }, None) => {
+                unreachable!("only votes go without a signature")
+            }
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        from: ReplicaId,
+        message: Message,
+        clock: Timestamp,
+        effects: &mut Effects<Message>,
+    ) {
+        match message {
+            Message::Forward(entries) => self.on_forward(from, entries, effects),
+            Message::Endorse { endorsement, batches } => {
+                self.on_endorse(from, &endorsement, batches, clock, effects);
+            }
+            Message::Suspects(suspects) => self.on_suspects(suspects, effects),
+            Message::ViewChange(change) => self.on_view_change(from, change, effects),
+            Message::NewView(new_view) => self.on_new_view(new_view, effects),
+            Message::Acknowledge { view, digest, signature } => {
+                self.on_acknowledge(from, view, digest, signature, effects);
+            }
+            Message::Begun(certificate) => self.on_begun(certificate, effects),
+            Message::Status { view, installed, decided } => {
+                self.on_status(from, view, installed, decided, effects);
+            }
+            Message::Fetch { after } => self.on_fetch(from, after, effects),
+            Message::Decided(decisions) => self.on_decided(from, decisions, effects),
+            Message::Pruned { base } => self.on_pruned(from, base, effects),
+            Message::FetchBody { slot, digest } => self.on_fetch_body(from, slot, digest, effects),
+            Message::Body { slot, batch } => self.on_body(slot, batch, effects),
+        }
+    }
+
+    fn on_installed(&mut self, certificate: CheckpointCertificate) {
+        if self.ledger.install(certificate) {
+            self.proposed = self.proposed.max(self.decided());
+        }
+    }
+}
+
+impl Protocol for Lanes {
+    type Message = Message;
+
+    fn step(&mut self, input: Input<Message>, effects: &mut Effects<Message>) {
+        match input.event {
+            Event::Start => effects.arm(Timer::Status, self.config.status_ms),
+            Event::Offer(entry) => self.on_offer(entry, effects),
+            Event::Message(message) => {
+                let (from, message) = message.into_parts();
+                self.on_message(from, message, input.clock, effects);
+            }
+            Event::Attested(answer) => self.on_attested(answer, effects),
+            Event::Timer(Timer::Patience) => self.on_patience(effects),
+            Event::Timer(Timer::NewView) => self.on_new_view_timeout(effects),
+            Event::Timer(Timer::Status) => self.on_status_timer(effects),
+            Event::Executed(slot) => self.ledger.note_executed(slot),
+            Event::Settled(slot) => self.ledger.note_settled(slot),
+            Event::Stable(certificate) => {
+                self.ledger.stabilise(certificate);
+            }
+            Event::Installed(certificate) => self.on_installed(certificate),
+        }
+        loop {
+            self.advance(effects);
+            if !self.act(input.clock, effects) {
+                break;
+            }
+        }
+        let standing = self.standing();
+        self.patience.mind(&self.pool, standing, &self.backoff, &self.config, effects);
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            view: self.view,
+            installed: self.installed,
+            primary: self.primary(),
+            decided: self.decided(),
+            highest: self.catch_up.highest(self.seat.group.one_correct()).max(self.decided()),
+            log_base: self.ledger.log.base(),
+            waiting: self.pool.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,224 @@
+//! What the replicas of `lanes` say to each other, and what of it can be checked without knowing more than the group.
+
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use smr_crypto::{Digest, Signature};
+use smr_wire::client::FaultModel;
+use smr_wire::{ReplicaId, Slot, View};
+
+use super::beginning::{NewView, ViewCertificate, ViewChange};
+use super::core::{ITEMS_MAX, Item, Scope};
+use crate::batch::{Batch, Entry};
+use crate::decision::{self, Decides, check_decisions};
+use crate::pool::check_parcel;
+use crate::suspicion::Suspect;
+use crate::verified::{Refused, Rules, Verify};
+
+/// A message between replicas. The channel proves who sent it; what must convince a third replica is signed.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Message {
+    /// Entries for whoever proposes next, or that everyone should know because they were not ordered.
+    Forward(Vec<Entry>),
+    /// The sender's votes; for slots of its own with what it proposes there.
+    Endorse {
+        /// The votes.
+        endorsement: Arc<Endorsement>,
+        /// Proposals for some of their slots, in order.
+        batches: Vec<(Slot, Batch)>,
+    },
+    /// Wishes for another view, each signed by its author.
+    Suspects(Vec<Suspect>),
+    /// What its author's core last voted for in each lane, for whoever begins the next view.
+    ViewChange(ViewChange),
+    /// A quorum of those, from which follows how the view begins.
+    NewView(NewView),
+    /// "This is how the view begins": a quorum of them begins it.
+    Acknowledge {
+        /// Which view.
+        view: View,
+        /// Digest of the beginning.
+        digest: Digest,
+        /// The sender's.
+        signature: Signature,
+    },
+    /// That a view has begun, for whoever missed it.
+    Begun(ViewCertificate),
+    /// Where the sender stands.
+    Status {
+        /// The view it is in or on its way to.
+        view: View,
+        /// Whether that view has begun for it.
+        installed: bool,
+        /// The last slot of its decided prefix.
+        decided: Slot,
+    },
+    /// Asks for decisions after a slot.
+    Fetch {
+        /// The slot.
+        after: Slot,
+    },
+    /// Decisions, each proven by itself.
+    Decided(Vec<Decision>),
+    /// The decisions asked for are not kept any more.
+    Pruned {
+        /// The slot below the first that is kept.
+        base: Slot,
+    },
+    /// Asks for the batch with this digest, which may have been voted for in this slot.
+    FetchBody {
+        /// The slot.
+        slot: Slot,
+        /// The batch's digest.
+        digest: Digest,
+    },
+    /// A batch that was asked for.
+    Body {
+        /// The slot.
+        slot: Slot,
+        /// The batch.
+        batch: Batch,
+    },
+}
+
+/// Entries in one [`Message::Forward`] at most.
+pub(super) const FORWARD_ENTRIES_MAX: usize = 1024;
+
+/// Votes of one replica in one view, under one signature of its core. Shown whole wherever one of them counts.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Endorsement {
+    /// In which view.
+    pub view: View,
+    /// For what; ascending, at most [`ITEMS_MAX`].
+    pub items: Vec<Item>,
+    /// The core's. None where machines are trusted not to lie: then the channel is proof enough.
+    pub signature: Option<Signature>,
+}
+
+impl Endorsement {
+    /// Whether it is a vote for `digest` in `slot`.
+    #[must_use]
+    pub fn covers(&self, slot: Slot, digest: &Digest) -> bool {
+        self.items.iter().any(|item| item.slot == slot && item.digest == *digest)
+    }
+
+    /// Whether `author` said so.
+    ///
+    /// # Errors
+    /// [`Refused::Shape`] or [`Refused::Signature`].
+    pub fn check(&self, author: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
+        let ascending = self.items.windows(2).all(|pair| pair[0].slot < pair[1].slot);
+        if self.items.is_empty() || self.items.len() > ITEMS_MAX || !ascending {
+            return Err(Refused::Shape);
+        }
+        match (&self.signature, rules.group.model) {
+            (None, FaultModel::Crash) => Ok(()),
+            (Some(signature), FaultModel::Hybrid) => {
+                let scope = scope(author, rules);
+                check_core(&scope, &scope.endorse(self.view, &self.items), signature, rules)
+            }
+            _ => Err(Refused::Signature),
+        }
+    }
+}
+
+/// What the core of `author` names in all it says.
+pub(super) fn scope<'a>(author: ReplicaId, rules: &Rules<'a>) -> Scope<'a> {
+    Scope { group: rules.group, window_slots: rules.config.window_slots, replica: author }
+}
+
+/// Whether the core of that scope signed `statement`.
+pub(super) fn check_core(
+    scope: &Scope<'_>,
+    statement: &Digest,
+    signature: &Signature,
+    rules: &Rules<'_>,
+) -> Result<(), Refused> {
+    let signed = scope.key().is_some_and(|key| rules.verifier.verify(key, statement, signature));
+    if signed { Ok(()) } else { Err(Refused::Signature) }
+}
+
+/// A quorum of votes for one batch in one slot and view: decided.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Certificate {
+    /// In which view.
+    pub view: View,
+    /// What.
+    pub item: Item,
+    /// Exactly a quorum, in ascending order of author.
+    pub votes: Vec<(ReplicaId, Arc<Endorsement>)>,
+}
+
+impl Decides for Certificate {
+    fn slot(&self) -> Slot {
+        self.item.slot
+    }
+
+    fn digest(&self) -> Digest {
+        self.item.digest
+    }
+
+    fn check_decides(&self, rules: &Rules<'_>) -> Result<(), Refused> {
+        let distinct = self.votes.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let for_it = self.votes.iter().all(|(author, vote)| {
+            rules.group.contains(*author)
+                && vote.view == self.view
+                && vote.covers(self.item.slot, &self.item.digest)
+        });
+        if self.votes.len() != rules.group.quorum() || !distinct || !for_it {
+            return Err(Refused::Certificate);
+        }
+        self.votes.iter().try_for_each(|(author, vote)| vote.check(*author, rules))
+    }
+}
+
+/// A decided slot with the votes that decided it.
+pub type Decision = decision::Decision<Certificate>;
+
+/// Shows that everything up to a slot is decided.
+pub type PrefixProof = decision::PrefixProof<Certificate>;
+
+impl Verify for Message {
+    fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
+        match self {
+            Message::Forward(entries) => {
+                check_parcel(entries, FORWARD_ENTRIES_MAX, rules.batch_limits())?;
+                entries.iter().try_for_each(|entry| entry.check(rules.group, rules.verifier))
+            }
+            Message::Endorse { endorsement, batches } => {
+                let ascending = batches.windows(2).all(|pair| pair[0].0 < pair[1].0);
+                let covered = batches.iter().all(|(slot, batch)| endorsement.covers(*slot, &batch.digest()));
+                if !ascending || !covered {
+                    return Err(Refused::Shape);
+                }
+                endorsement.check(from, rules)?;
+                batches
+                    .iter()
+                    .try_for_each(|(_, batch)| batch.check(rules.group, rules.batch_limits(), rules.verifier))
+            }
+            Message::Suspects(suspects) => {
+                if suspects.len() > rules.group.size() {
+                    return Err(Refused::Shape);
+                }
+                suspects.iter().try_for_each(|suspect| suspect.check(rules))
+            }
+            Message::ViewChange(change) => change.check(rules),
+            Message::NewView(new_view) => new_view.check(rules),
+            Message::Acknowledge { view, digest, signature } => {
+                let statement = ViewCertificate::statement(*view, digest, rules.group);
+                if rules.group.signed_by(from, &statement, signature, rules.verifier) {
+                    Ok(())
+                } else {
+                    Err(Refused::Signature)
+                }
+            }
+            Message::Begun(certificate) => certificate.check(rules),
+            Message::Decided(decisions) => check_decisions(decisions, rules),
+            Message::Body { batch, .. } => batch.check(rules.group, rules.batch_limits(), rules.verifier),
+            Message::Status { .. }
+            | Message::Fetch { .. }
+            | Message::Pruned { .. }
+            | Message::FetchBody { .. } => Ok(()),
+        }
+    }
+}

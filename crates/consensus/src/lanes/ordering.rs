@@ -1,0 +1,313 @@
+//! The normal case: propose, vote, decide.
+
+use std::sync::Arc;
+
+use smr_crypto::Digest;
+use smr_wire::{ReplicaId, Slot, Timestamp, View};
+
+use super::core::{ITEMS_MAX, Item, Operation};
+use super::message::FORWARD_ENTRIES_MAX;
+use super::schedule::Schedule;
+use super::{Asked, Certificate, Endorsement, Lanes, Message, Place, VOTED_BATCHES_MAX};
+use crate::batch::{Batch, Entry};
+use crate::batcher;
+use crate::patience::Standing;
+use crate::pool::{Added, parcels};
+use crate::protocol::{Effect, Effects, Observation, Record};
+use crate::quorum::{Ballot, Phase};
+use crate::verified::Refused;
+
+impl Lanes {
+    /// An entry from a client of ours, or our own: it waits here for a slot of ours; a stable primary hears of it at once.
+    pub(super) fn on_offer(&mut self, entry: Entry, effects: &mut Effects<Message>) {
+        let added = self.pool.add(entry.clone());
+        effects.push(Effect::Offered { entry: entry.digest(), added });
+        if added == Added::New {
+            self.tell_primary(vec![entry], effects);
+        }
+    }
+
+    /// Entries that others wait for. What finds no room is dropped: whoever forwarded it still has it.
+    pub(super) fn on_forward(
+        &mut self,
+        from: ReplicaId,
+        entries: Vec<Entry>,
+        effects: &mut Effects<Message>,
+    ) {
+        let fresh = self.pool.forwarded(from, entries);
+        // A relayed entry that the primary does not have yet may be new to it through us.
+        self.tell_primary(fresh, effects);
+    }
+
+    /// Where one replica proposes all slots, it must know what waits.
+    pub(super) fn tell_primary(&self, entries: Vec<Entry>, effects: &mut Effects<Message>) {
+        let primary = self.primary();
+        let elsewhere = self.schedule == Schedule::Stable && self.installed && primary != self.seat.me;
+        if elsewhere && !entries.is_empty() {
+            effects.send(primary, Message::Forward(entries));
+        }
+    }
+
+    /// Proposes and votes for whatever is due, with as few signatures of the core as it takes.
+    pub(super) fn act(&mut self, clock: Timestamp, effects: &mut Effects<Message>) -> bool {
+        if !self.installed {
+            return false;
+        }
+        self.recover();
+        self.propose(clock);
+        let due = self.due();
+        for items in due.chunks(ITEMS_MAX) {
+            self.endorse(items.to_vec(), effects);
+        }
+        !due.is_empty()
+    }
+
+    /// Puts in place what the view's beginning says, as far as we have it and the window has come to it.
+    fn recover(&mut self) {
+        if self.beginning.bound() <= self.decided() {
+            return;
+        }
+        let (view, limit) = (self.view, self.ledger.vote_limit());
+        let named: Vec<Item> = self.beginning.items().filter(|item| item.slot <= limit).collect();
+        for Item { slot, digest } in named {
+            let known = self.ledger.window.get(slot).is_some_and(|place| place.stands(view));
+            if !known
+                && let Some(batch) = self.body(slot, &digest)
+                && let Some(place) = self.ledger.window.entry(slot)
+            {
+                place.accept(view, batch, None);
+            }
+        }
+    }
+
+    /// Fills our own slots: with what waits, and with nothing where others are further on.
+    fn propose(&mut self, clock: Timestamp) {
+        let mut slot = self.proposed.max(self.decided()).max(self.beginning.bound()).next();
+        while self.ledger.may_propose(slot) {
+            if self.leader(slot) == self.seat.me {
+                let Some(batch) = self.value(slot, clock) else { return };
+                let view = self.view;
+                let place =
+                    self.ledger.window.entry(slot).expect("below the vote limit, which lies in the window");
+                place.accept(view, batch, None);
+                place.is_ours = Some(view);
+                self.proposed = slot;
+            }
+            slot = slot.next();
+        }
+    }
+
+    fn value(&mut self, slot: Slot, clock: Timestamp) -> Option<Batch> {
+        let settled = self.ledger.settled().min(self.decided());
+        while self.own.front().is_some_and(|oldest| *oldest <= settled) {
+            self.own.pop_front();
+        }
+        if let Some(batch) = batcher::cut(&mut self.pool, self.own.len() as u64, clock, &self.config) {
+            self.own.push_back(slot);
+            return Some(batch);
+        }
+        (self.seen > slot).then(Batch::nil)
+    }
+
+    /// Slots in which something stands that we have not voted for in this view, and may.
+    fn due(&self) -> Vec<Item> {
+        let (view, limit) = (self.view, self.ledger.vote_limit());
+        let open = self.ledger.window.iter().filter(|(slot, place)| {
+            let voted = place.ours.as_ref().is_some_and(|(ours, _)| *ours >= view);
+            *slot <= limit && place.stands(view) && !voted && self.registers.may_endorse(view, *slot)
+        });
+        let item = |(slot, place): (Slot, &Place)| {
+            place.proposal.as_ref().map(|(_, batch)| Item { slot, digest: batch.digest() })
+        };
+        open.filter_map(item).collect()
+    }
+
+    fn endorse(&mut self, items: Vec<Item>, effects: &mut Effects<Message>) {
+        let view = self.view;
+        let mut batches = Vec::new();
+        for Item { slot, digest } in items.iter().copied() {
+            let place = self.ledger.window.entry(slot).expect("it is open, as was just seen");
+            let (_, batch) = place.proposal.clone().expect("something stands there, as was just seen");
+            let ballot = Ballot { phase: Phase::Commit, view, slot, digest };
+            effects.push(Effect::Persist(Record::Voted { ballot, batch: batch.clone() }));
+            place.ours = Some((view, place.proposer.clone()));
+            if place.is_ours == Some(view) {
+                batches.push((slot, batch));
+            }
+        }
+        let endorsement = Endorsement { view, items: items.clone(), signature: None };
+        let asked = Asked::Endorse { endorsement, batches };
+        self.ask(Operation::Endorse { view, items }, asked, effects);
+    }
+
+    /// Our core has voted.
+    pub(super) fn on_endorsed(
+        &mut self,
+        endorsement: Endorsement,
+        batches: Vec<(Slot, Batch)>,
+        effects: &mut Effects<Message>,
+    ) {
+        let (me, endorsement) = (self.seat.me, Arc::new(endorsement));
+        for (slot, _) in &batches {
+            if let Some(place) = self.ledger.window.entry(*slot) {
+                let ground = Some((me, endorsement.clone()));
+                if let Some((view, ours)) = &mut place.ours
+                    && *view == endorsement.view
+                {
+                    ours.clone_from(&ground);
+                }
+                place.proposer = ground;
+            }
+        }
+        effects.broadcast(Message::Endorse { endorsement: endorsement.clone(), batches });
+        self.count(me, &endorsement, effects);
+    }
+
+    /// Votes of `from`, checked, with its proposals.
+    pub(super) fn on_endorse(
+        &mut self,
+        from: ReplicaId,
+        endorsement: &Arc<Endorsement>,
+        batches: Vec<(Slot, Batch)>,
+        clock: Timestamp,
+        effects: &mut Effects<Message>,
+    ) {
+        for (slot, batch) in batches {
+            self.on_proposal(from, endorsement, slot, batch, clock, effects);
+        }
+        self.count(from, endorsement, effects);
+    }
+
+    fn on_proposal(
+        &mut self,
+        from: ReplicaId,
+        endorsement: &Arc<Endorsement>,
+        slot: Slot,
+        batch: Batch,
+        clock: Timestamp,
+        effects: &mut Effects<Message>,
+    ) {
+        let view = self.view;
+        if !self.installed || endorsement.view != view || !self.ledger.window.contains(slot) {
+            return;
+        }
+        if slot <= self.beginning.bound() || self.leader(slot) != from {
+            effects.report(Observation::Dropped { from, why: Refused::NoRight });
+            return;
+        }
+        let skew_ms = batch.time().since(clock).max(clock.since(batch.time()));
+        if batch != Batch::nil() && skew_ms > self.config.skew_max_ms {
+            effects.report(Observation::Skewed { by: from, skew_ms });
+            return;
+        }
+        let place = self.ledger.window.entry(slot).expect("checked above");
+        if let Some((_, standing)) = place.proposal.as_ref().filter(|(v, _)| *v == view) {
+            if *standing != batch {
+                effects.report(Observation::Equivocation { by: from, view, slot });
+            }
+            return;
+        }
+        self.pool.proposed(batch.entries());
+        place.accept(view, batch, Some((from, endorsement.clone())));
+        self.seen = self.seen.max(slot);
+    }
+
+    /// Counts votes. Those of other views count too: a quorum decides, whatever view we are in.
+    fn count(&mut self, from: ReplicaId, endorsement: &Arc<Endorsement>, effects: &mut Effects<Message>) {
+        for item in &endorsement.items {
+            if let Some(place) = self.ledger.window.entry(item.slot) {
+                place.votes.add(from, endorsement.view, item.digest, endorsement.clone());
+                self.decide(item.slot, effects);
+            }
+        }
+    }
+
+    /// Decides `slot` if the votes and what we hold allow it.
+    pub(super) fn decide(&mut self, slot: Slot, effects: &mut Effects<Message>) {
+        let group = self.seat.group.clone();
+        let Some(place) = self.ledger.window.entry(slot).filter(|place| place.decision.is_none()) else {
+            return;
+        };
+        let Some((view, digest)) = place.votes.winner(&group) else { return };
+        let Some(batch) = place.body(&digest) else { return };
+        let votes = place.votes.quorum(view, &digest, &group).expect("a quorum, as was just seen");
+        place.decision = Some((Certificate { view, item: Item { slot, digest }, votes }, batch.clone()));
+        effects.push(Effect::Persist(Record::Decided { slot, batch }));
+    }
+
+    /// Moves the decided prefix over what is decided, as long as execution keeps up.
+    pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
+        while self.ledger.has_room() {
+            let head = self.ledger.window.get(self.decided().next());
+            let Some((certificate, batch)) = head.and_then(|place| place.decision.clone()) else { return };
+            let slot = self.ledger.push(batch.clone(), certificate);
+            batch.entries().iter().for_each(|entry| self.pool.remove(entry));
+            self.backoff.decided(self.config.window_slots);
+            self.seen = self.seen.max(slot);
+            effects.push(Effect::Decide { slot, batch });
+        }
+    }
+
+    /// One more period of patience has passed: show everyone what waits for long; want another view when that did not
+    /// help either.
+    pub(super) fn on_patience(&mut self, effects: &mut Effects<Message>) {
+        let standing = self.standing();
+        let verdict = self.patience.ran_out(&mut self.pool, standing, &self.backoff, &self.config, effects);
+        for entries in parcels(verdict.relay, FORWARD_ENTRIES_MAX) {
+            effects.broadcast(Message::Forward(entries));
+        }
+        if let Some(why) = verdict.blame.filter(|_| self.installed) {
+            self.suspect(why, effects);
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let view = self.view;
+        let open = |place: &Place| place.stands(view) || place.decision.is_some();
+        let head_is_open = self.ledger.window.iter().any(|(_, place)| open(place));
+        Standing { decided: self.decided(), executed: self.ledger.executed(), head_is_open }
+    }
+
+    /// The batch with this digest, if we have it for this slot.
+    pub(super) fn body(&self, slot: Slot, digest: &Digest) -> Option<Batch> {
+        let logged =
+            self.ledger.log.get(slot).map(|(batch, _)| batch).filter(|batch| batch.digest() == *digest);
+        let found =
+            logged.cloned().or_else(|| self.ledger.window.get(slot).and_then(|place| place.body(digest)));
+        found.or_else(|| Some(Batch::nil()).filter(|nil| nil.digest() == *digest))
+    }
+}
+
+impl Place {
+    /// Whether something stands here in `view`.
+    pub(super) fn stands(&self, view: View) -> bool {
+        self.proposal.as_ref().is_some_and(|(v, _)| *v == view)
+    }
+
+    /// Puts what stands here in a later view in place of what did.
+    pub(super) fn accept(
+        &mut self,
+        view: View,
+        batch: Batch,
+        proposer: Option<(ReplicaId, Arc<Endorsement>)>,
+    ) {
+        self.proposer = proposer;
+        if let Some((earlier, standing)) = self.proposal.replace((view, batch))
+            && self.ours.as_ref().is_some_and(|(ours, _)| *ours == earlier)
+        {
+            self.voted.retain(|kept| *kept != standing);
+            self.voted.push(standing);
+            let surplus = self.voted.len().saturating_sub(VOTED_BATCHES_MAX);
+            self.voted.drain(..surplus);
+        }
+    }
+
+    /// The batch with this digest, wherever it stands.
+    pub(super) fn body(&self, digest: &Digest) -> Option<Batch> {
+        let proposal = self.proposal.as_ref().map(|(_, batch)| batch);
+        let decided = self.decision.as_ref().map(|(_, batch)| batch);
+        let all = [proposal, decided, self.fetched.as_ref()].into_iter().flatten().chain(&self.voted);
+        let nil = Batch::nil();
+        all.chain([&nil]).find(|batch| batch.digest() == *digest).cloned()
+    }
+}

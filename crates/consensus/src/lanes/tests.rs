@@ -1,0 +1,201 @@
+use std::sync::Arc;
+
+use smr_crypto::{IdentityKey, Verifier};
+use smr_wire::{Generation, ServiceId};
+
+use super::core::SoftwareCore;
+use super::*;
+use crate::batch::Entry;
+use crate::group::Group;
+use crate::pool::tests::entry;
+use crate::verified::{Rules, Verified};
+
+/// Three replicas with cores.
+pub(crate) fn group_of_three() -> Arc<Group> {
+    group(FaultModel::Hybrid)
+}
+
+fn key(seed: usize) -> Arc<IdentityKey> {
+    Arc::new(IdentityKey::from_seed(&[u8::try_from(seed).expect("small"); 32]))
+}
+
+fn group(model: FaultModel) -> Arc<Group> {
+    let keys = |first: usize| (first..first + 3).map(|seed| key(seed).public()).collect();
+    let cores = if model == FaultModel::Hybrid { keys(11) } else { Vec::new() };
+    let service = ServiceId(Digest::default());
+    Arc::new(Group { service, generation: Generation(0), model, faults: 1, keys: keys(1), cores })
+}
+
+/// All four protocols.
+const FAMILY: [(FaultModel, Schedule); 4] = [
+    (FaultModel::Crash, Schedule::Stable),
+    (FaultModel::Crash, Schedule::Rotating),
+    (FaultModel::Hybrid, Schedule::Stable),
+    (FaultModel::Hybrid, Schedule::Rotating),
+];
+
+/// Three replicas, their cores, and a network that delivers in order until it is told to cut somebody off.
+struct Net {
+    group: Arc<Group>,
+    replicas: Vec<Lanes>,
+    cores: Vec<SoftwareCore>,
+    queue: VecDeque<(ReplicaId, ReplicaId, Message)>,
+    timers: BTreeMap<(ReplicaId, Timer), u64>,
+    decided: Vec<Vec<(Slot, Batch)>>,
+    reports: Vec<(ReplicaId, Observation)>,
+    cut: Vec<ReplicaId>,
+    config: Config,
+    verifier: Verifier,
+    clock: Timestamp,
+}
+
+impl Net {
+    fn new((model, schedule): (FaultModel, Schedule)) -> Net {
+        let (group, config) = (group(model), Config { window_slots: 8, ..Config::default() });
+        config.validate().expect("a valid configuration");
+        let seat = |me: usize| Seat { group: group.clone(), me: ReplicaId::at(me), key: key(me + 1) };
+        let core = |me: usize| SoftwareCore::new(group.clone(), 8, ReplicaId::at(me), key(me + 11));
+        let mut net = Net {
+            replicas: (0..3).map(|me| Lanes::new(schedule, seat(me), config.clone())).collect(),
+            cores: (0..3).map(core).collect(),
+            group: group.clone(),
+            queue: VecDeque::new(),
+            timers: BTreeMap::new(),
+            decided: vec![Vec::new(); 3],
+            reports: Vec::new(),
+            cut: Vec::new(),
+            config,
+            verifier: Verifier::new(10_000),
+            clock: Timestamp(1_000_000),
+        };
+        (0..3).for_each(|me| net.step(ReplicaId(me), Event::Start));
+        net
+    }
+
+    fn step(&mut self, me: ReplicaId, event: Event<Message>) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let mut effects = Effects::default();
+            self.replicas[me.index()].step(Input { clock: self.clock, event }, &mut effects);
+            for effect in effects.drain() {
+                match effect {
+                    Effect::Send { to, message } => self.queue.push_back((me, to, message)),
+                    Effect::Broadcast(message) => {
+                        let others = (0..3).map(ReplicaId).filter(|to| *to != me);
+                        others.for_each(|to| self.queue.push_back((me, to, message.clone())));
+                    }
+                    Effect::Decide { slot, batch } => {
+                        self.decided[me.index()].push((slot, batch));
+                        events.extend([Event::Executed(slot), Event::Settled(slot)]);
+                    }
+                    Effect::Attest(operation) => {
+                        events.push_back(Event::Attested(self.cores[me.index()].attest(&operation)));
+                    }
+                    Effect::Arm { timer, after_ms } => {
+                        self.timers.insert((me, timer), self.clock.0 + after_ms);
+                    }
+                    Effect::Disarm(timer) => {
+                        self.timers.remove(&(me, timer));
+                    }
+                    Effect::Report(observation) => self.reports.push((me, observation)),
+                    Effect::Persist(_) | Effect::Offered { .. } | Effect::NeedState { .. } => {}
+                }
+            }
+        }
+    }
+
+    fn deliver_all(&mut self) {
+        self.deliver_if(|_, _| true);
+    }
+
+    /// Delivers what `passes` lets through and loses the rest.
+    fn deliver_if(&mut self, passes: impl Fn(ReplicaId, &Message) -> bool) {
+        while let Some((from, to, message)) = self.queue.pop_front() {
+            if !self.cut.contains(&from) && !self.cut.contains(&to) && passes(to, &message) {
+                self.deliver(from, to, &message);
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: ReplicaId, to: ReplicaId, message: &Message) {
+        let bytes = smr_wire::encode(message);
+        let message = smr_wire::decode(&bytes, 1 << 24).expect("reads back");
+        let rules = Rules { group: &self.group, config: &self.config, verifier: &self.verifier };
+        let checked = Verified::check(from, message, &rules).expect("what correct replicas send is accepted");
+        self.step(to, Event::Message(checked));
+    }
+
+    /// Lets `ms` of time pass, firing timers and delivering what follows.
+    fn pass(&mut self, ms: u64) {
+        let until = self.clock.0 + ms;
+        while let Some((due, key)) =
+            self.timers.iter().map(|(key, due)| (*due, *key)).min().filter(|(d, _)| *d <= until)
+        {
+            self.clock = Timestamp(due.max(self.clock.0));
+            self.timers.remove(&key);
+            self.step(key.0, Event::Timer(key.1));
+            self.deliver_all();
+        }
+        self.clock = Timestamp(until);
+    }
+
+    fn offer(&mut self, to: u16, entry: Entry) {
+        self.step(ReplicaId(to), Event::Offer(entry));
+        self.deliver_all();
+    }
+
+    fn entries(&self, me: usize) -> Vec<Digest> {
+        let mut seen = std::collections::BTreeSet::new();
+        let all = self.decided[me].iter().flat_map(|(_, batch)| batch.entries().iter().map(Entry::digest));
+        all.filter(|digest| seen.insert(*digest)).collect()
+    }
+
+    fn assert_agreement(&self) {
+        for (i, a) in self.decided.iter().enumerate() {
+            for b in &self.decided[i + 1..] {
+                for ((slot, x), (other, y)) in a.iter().zip(b) {
+                    assert_eq!((slot, x.digest()), (other, y.digest()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_entry_offered_anywhere_is_decided_everywhere() {
+    for kind in FAMILY {
+        let mut net = Net::new(kind);
+        for (to, number) in [(0, 1), (1, 2), (2, 3), (0, 4), (1, 5)] {
+            net.offer(to, entry(u8::try_from(to).expect("small") + 1, number));
+        }
+        for me in 0..3 {
+            assert_eq!(net.entries(me).len(), 5, "{kind:?}, replica {me}: {:?}", net.decided[me]);
+        }
+        net.assert_agreement();
+        assert!(net.replicas.iter().all(|replica| replica.status().view == View(0)), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_dead_replica_is_passed_over_and_nothing_offered_is_lost() {
+    for kind in FAMILY {
+        for dead in 0..3 {
+            let mut net = Net::new(kind);
+            net.offer(1, entry(1, 1));
+            net.cut = vec![ReplicaId(dead)];
+            let alive: Vec<u16> = (0..3).filter(|me| *me != dead).collect();
+            for (number, me) in (2..).zip(alive.iter().cycle().take(20)) {
+                net.offer(*me, entry(u8::try_from(*me).expect("small") + 1, number));
+            }
+            net.pass(20_000);
+            for me in &alive {
+                let found = net.entries(usize::from(*me)).len();
+                assert_eq!(found, 21, "{kind:?}, {dead} is dead, replica {me}: {:?}", net.reports);
+            }
+            net.cut.clear();
+            net.pass(5_000);
+            assert_eq!(net.entries(usize::from(dead)).len(), 21, "{kind:?}: {dead} is back");
+            net.assert_agreement();
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Leaving a view and beginning the next.
+//!
+//! A replica that runs out of patience signs a wish. Whoever sees f+1 wishes has its core leave and tells what it voted
+//! for; the next view's coordinator collects a quorum of that; what follows from it is acknowledged by a quorum, and the
+//! view begins.
+
+use smr_crypto::{Digest, Signature};
+use smr_wire::{ReplicaId, View};
+
+use super::beginning::{Beginning, Ground, NewView, ViewCertificate, ViewChange};
+use super::core::{Operation, Register};
+use super::message::FORWARD_ENTRIES_MAX;
+use super::{Asked, Lanes, Message};
+use crate::pool::parcels;
+use crate::protocol::{Effect, Effects, Observation, Record, Timer};
+use crate::suspicion::Suspect;
+use crate::verified::Refused;
+
+impl Lanes {
+    /// Wants another view, and says so to all.
+    pub(super) fn suspect(&mut self, why: &'static str, effects: &mut Effects<Message>) {
+        let wants = self.view.next();
+        if self.suspicion.wish_of(self.seat.me) < wants {
+            effects.report(Observation::Suspected { view: self.view, why });
+            self.wish(wants, effects);
+            self.follow_suspicion(effects);
+        }
+    }
+
+    fn wish(&mut self, wants: View, effects: &mut Effects<Message>) {
+        let suspect = Suspect::sign(&self.seat, wants);
+        self.suspicion.add(suspect);
+        effects.broadcast(Message::Suspects(vec![suspect]));
+    }
+
+    /// Wishes of replicas, each signed by its author.
+    pub(super) fn on_suspects(&mut self, suspects: Vec<Suspect>, effects: &mut Effects<Message>) {
+        suspects.into_iter().for_each(|suspect| self.suspicion.add(suspect));
+        self.follow_suspicion(effects);
+    }
+
+    fn follow_suspicion(&mut self, effects: &mut Effects<Message>) {
+        if let Some((to, wishes)) = self.suspicion.target(self.view, &self.seat.group) {
+            effects.broadcast(Message::Suspects(wishes));
+            if self.suspicion.wish_of(self.seat.me) < to {
+                self.wish(to, effects);
+            }
+            self.leave(to, effects);
+        }
+    }
+
+    /// Leaves for a later view.
+    fn leave(&mut self, to: View, effects: &mut Effects<Message>) {
+        assert!(to > self.view, "leaving view {} for {to}, which is not later", self.view);
+        self.view = to;
+        self.installed = false;
+        self.new_view = None;
+        self.backoff.failed();
+        effects.push(Effect::Persist(Record::Entered(to)));
+        effects.report(Observation::LeftFor(to));
+        effects.arm(Timer::NewView, self.backoff.scale_ms(self.config.new_view_ms));
+        self.have_core_leave(effects);
+    }
+
+    fn have_core_leave(&mut self, effects: &mut Effects<Message>) {
+        let to = self.view;
+        let lanes = self.registers.lanes().to_vec();
+        self.ask(Operation::Leave { to }, Asked::Leave { to, lanes }, effects);
+    }
+
+    /// Our core has left for `to` and reports its lanes.
+    pub(super) fn on_left(
+        &mut self,
+        to: View,
+        lanes: Vec<Option<Register>>,
+        report: Signature,
+        effects: &mut Effects<Message>,
+    ) {
+        if self.installed || self.view != to {
+            return;
+        }
+        let change = self.view_change(to, lanes, report);
+        self.changes.insert(self.seat.me, change.clone());
+        effects.broadcast(Message::ViewChange(change));
+        self.begin_if_able(effects);
+    }
+
+    fn view_change(&self, to: View, lanes: Vec<Option<Register>>, report: Signature) -> ViewChange {
+        let mut change = ViewChange {
+            author: self.seat.me,
+            to,
+            lanes,
+            report,
+            decided: self.decided(),
+            proof: self.ledger.prefix_proof(),
+            grounds: Vec::new(),
+            views: Vec::new(),
+            signature: Signature([0; 64]),
+        };
+        let open = change.open();
+        change.grounds = open.iter().map(|vote| self.ground(vote)).collect();
+        let last = self.beginning.view;
+        let shown = |view: View| view == last || open.iter().any(|vote| vote.view == view);
+        change.views = self.begun.iter().filter(|(view, _)| shown(**view)).map(|(_, v)| v.clone()).collect();
+        change.signed(&self.seat)
+    }
+
+    fn ground(&self, vote: &Register) -> Ground {
+        let place = self.ledger.window.get(vote.item.slot);
+        let ours = place.and_then(|place| place.ours.as_ref());
+        let (_, ground) = ours
+            .filter(|(view, _)| *view == vote.view)
+            .expect("who voted in an open slot keeps its last vote there");
+        match ground {
+            Some((by, proposal)) => Ground::Proposed(*by, proposal.clone()),
+            None => Ground::Recovered,
+        }
+    }
+
+    /// What a replica that left its view knows, checked but for the rights of those who proposed.
+    pub(super) fn on_view_change(
+        &mut self,
+        from: ReplicaId,
+        change: ViewChange,
+        effects: &mut Effects<Message>,
+    ) {
+        let newer = self.changes.get(&change.author).is_none_or(|kept| kept.to <= change.to);
+        if !newer || change.to < self.view {
+            return;
+        }
+        if !change.is_right(self.schedule, &self.seat.group) {
+            effects.report(Observation::Dropped { from, why: Refused::NoRight });
+            return;
+        }
+        self.changes.insert(change.author, change);
+        self.begin_if_able(effects);
+    }
+
+    /// As coordinator of a view that has not begun: says how it begins, once a quorum left for it and what they voted
+    /// for is here.
+    pub(super) fn begin_if_able(&mut self, effects: &mut Effects<Message>) {
+        let (view, group) = (self.view, self.seat.group.clone());
+        let coordinates = group.primary_of(view) == self.seat.me;
+        if self.installed || !coordinates || self.registers.begun() >= view || self.registers.floor() < view {
+            return;
+        }
+        let changes: Vec<ViewChange> = self
+            .changes
+            .values()
+            .filter(|change| change.to == view && self.holds_all_of(change))
+            .take(group.quorum())
+            .cloned()
+            .collect();
+        if changes.len() == group.quorum() {
+            let digest = NewView::digest(view, &changes);
+            self.ask(Operation::Begin { view, digest }, Asked::Begin { view, changes }, effects);
+        } else {
+            self.fetch_bodies(effects);
+        }
+    }
+
+    /// Whether the batches that `change` speaks of are here, or decided.
+    pub(super) fn holds_all_of(&self, change: &ViewChange) -> bool {
+        change
+            .claims()
+            .all(|(_, item)| item.slot <= self.decided() || self.body(item.slot, &item.digest).is_some())
+    }
+
+    /// What a coordinator says of how a view begins, checked but for what needs the schedule.
+    pub(super) fn on_new_view(&mut self, new_view: NewView, effects: &mut Effects<Message>) {
+        let known = new_view.view == self.view && (self.installed || self.new_view.is_some());
+        if new_view.view < self.view || known {
+            return;
+        }
+        let group = self.seat.group.clone();
+        if !new_view.changes.iter().all(|change| change.is_right(self.schedule, &group)) {
+            let from = group.primary_of(new_view.view);
+            effects.report(Observation::Dropped { from, why: Refused::NoRight });
+            return;
+        }
+        if new_view.view > self.view {
+            self.leave(new_view.view, effects);
+        }
+        let beginning = new_view.beginning(self.schedule, &group, self.config.exclusion_slots);
+        self.new_view = Some((new_view, beginning));
+        self.acknowledge_if_able(effects);
+    }
+
+    /// Acknowledges the beginning of the view we are on the way to, once we have what it names: f+1 of us do then.
+    pub(super) fn acknowledge_if_able(&mut self, effects: &mut Effects<Message>) {
+        let Some((_, beginning)) = self.new_view.as_ref().filter(|_| !self.installed) else { return };
+        let (view, me) = (self.view, self.seat.me);
+        if self.acknowledgements.get(&me).is_some_and(|(acknowledged, _, _)| *acknowledged >= view) {
+            return;
+        }
+        if !self.lacking(beginning).is_empty() {
+            self.fetch_bodies(effects);
+            return;
+        }
+        let digest = beginning.digest();
+        let signature = self.seat.sign(&ViewCertificate::statement(view, &digest, &self.seat.group));
+        effects.broadcast(Message::Acknowledge { view, digest, signature });
+        self.on_acknowledge(me, view, digest, signature, effects);
+    }
+
+    /// `from` saw this beginning follow.
+    pub(super) fn on_acknowledge(
+        &mut self,
+        from: ReplicaId,
+        view: View,
+        digest: Digest,
+        signature: Signature,
+        effects: &mut Effects<Message>,
+    ) {
+        if self.acknowledgements.get(&from).is_none_or(|(kept, _, _)| *kept < view) {
+            self.acknowledgements.insert(from, (view, digest, signature));
+        }
+        self.install_if_able(effects);
+    }
+
+    pub(super) fn install_if_able(&mut self, effects: &mut Effects<Message>) {
+        let Some((_, beginning)) = self.new_view.as_ref().filter(|_| !self.installed) else { return };
+        let (digest, quorum) = (beginning.digest(), self.seat.group.quorum());
+        let for_it = self.acknowledgements.iter().filter(|(_, (v, d, _))| (*v, *d) == (self.view, digest));
+        let votes: Vec<(ReplicaId, Signature)> =
+            for_it.map(|(author, (_, _, signature))| (*author, *signature)).take(quorum).collect();
+        if votes.len() == quorum {
+            let certificate = ViewCertificate { beginning: beginning.clone(), votes };
+            self.install(certificate, effects);
+        }
+    }
+
+    /// That a view has begun, checked.
+    pub(super) fn on_begun(&mut self, certificate: ViewCertificate, effects: &mut Effects<Message>) {
+        let view = certificate.beginning.view;
+        if view > self.view || (view == self.view && !self.installed) {
+            self.install(certificate, effects);
+        }
+    }
+
+    fn install(&mut self, certificate: ViewCertificate, effects: &mut Effects<Message>) {
+        let Beginning { view, .. } = certificate.beginning;
+        if view > self.view {
+            effects.push(Effect::Persist(Record::Entered(view)));
+        }
+        self.view = view;
+        self.installed = true;
+        if self.registers.floor() < view {
+            self.have_core_leave(effects);
+        }
+        self.beginning = certificate.beginning.clone();
+        self.begun.insert(view, certificate);
+        self.forget_views();
+        self.proposed = self.beginning.bound();
+        self.own.clear();
+        self.seen = self.beginning.bound();
+        self.new_view = None;
+        self.changes.retain(|_, change| change.to > view);
+        self.acknowledgements.retain(|_, (acknowledged, _, _)| *acknowledged > view);
+        self.pool.restart();
+        effects.push(Effect::Disarm(Timer::NewView));
+        self.patience.stop(effects);
+        effects.report(Observation::Installed { view, primary: self.primary() });
+        self.fetch_bodies(effects);
+        for entries in parcels(self.pool.all(), FORWARD_ENTRIES_MAX) {
+            self.tell_primary(entries, effects);
+        }
+    }
+
+    /// Keeps of the views that began those that a vote of ours in an open slot was in, and the last.
+    fn forget_views(&mut self) {
+        let open = self.registers.lanes().iter().flatten().filter(|vote| vote.item.slot > self.decided());
+        let named: Vec<View> = open.map(|vote| vote.view).chain([self.beginning.view]).collect();
+        self.begun.retain(|view, _| named.contains(view));
+    }
+
+    /// The view we are on the way to has not begun in time.
+    pub(super) fn on_new_view_timeout(&mut self, effects: &mut Effects<Message>) {
+        if !self.installed {
+            effects.arm(Timer::NewView, self.backoff.scale_ms(self.config.new_view_ms));
+            self.suspect("the next view does not begin", effects);
+        }
+    }
+}
