@@ -136,18 +136,21 @@ enum Asked {
     Begin { view: View, changes: Vec<ViewChange> },
 }
 
+/// Who proposed something, with the vote that shows it.
+type Proposer = (ReplicaId, Arc<Endorsement>);
+
 /// What we know of one slot.
 #[derive(Clone, Debug, Default)]
 struct Place {
     /// What stands here in the highest view in which we know it.
     proposal: Option<(View, Batch)>,
     /// Why: the vote of whoever proposed it, and who that is; none if the view's beginning says so.
-    proposer: Option<(ReplicaId, Arc<Endorsement>)>,
+    proposer: Option<Proposer>,
     votes: Votes<Arc<Endorsement>>,
     /// The view in which we proposed it.
     is_ours: Option<View>,
-    /// The last vote of our core here, with its ground.
-    ours: Option<(View, Option<(ReplicaId, Arc<Endorsement>)>)>,
+    /// The view of our core's last vote here, and who proposed what it is for.
+    ours: Option<(View, Option<Proposer>)>,
     decision: Option<(Certificate, Batch)>,
     /// Batches of earlier views for which we voted, the latest last: each may have been decided, so a later view may be
     /// bound to it and ask us. At most [`VOTED_BATCHES_MAX`].
@@ -265,7 +268,7 @@ impl Lanes {
                 self.on_endorse(from, &endorsement, batches, clock, effects);
             }
             Message::Suspects(suspects) => self.on_suspects(suspects, effects),
-            Message::ViewChange(change) => self.on_view_change(from, change, effects),
+            Message::ViewChange(change) => self.on_view_change(from, *change, effects),
             Message::NewView(new_view) => self.on_new_view(new_view, effects),
             Message::Acknowledge { view, digest, signature } => {
                 self.on_acknowledge(from, view, digest, signature, effects);

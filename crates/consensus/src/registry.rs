@@ -58,6 +58,10 @@ macro_rules! registry {
             fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
                 match self { $(Message::$engine(message) => message.verify(from, rules),)+ }
             }
+
+            fn asks_for_much(&self) -> bool {
+                match self { $(Message::$engine(message) => message.asks_for_much(),)+ }
+            }
         }
 
         #[derive(Clone, Debug)]

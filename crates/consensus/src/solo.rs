@@ -54,6 +54,10 @@ impl Verify for Message {
     fn verify(&self, _from: ReplicaId, _rules: &Rules<'_>) -> Result<(), Refused> {
         match *self {}
     }
+
+    fn asks_for_much(&self) -> bool {
+        match *self {}
+    }
 }
 
 impl Solo {

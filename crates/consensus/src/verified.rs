@@ -77,6 +77,10 @@ pub trait Verify {
     /// # Errors
     /// Why it is refused.
     fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused>;
+
+    /// Whether it is a question whose answer may be much larger than itself. Whoever says that it missed the beginning
+    /// of a view is shown it, which is an answer as well. Correct replicas repeat such questions.
+    fn asks_for_much(&self) -> bool;
 }
 
 /// Why a message is counted and dropped.

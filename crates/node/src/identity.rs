@@ -51,6 +51,7 @@ impl Identity {
             identity: self.identity.public(),
             channel: self.channel.public(),
             encryption: self.decryption.public(),
+            core: None,
             address: address.to_owned(),
         }
     }
@@ -94,6 +95,9 @@ pub struct Public {
     pub channel: PublicKey,
     /// Shares of the service key are encrypted to it.
     pub encryption: EncryptionKey,
+    /// Its trusted core signs with it; none if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<PublicKey>,
     /// Where it listens, `host:port`.
     pub address: String,
 }
@@ -104,6 +108,7 @@ impl From<Public> for Member {
             identity: public.identity,
             channel: public.channel,
             encryption: public.encryption,
+            core: public.core,
             address: public.address,
         }
     }

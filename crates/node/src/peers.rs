@@ -14,8 +14,6 @@ use std::time::Duration;
 use borsh::{BorshDeserialize, BorshSerialize};
 use smr_client::connect::frame::{read_frame, write_frame};
 use smr_client::connect::tls::ChannelKey;
-use smr_consensus::{Message as Ordered, pbft};
-use smr_replica::message::PeerMessage;
 use smr_replica::{Event, Incoming, Message};
 use smr_wire::client::WIRE_VERSION;
 use smr_wire::{ReplicaId, ServiceId};
@@ -215,7 +213,7 @@ async fn receive_all<S: AsyncRead + Unpin>(edge: &Edge, from: ReplicaId, stream:
         let checked = smr_wire::decode::<Message>(&bytes, bytes_max)
             .map_err(|_| RefusalKind::Malformed)
             .and_then(|message| {
-                let asker = asks_for_much(&message).then_some(from);
+                let asker = message.asks_for_much().then_some(from);
                 let incoming = Incoming::check(from, message, &edge.rules());
                 incoming.map(|incoming| (incoming, asker)).map_err(RefusalKind::Message)
             });
@@ -231,21 +229,6 @@ async fn receive_all<S: AsyncRead + Unpin>(edge: &Edge, from: ReplicaId, stream:
                 debug!(peer = %from, kind = kind.name(), "dropped a message");
                 metrics.refuse(kind);
             }
-        }
-    }
-}
-
-/// Whether a message is a question whose answer may be much larger than itself. Whoever says that it missed the
-/// beginning of a view is shown it, which is an answer as well. All of them are repeated by correct replicas.
-fn asks_for_much(message: &Message) -> bool {
-    match message {
-        Message::Consensus(Ordered::Pbft(said)) => matches!(
-            said,
-            pbft::Message::Fetch { .. } | pbft::Message::FetchBody { .. } | pbft::Message::Status { .. }
-        ),
-        Message::Consensus(Ordered::Solo(said)) => match *said {},
-        Message::Peer(said) => {
-            matches!(said, PeerMessage::ChunkQuery { .. } | PeerMessage::StateQuery { .. })
         }
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use smr_app::{CommandOutcome, LateOutcome, SlotWork};
 use smr_consensus::Entry;
+use smr_consensus::lanes::core::{Operation, Refusal};
 use smr_consensus::protocol::{Observation as ConsensusObservation, Record, Timer as ConsensusTimer};
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceSignature, SignatureShare};
-use smr_crypto::{Digest, dkg};
+use smr_crypto::{Digest, Signature, dkg};
 use smr_wire::client::About;
 use smr_wire::{Hint, ReplicaId, Reply, Slot, Timestamp};
 
@@ -44,6 +45,8 @@ pub enum Event {
     },
     /// A client's connection has closed.
     Closed(ConnectionId),
+    /// The trusted core has done, or not, what it was asked for first of what it has not answered yet.
+    Attested(Result<Signature, Refusal>),
     /// A timer that was armed has run out.
     Timer(Timer),
     /// The application has executed a slot; slots come in order.
@@ -112,6 +115,8 @@ pub enum Effect {
     },
     /// Send to all other replicas.
     Broadcast(Message),
+    /// Have the trusted core do this. Answers come in the order of what was asked.
+    Attest(Operation),
     /// Give the application the commands of a slot.
     Execute(SlotWork),
     /// Take the application's state after this slot, once everything up to it has ended and before anything later

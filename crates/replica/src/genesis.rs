@@ -6,6 +6,7 @@ use smr_consensus::config::BadConfig;
 use smr_consensus::{Group, ProtocolName};
 use smr_crypto::dkg::{BadSetup, EncryptionKey};
 use smr_crypto::{Digest, PublicKey};
+use smr_wire::client::FaultModel;
 use smr_wire::{Generation, ReplicaId, ServiceId};
 
 use crate::config::Config;
@@ -41,6 +42,8 @@ pub struct Member {
     pub channel: PublicKey,
     /// Shares of the service key are encrypted to it.
     pub encryption: EncryptionKey,
+    /// Its trusted core signs with it, where the protocol asks for one.
+    pub core: Option<PublicKey>,
     /// Where it listens, `host:port`.
     pub address: String,
 }
@@ -59,7 +62,12 @@ impl Genesis {
         if self.faults > profile.faults_max || self.members.len() != needed || needed > MEMBERS_MAX {
             return Err(BadGenesis::Members { protocol: self.protocol, faults: self.faults, needed });
         }
-        let mut keys: Vec<PublicKey> = self.members.iter().flat_map(|m| [m.identity, m.channel]).collect();
+        let hybrid = profile.model == FaultModel::Hybrid;
+        if self.members.iter().any(|member| member.core.is_some() != hybrid) {
+            return Err(BadGenesis::Cores { protocol: self.protocol });
+        }
+        let own = |m: &Member| [m.identity, m.channel].into_iter().chain(m.core);
+        let mut keys: Vec<PublicKey> = self.members.iter().flat_map(own).collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(BadGenesis::SameKey);
@@ -84,6 +92,7 @@ impl Genesis {
             model: self.protocol.profile().model,
             faults: self.faults,
             keys: self.members.iter().map(|member| member.identity).collect(),
+            cores: self.members.iter().filter_map(|member| member.core).collect(),
         }
     }
 
@@ -106,6 +115,12 @@ pub enum BadGenesis {
         faults: u16,
         /// n.
         needed: usize,
+    },
+    /// Members without a trusted core where the protocol counts on them, or with one where it knows none.
+    #[error("each member of {protocol} has a trusted core, or none has: as the protocol is")]
+    Cores {
+        /// The protocol.
+        protocol: ProtocolName,
     },
     /// A scheduler that there is not.
     #[error(transparent)]

@@ -95,6 +95,21 @@ impl Verify for PeerMessage {
             | PeerMessage::Chunk { .. } => Ok(()),
         }
     }
+
+    fn asks_for_much(&self) -> bool {
+        matches!(self, PeerMessage::ChunkQuery { .. } | PeerMessage::StateQuery { .. })
+    }
+}
+
+impl Message {
+    /// Whether it is a question whose answer may be much larger than itself.
+    #[must_use]
+    pub fn asks_for_much(&self) -> bool {
+        match self {
+            Message::Consensus(message) => message.asks_for_much(),
+            Message::Peer(message) => message.asks_for_much(),
+        }
+    }
 }
 
 /// A message that was checked.

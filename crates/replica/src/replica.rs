@@ -154,6 +154,7 @@ impl Replica {
             }
             Event::Request { connection, entry } => self.on_request(connection, entry, effects),
             Event::Closed(connection) => self.waiting.close(connection),
+            Event::Attested(answer) => self.inbox.push_back(smr_consensus::Event::Attested(answer)),
             Event::Timer(timer) => self.on_timer(timer, effects),
             Event::Executed { slot, outcomes, late } => self.on_executed(slot, outcomes, &late, effects),
             Event::Starving => self.offer_system(&SystemCommand::Fill { end: self.system.slot }),
@@ -253,6 +254,7 @@ impl Replica {
             Ordering::Send { to, message } => {
                 effects.push(Effect::Send { to, message: Message::Consensus(message) });
             }
+            Ordering::Attest(operation) => effects.push(Effect::Attest(operation)),
             Ordering::Broadcast(message) => effects.push(Effect::Broadcast(Message::Consensus(message))),
             Ordering::Decide { slot, batch } => {
                 self.decided.push_back((slot, batch));

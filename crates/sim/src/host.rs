@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use smr_app::host::HostConfig;
 use smr_app::{AnyHost, HostEvent, builtin};
 use smr_consensus::Seat;
+use smr_consensus::lanes::core::SoftwareCore;
 use smr_replica::{Genesis, Replica, Timer};
 use smr_uds::Seeded;
 use smr_wire::{Slot, View};
@@ -30,6 +31,10 @@ pub(crate) struct Machine {
     pub(crate) health: Health,
     /// The view that its replica is in or on its way to.
     pub(crate) view: View,
+    /// Its trusted core, where the protocol counts on one: a host that was taken over still has it do what it does.
+    pub(crate) core: Option<SoftwareCore>,
+    /// When the core has answered what it was asked, in microseconds.
+    pub(crate) core_until_us: u64,
     /// What it does wrong, if it was taken over.
     pub(crate) adversary: Option<Adversary>,
     /// What the application reports may not overtake what it reported before.
@@ -75,6 +80,8 @@ impl Machine {
             timers: BTreeMap::new(),
             health: Health::Up,
             view: View(0),
+            core: None,
+            core_until_us: 0,
             adversary,
             busy_until_us: 0,
             look_us: None,
@@ -97,6 +104,7 @@ impl Machine {
         assert!(matches!(restored[..], [HostEvent::Restored { result: Ok(()), .. }]), "{restored:?}");
         again.timers = self.timers.clone();
         again.view = self.view;
+        again.core = self.core.clone();
         again.look_us = self.look_us;
         again
     }

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smr_app::SlotWork;
 use smr_client::Report;
+use smr_consensus::decision::{Decides, Decision};
+use smr_consensus::lanes::{Message as Lanes, beginning};
 use smr_consensus::pbft::{Message as Pbft, ViewChange};
 use smr_consensus::protocol::Observation as Ordered;
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
+use smr_consensus::suspicion::Suspect;
 use smr_consensus::{Batch, Entry, EntryBody, Message as Ordering};
 use smr_crypto::Digest;
 use smr_crypto::dkg;
@@ -15,18 +18,21 @@ use smr_replica::message::PeerMessage;
 use smr_replica::replies::Statement;
 use smr_replica::system::SystemCommand;
 use smr_replica::{Event, Message, Timer};
-use smr_wire::{Call, ClientId, FromContact, Outcome, ReplyProof, ToContact};
+use smr_wire::{Call, ClientId, FromContact, Outcome, ReplyProof, Slot, ToContact, View};
 
 use crate::clients::Told;
 use crate::world::START;
 use crate::world::happenings::{Happening, Letter};
 
 /// The first word of every letter.
-pub(crate) const KINDS: [&str; 26] = [
+pub(crate) const KINDS: [&str; 29] = [
     "Forward",
     "Proposal",
     "Prepare",
     "Commit",
+    "Endorse",
+    "Acknowledge",
+    "Begun",
     "Suspects",
     "ViewChange",
     "NewView",
@@ -104,6 +110,7 @@ impl Words {
     pub(crate) fn letter(&mut self, letter: &Letter) -> String {
         match letter {
             Letter::Peer { message: Message::Consensus(Ordering::Pbft(message)), .. } => self.pbft(message),
+            Letter::Peer { message: Message::Consensus(Ordering::Lanes(message)), .. } => self.lanes(message),
             Letter::Peer { message: Message::Consensus(Ordering::Solo(never)), .. } => format!("{never:?}"),
             Letter::Peer { message: Message::Peer(message), .. } => self.peer(message),
             Letter::ToContact { frame, .. } => to_contact(frame),
@@ -182,39 +189,78 @@ impl Words {
 
     fn pbft(&mut self, message: &Pbft) -> String {
         match message {
-            Pbft::Forward(entries) => {
-                let entries: Vec<String> = entries.iter().map(|entry| self.entry(entry)).collect();
-                format!("Forward {}", entries.join(" | "))
-            }
+            Pbft::Forward(entries) => self.forward(entries),
             Pbft::Proposal { view, slot, batch, .. } => {
                 format!("Proposal v{view} s{slot} {}", self.batch(batch))
             }
             Pbft::Vote { ballot, .. } => self.ballot(ballot),
-            Pbft::Suspects(suspects) => {
-                let wishes: Vec<String> =
-                    suspects.iter().map(|s| format!("r{} wants v{}", s.author, s.wants)).collect();
-                format!("Suspects {}", wishes.join(", "))
-            }
+            Pbft::Suspects(wishes) => suspects(wishes),
             Pbft::ViewChange(change) => format!("ViewChange v{}: {}", change.to, self.view_change(change)),
             Pbft::NewView(new_view) => {
                 let changes: Vec<String> = new_view.changes.iter().map(|c| self.view_change(c)).collect();
                 format!("NewView v{}: {}", new_view.view, changes.join(", "))
             }
-            Pbft::Status { view, installed, decided } => {
-                format!("Status v{view}{} decided s{decided}", if *installed { "" } else { ", not begun," })
-            }
+            Pbft::Status { view, installed, decided } => status(*view, *installed, *decided),
             Pbft::Fetch { after } => format!("Fetch after s{after}"),
-            Pbft::Decided(decisions) => {
-                let slots: Vec<String> = decisions
-                    .iter()
-                    .map(|d| format!("s{} {}", d.certificate.ballot.slot, self.batch(&d.batch)))
-                    .collect();
-                format!("Decided {}", slots.join(", "))
-            }
+            Pbft::Decided(decisions) => self.decided(decisions),
             Pbft::Pruned { base } => format!("Pruned up to s{base}"),
             Pbft::FetchBody { slot, digest } => format!("FetchBody s{slot} {}", self.digest(digest)),
             Pbft::Body { slot, batch } => format!("Body s{slot} {}", self.batch(batch)),
         }
+    }
+
+    fn lanes(&mut self, message: &Lanes) -> String {
+        match message {
+            Lanes::Forward(entries) => self.forward(entries),
+            Lanes::Endorse { endorsement, batches } => {
+                let word = if batches.is_empty() { "Endorse" } else { "Proposal" };
+                let items: Vec<String> = endorsement
+                    .items
+                    .iter()
+                    .map(|item| match batches.iter().find(|(slot, _)| *slot == item.slot) {
+                        Some((slot, batch)) => format!("s{slot} {}", self.batch(batch)),
+                        None => format!("s{} {} too", item.slot, self.digest(&item.digest)),
+                    })
+                    .collect();
+                format!("{word} v{} {}", endorsement.view, items.join(", "))
+            }
+            Lanes::Suspects(wishes) => suspects(wishes),
+            Lanes::ViewChange(change) => format!("ViewChange v{}: {}", change.to, self.lanes_change(change)),
+            Lanes::NewView(new_view) => {
+                let changes: Vec<String> = new_view.changes.iter().map(|c| self.lanes_change(c)).collect();
+                format!("NewView v{}: {}", new_view.view, changes.join(", "))
+            }
+            Lanes::Acknowledge { view, .. } => format!("Acknowledge v{view}"),
+            Lanes::Begun(certificate) => format!("Begun v{}", certificate.beginning.view),
+            Lanes::Status { view, installed, decided } => status(*view, *installed, *decided),
+            Lanes::Fetch { after } => format!("Fetch after s{after}"),
+            Lanes::Decided(decisions) => self.decided(decisions),
+            Lanes::Pruned { base } => format!("Pruned up to s{base}"),
+            Lanes::FetchBody { slot, digest } => format!("FetchBody s{slot} {}", self.digest(digest)),
+            Lanes::Body { slot, batch } => format!("Body s{slot} {}", self.batch(batch)),
+        }
+    }
+
+    fn lanes_change(&mut self, change: &beginning::ViewChange) -> String {
+        let votes: Vec<String> = change
+            .open()
+            .iter()
+            .map(|vote| format!("s{} {} in v{}", vote.item.slot, self.digest(&vote.item.digest), vote.view))
+            .collect();
+        let voted =
+            if votes.is_empty() { String::new() } else { format!(" voted for {}", votes.join(" and ")) };
+        format!("r{} decided s{}{voted}", change.author, change.decided)
+    }
+
+    fn forward(&self, entries: &[Entry]) -> String {
+        let entries: Vec<String> = entries.iter().map(|entry| self.entry(entry)).collect();
+        format!("Forward {}", entries.join(" | "))
+    }
+
+    fn decided<C: Decides>(&mut self, decisions: &[Decision<C>]) -> String {
+        let slots: Vec<String> =
+            decisions.iter().map(|d| format!("s{} {}", d.certificate.slot(), self.batch(&d.batch))).collect();
+        format!("Decided {}", slots.join(", "))
     }
 
     fn peer(&mut self, message: &PeerMessage) -> String {
@@ -315,6 +361,15 @@ impl Words {
     }
 }
 
+fn suspects(wishes: &[Suspect]) -> String {
+    let wishes: Vec<String> = wishes.iter().map(|s| format!("r{} wants v{}", s.author, s.wants)).collect();
+    format!("Suspects {}", wishes.join(", "))
+}
+
+fn status(view: View, installed: bool, decided: Slot) -> String {
+    format!("Status v{view}{} decided s{decided}", if installed { "" } else { ", not begun," })
+}
+
 /// A timer that runs out.
 pub(crate) fn timer(timer: Timer) -> String {
     match timer {
@@ -395,6 +450,7 @@ fn ordering(observation: &Ordered) -> String {
         Ordered::Installed { view, primary } => format!("begins v{view}, whose primary is r{primary}"),
         Ordered::Equivocation { by, view, slot } => format!("sees that r{by} equivocates in v{view} s{slot}"),
         Ordered::Skewed { by, skew_ms } => format!("finds the clock of r{by} {skew_ms} ms off"),
+        Ordered::CoreRefused(why) => format!("is refused by its core: {why}"),
         Ordered::Dropped { from, why } => format!("drops what r{from} says: {why}"),
     }
 }

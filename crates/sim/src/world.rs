@@ -13,12 +13,14 @@ pub(crate) mod stage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smr_consensus::lanes::core::SoftwareCore;
 use smr_consensus::verified::Rules;
 use smr_consensus::{Config as OrderingConfig, Group, ProtocolName, Seat};
 use smr_crypto::dkg::DecryptionKey;
 use smr_crypto::{IdentityKey, Verifier};
 use smr_replica::replica::DealingSeed;
 use smr_replica::{Config, Event, Genesis, Member, Replica, Scheduling, Secrets};
+use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, ServiceId, Timestamp};
 
 use crate::adversary::{Adversary, Misdeed};
@@ -123,14 +125,22 @@ impl World {
         let size = usize::from(setting.protocol.profile().replicas(setting.faults));
         let verifier = Arc::new(setting.scheme.verifier());
         let secrets: Vec<Secrets> = (0..size).map(|_| secrets(&mut rng, &verifier)).collect();
-        let genesis = Arc::new(genesis(&setting, &secrets, &mut rng));
+        let has_cores = setting.protocol.profile().model == FaultModel::Hybrid;
+        let key = |rng: &mut Rng| Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone()));
+        let cores: Vec<_> = (0..size).filter(|_| has_cores).map(|_| key(&mut rng)).collect();
+        let genesis = Arc::new(genesis(&setting, &secrets, &cores, &mut rng));
         let group = Arc::new(genesis.group());
         let mut machines = Vec::with_capacity(size);
         for (index, own) in secrets.into_iter().enumerate() {
             let seat = Seat { group: group.clone(), me: ReplicaId::at(index), key: own.identity.clone() };
             let adversary = adversary(&setting, index, &seat, &mut rng, &verifier);
             let replica = Replica::new(genesis.clone(), seat.me, own);
-            machines.push(Machine::new(seat, replica, &genesis, adversary, rng.draw()));
+            let mut machine = Machine::new(seat.clone(), replica, &genesis, adversary, rng.draw());
+            let window_slots = genesis.config.consensus.window_slots;
+            let core =
+                |key: &Arc<IdentityKey>| SoftwareCore::new(group.clone(), window_slots, seat.me, key.clone());
+            machine.core = cores.get(index).map(core);
+            machines.push(machine);
         }
         let known = KnownKey::default();
         let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);
@@ -280,11 +290,12 @@ fn secrets(rng: &mut Rng, verifier: &Arc<Verifier>) -> Secrets {
     }
 }
 
-fn genesis(setting: &Setting, secrets: &[Secrets], rng: &mut Rng) -> Genesis {
+fn genesis(setting: &Setting, secrets: &[Secrets], cores: &[Arc<IdentityKey>], rng: &mut Rng) -> Genesis {
     let member = |own: &Secrets, index: usize, rng: &mut Rng| Member {
         identity: own.identity.public(),
         channel: IdentityKey::from_seed(&rng.bytes32()).public(),
         encryption: own.decryption.public(),
+        core: cores.get(index).map(|key| key.public()),
         address: format!("replica-{index}:1"),
     };
     let genesis = Genesis {

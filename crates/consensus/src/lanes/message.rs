@@ -30,7 +30,7 @@ pub enum Message {
     /// Wishes for another view, each signed by its author.
     Suspects(Vec<Suspect>),
     /// What its author's core last voted for in each lane, for whoever begins the next view.
-    ViewChange(ViewChange),
+    ViewChange(Box<ViewChange>),
     /// A quorum of those, from which follows how the view begins.
     NewView(NewView),
     /// "This is how the view begins": a quorum of them begins it.
@@ -220,5 +220,9 @@ impl Verify for Message {
             | Message::Pruned { .. }
             | Message::FetchBody { .. } => Ok(()),
         }
+    }
+
+    fn asks_for_much(&self) -> bool {
+        matches!(self, Message::Fetch { .. } | Message::FetchBody { .. } | Message::Status { .. })
     }
 }

@@ -8,7 +8,7 @@ use smr_wire::{ReplicaId, Slot, Timestamp, View};
 use super::core::{ITEMS_MAX, Item, Operation};
 use super::message::FORWARD_ENTRIES_MAX;
 use super::schedule::Schedule;
-use super::{Asked, Certificate, Endorsement, Lanes, Message, Place, VOTED_BATCHES_MAX};
+use super::{Asked, Certificate, Endorsement, Lanes, Message, Place, Proposer, VOTED_BATCHES_MAX};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
 use crate::patience::Standing;
@@ -285,12 +285,7 @@ impl Place {
     }
 
     /// Puts what stands here in a later view in place of what did.
-    pub(super) fn accept(
-        &mut self,
-        view: View,
-        batch: Batch,
-        proposer: Option<(ReplicaId, Arc<Endorsement>)>,
-    ) {
+    pub(super) fn accept(&mut self, view: View, batch: Batch, proposer: Option<Proposer>) {
         self.proposer = proposer;
         if let Some((earlier, standing)) = self.proposal.replace((view, batch))
             && self.ours.as_ref().is_some_and(|(ours, _)| *ours == earlier)

@@ -15,6 +15,9 @@ use crate::protocol::{Effect, Effects, Timer};
 /// Open slots whose votes are repeated in one status period at most.
 const REPEAT_SLOTS_MAX: usize = 8;
 
+/// Batches with the slots that they are proposed for.
+type Proposals = Vec<(Slot, Batch)>;
+
 impl Lanes {
     /// One status period has passed.
     pub(super) fn on_status_timer(&mut self, effects: &mut Effects<Message>) {
@@ -42,7 +45,7 @@ impl Lanes {
     fn repeat_change(&self, effects: &mut Effects<Message>) {
         let me = self.seat.me;
         if let Some(change) = self.changes.get(&me) {
-            effects.broadcast(Message::ViewChange(change.clone()));
+            effects.broadcast(Message::ViewChange(Box::new(change.clone())));
         }
         if let Some((new_view, _)) = &self.new_view
             && self.seat.group.primary_of(self.view) == me
@@ -58,7 +61,7 @@ impl Lanes {
     fn repeat_votes(&self, effects: &mut Effects<Message>) {
         let me = self.seat.me;
         let open = self.ledger.window.iter().take(REPEAT_SLOTS_MAX);
-        let mut said: Vec<(Arc<Endorsement>, Vec<(Slot, Batch)>)> = Vec::new();
+        let mut said: Vec<(Arc<Endorsement>, Proposals)> = Vec::new();
         for (slot, place) in open {
             let Some((view, _, endorsement)) = place.votes.of(me) else { continue };
             if !said.iter().any(|(other, _)| *other == endorsement) {

@@ -81,7 +81,7 @@ impl Lanes {
         }
         let change = self.view_change(to, lanes, report);
         self.changes.insert(self.seat.me, change.clone());
-        effects.broadcast(Message::ViewChange(change));
+        effects.broadcast(Message::ViewChange(Box::new(change)));
         self.begin_if_able(effects);
     }
 

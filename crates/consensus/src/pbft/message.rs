@@ -288,6 +288,10 @@ impl Verify for Message {
             | Message::FetchBody { .. } => Ok(()),
         }
     }
+
+    fn asks_for_much(&self) -> bool {
+        matches!(self, Message::Fetch { .. } | Message::FetchBody { .. } | Message::Status { .. })
+    }
 }
 
 fn check_vote(

@@ -23,7 +23,7 @@ impl Adversary {
             Message::Consensus(Ordering::Pbft(message)) => {
                 self.twist_ordering(message).map(|lie| Message::Consensus(Ordering::Pbft(lie)))
             }
-            Message::Consensus(Ordering::Solo(_)) => None,
+            Message::Consensus(Ordering::Solo(_) | Ordering::Lanes(_)) => None,
             Message::Peer(PeerMessage::Share { statement, .. }) => Some(Message::Peer(bad_share(statement))),
             Message::Peer(PeerMessage::Chunk { slot, bytes, path }) => {
                 Some(Message::Peer(bad_chunk(slot, bytes, path)))

@@ -19,6 +19,9 @@ use crate::words::Words;
 /// How long an application starves before its replica says so, in microseconds.
 const FILL_AFTER_US: u64 = 20_000;
 
+/// How long a core takes at most, in microseconds: it is another process on the same machine.
+const CORE_US_MAX: u64 = 100;
+
 impl World {
     pub(super) fn act(&mut self, machine: usize, effect: Effect) {
         match effect {
@@ -34,6 +37,15 @@ impl World {
                         self.post(machine, to, message.clone());
                     }
                 }
+            }
+            Effect::Attest(operation) => {
+                let core = self.machines[machine].core.as_mut();
+                let answer = core.expect("only protocols with a core ask it").attest(&operation);
+                // It answers in the order in which it was asked.
+                let due_us = self.now_us + self.own_work_us(5, CORE_US_MAX);
+                let due_us = due_us.max(self.machines[machine].core_until_us + 1);
+                self.machines[machine].core_until_us = due_us;
+                self.plan(due_us, Happening::Event { machine, event: Event::Attested(answer) });
             }
             Effect::Execute(work) => {
                 self.note(|words| Note::says(Party::Replica(machine), words.work(&work)));

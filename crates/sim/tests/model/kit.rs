@@ -72,6 +72,7 @@ impl Kit {
             model: FaultModel::Byzantine,
             faults: 1,
             keys: keys.iter().map(|key| key.public()).collect(),
+            cores: Vec::new(),
         };
         let config = Config {
             window_slots: case.window,

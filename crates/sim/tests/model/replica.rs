@@ -151,6 +151,7 @@ impl Replica {
                 }
                 Effect::Offered { .. }
                 | Effect::NeedState { .. }
+                | Effect::Attest(_)
                 | Effect::Persist(_)
                 | Effect::Report(_) => {}
             }
