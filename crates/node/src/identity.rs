@@ -13,10 +13,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smr_client::connect::tls::ChannelKey;
+use smr_consensus::ProtocolName;
 use smr_crypto::dkg::{DecryptionKey, EncryptionKey};
 use smr_crypto::{IdentityKey, PublicKey};
 use smr_replica::replica::DealingSeed;
 use smr_replica::{Member, Secrets};
+use smr_wire::client::FaultModel;
 use zeroize::Zeroizing;
 
 use crate::files::{self, FileError, Secrecy};
@@ -27,6 +29,8 @@ pub struct Identity {
     channel: ChannelKey,
     decryption: Arc<DecryptionKey>,
     dealing_seed: DealingSeed,
+    /// Born in this process and nowhere kept.
+    core: Arc<IdentityKey>,
 }
 
 impl Identity {
@@ -41,6 +45,7 @@ impl Identity {
             channel: ChannelKey::from_seed(&*seed(dir, "channel.seed")?),
             decryption: Arc::new(DecryptionKey::from_seed(&*seed(dir, "decryption.seed")?)),
             dealing_seed: DealingSeed(*seed(dir, "dealing.seed")?),
+            core: Arc::new(IdentityKey::from_seed(&*fresh_seed()?)),
         })
     }
 
@@ -51,7 +56,7 @@ impl Identity {
             identity: self.identity.public(),
             channel: self.channel.public(),
             encryption: self.decryption.public(),
-            core: None,
+            core: self.core.public(),
             address: address.to_owned(),
         }
     }
@@ -66,6 +71,12 @@ impl Identity {
     #[must_use]
     pub fn identity(&self) -> &Arc<IdentityKey> {
         &self.identity
+    }
+
+    /// The key of its trusted core.
+    #[must_use]
+    pub fn core(&self) -> &Arc<IdentityKey> {
+        &self.core
     }
 
     /// What the replica's value needs of it.
@@ -95,21 +106,24 @@ pub struct Public {
     pub channel: PublicKey,
     /// Shares of the service key are encrypted to it.
     pub encryption: EncryptionKey,
-    /// Its trusted core signs with it; none if it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub core: Option<PublicKey>,
+    /// Its trusted core signs with it, in a protocol that counts on one. Of this run only: a core that was lost with its
+    /// memory does not come back.
+    pub core: PublicKey,
     /// Where it listens, `host:port`.
     pub address: String,
 }
 
-impl From<Public> for Member {
-    fn from(public: Public) -> Member {
+impl Public {
+    /// A member of a service that runs `protocol`, which counts on its core or does not.
+    #[must_use]
+    pub fn member(self, protocol: ProtocolName) -> Member {
+        let hybrid = protocol.profile().model == FaultModel::Hybrid;
         Member {
-            identity: public.identity,
-            channel: public.channel,
-            encryption: public.encryption,
-            core: public.core,
-            address: public.address,
+            identity: self.identity,
+            channel: self.channel,
+            encryption: self.encryption,
+            core: Some(self.core).filter(|_| hybrid),
+            address: self.address,
         }
     }
 }
@@ -125,9 +139,14 @@ pub fn seed_file(path: &Path) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
         let seed = bytes.as_slice().try_into().map_err(|_| IdentityError::NoSeed { path: path.into() })?;
         return Ok(Zeroizing::new(seed));
     }
+    let seed = fresh_seed()?;
+    files::write_atomically(path, &*seed, Secrecy::Secret)?;
+    Ok(seed)
+}
+
+fn fresh_seed() -> Result<Zeroizing<[u8; 32]>, IdentityError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).map_err(|error| IdentityError::Chance(error.to_string()))?;
-    files::write_atomically(path, &*seed, Secrecy::Secret)?;
     Ok(seed)
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork};
+use smr_consensus::lanes::core::SoftwareCore;
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status};
 use smr_uds::Workers;
@@ -93,6 +94,12 @@ impl Node {
         let core = Core {
             #[cfg(feature = "misbehave")]
             liar: parts.misbehaviour.map(|how| Liar::new(how, &edge)),
+            trusted: SoftwareCore::new(
+                edge.group.clone(),
+                genesis.config.consensus.window_slots,
+                me,
+                identity.core().clone(),
+            ),
             replica: Replica::new(genesis, me, identity.secrets()),
             peers: Peers::dial(&edge, identity.channel()),
             host,
@@ -214,6 +221,8 @@ enum HostWork {
 struct Core {
     edge: Arc<Edge>,
     replica: Replica,
+    /// What never says two things, whatever else this process is made to say.
+    trusted: SoftwareCore,
     peers: Peers,
     host: Box<dyn AnyHost>,
     /// Operations that the host had no room for; in order. As limited as the replica's slots in execution.
@@ -340,6 +349,10 @@ impl Core {
                 }
             }
             Effect::Broadcast(message) => self.peers.broadcast(&message),
+            Effect::Attest(operation) => {
+                let answer = self.trusted.attest(&operation);
+                self.edge.sources.results.put(Event::Attested(answer));
+            }
             Effect::Execute(work) => self.give(HostWork::Execute(work)),
             Effect::Snapshot(slot) => self.give(HostWork::Snapshot(slot)),
             Effect::Restore { slot, bytes } => {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use smr_replica::genesis::BadGenesis;
-use smr_replica::{Genesis, Member};
+use smr_replica::Genesis;
 use smr_wire::ReplicaId;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -208,7 +208,7 @@ impl Provisioned {
     /// The genesis is not valid or does not name exactly this replica.
     pub fn join(self, genesis: Genesis, workers: NonZeroUsize) -> Result<Parts, NodeError> {
         genesis.validate()?;
-        let me = Member::from(self.public);
+        let me = self.public.member(genesis.protocol);
         let place = genesis.members.iter().position(|member| member.identity == me.identity);
         let place = place.ok_or(NodeError::NotAMember)?;
         if genesis.members[place] != me {

@@ -243,7 +243,7 @@ async fn a_replica_joins_only_a_genesis_that_names_it_as_it_is_and_runs_only_onc
 
     let moved = Provisioned::provision(&replica_dir(&service.dir, 9), listen).await.unwrap();
     let mut other = genesis.clone();
-    other.members[3] = moved.public().clone().into();
+    other.members[3] = moved.public().clone().member(other.protocol);
     other.members[3].address = "127.0.0.1:1".to_owned();
     assert!(matches!(moved.join(other, workers), Err(NodeError::OtherMember { .. })));
 

@@ -14,7 +14,7 @@ use smr_node::statement::agreed;
 use smr_node::{Public, ServiceStatement, SignedServiceStatement};
 use smr_plan::Blueprint;
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
-use smr_replica::{Config, Genesis, Member, Scheduling};
+use smr_replica::{Config, Genesis, Scheduling};
 use smr_wire::Descriptor;
 use smr_wire::client::ProofKind;
 use tokio::time::{Instant, sleep};
@@ -75,7 +75,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
             application,
             protocol,
             faults: blueprint.faults,
-            members: members.iter().cloned().map(Member::from).collect(),
+            members: members.iter().cloned().map(|public| public.member(protocol)).collect(),
             administrator: administrator.public(),
             scheduling: scheduling(&blueprint),
             config: config(&blueprint),

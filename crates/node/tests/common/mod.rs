@@ -14,7 +14,7 @@ use smr_client::connect::tls::ChannelKey;
 use smr_consensus::ProtocolName;
 use smr_crypto::IdentityKey;
 use smr_node::{Applications, Node, NodeStatus, Parts, Provisioned};
-use smr_replica::{Genesis, Member};
+use smr_replica::Genesis;
 use smr_wire::Descriptor;
 use smr_wire::client::ProofKind;
 use tempfile::TempDir;
@@ -57,7 +57,7 @@ impl Service {
             application: "kv".to_owned(),
             protocol: ProtocolName::Pbft,
             faults: 1,
-            members: provisioned.iter().map(|one| Member::from(one.public().clone())).collect(),
+            members: provisioned.iter().map(|one| one.public().clone().member(ProtocolName::Pbft)).collect(),
             administrator: ChannelKey::from_seed(&ADMINISTRATOR).public(),
             scheduling: smr_replica::Scheduling::sequential(),
             config: smr_replica::Config { ceremony_ms: 300, ..Default::default() },
