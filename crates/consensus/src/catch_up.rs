@@ -12,8 +12,6 @@ pub struct CatchUp {
     asked: Option<ReplicaId>,
     last_asked: Option<ReplicaId>,
     asked_since: BTreeSet<ReplicaId>,
-    /// What those who were asked no longer keep.
-    pruned: BTreeMap<ReplicaId, Slot>,
     decided_at_tick: Slot,
     /// Where so many peers were at the last tick that one of them is correct.
     target: Slot,
@@ -34,7 +32,6 @@ impl CatchUp {
         self.asked = None;
         if !lags {
             self.asked_since.clear();
-            self.pruned.clear();
         }
         if lags { self.next(decided) } else { None }
     }
@@ -50,24 +47,18 @@ impl CatchUp {
         self.asked
     }
 
-    /// Notes that `peer` says it keeps nothing up to `base`, if it was asked since this replica began to lag.
-    pub fn heard_pruned(&mut self, peer: ReplicaId, base: Slot) {
-        if self.asked_since.contains(&peer) {
-            self.pruned.insert(peer, base);
-        }
-    }
-
-    /// Up to where `needed` peers say that they keep nothing, if that is above `decided`: with f+1 of them it is so.
-    /// Fewer could be liars, and a replica that waits for a state serves no client.
+    /// Whether `peer` was asked since this replica began to lag.
     #[must_use]
-    pub fn left_behind(&self, decided: Slot, needed: usize) -> Option<Slot> {
-        Some(claimed(&self.pruned, needed)).filter(|base| *base > decided)
+    pub fn asked(&self, peer: ReplicaId) -> bool {
+        self.asked_since.contains(&peer)
     }
 
     /// The highest slot that `needed` peers say they have decided: with f+1 of them at least one is correct.
     #[must_use]
     pub fn highest(&self, needed: usize) -> Slot {
-        claimed(&self.heard, needed)
+        let mut slots: Vec<Slot> = self.heard.values().copied().collect();
+        slots.sort_unstable_by_key(|slot| std::cmp::Reverse(*slot));
+        needed.checked_sub(1).and_then(|place| slots.get(place)).copied().unwrap_or_default()
     }
 
     fn next(&mut self, decided: Slot) -> Option<ReplicaId> {
@@ -80,13 +71,6 @@ impl CatchUp {
         self.last_asked = chosen.or(self.last_asked);
         chosen
     }
-}
-
-/// The highest slot that `needed` of the claims reach.
-fn claimed(claims: &BTreeMap<ReplicaId, Slot>, needed: usize) -> Slot {
-    let mut slots: Vec<Slot> = claims.values().copied().collect();
-    slots.sort_unstable_by_key(|slot| std::cmp::Reverse(*slot));
-    needed.checked_sub(1).and_then(|place| slots.get(place)).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -124,20 +108,17 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_needed_when_so_many_who_were_asked_say_so() {
+    fn who_was_asked_is_known_until_nothing_lacks() {
         let mut catch_up = CatchUp::default();
         (1..=3).for_each(|peer| catch_up.heard(ReplicaId(peer), Slot(10)));
-        catch_up.heard_pruned(ReplicaId(3), Slot(9));
-        assert_eq!(catch_up.left_behind(Slot(0), 1), None, "it was not asked");
+        assert!(!catch_up.asked(ReplicaId(1)));
         assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(1)));
         assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(2)));
-        (0..2).for_each(|_| catch_up.heard_pruned(ReplicaId(1), Slot(9)));
-        assert_eq!(catch_up.left_behind(Slot(0), 2), None, "one peer twice");
-        catch_up.heard_pruned(ReplicaId(2), Slot(5));
-        assert_eq!(catch_up.left_behind(Slot(0), 2), Some(Slot(5)));
-        assert_eq!(catch_up.left_behind(Slot(5), 2), None);
+        assert!(
+            catch_up.asked(ReplicaId(1)) && catch_up.asked(ReplicaId(2)) && !catch_up.asked(ReplicaId(3))
+        );
         catch_up.tick(Slot(10), 2);
-        assert_eq!(catch_up.left_behind(Slot(0), 1), None, "it has caught up");
+        assert!(!catch_up.asked(ReplicaId(1)), "it has caught up");
     }
 
     #[test]

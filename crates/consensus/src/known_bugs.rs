@@ -79,10 +79,10 @@ pub static ANSWERS_NO_LAGGARD: Bug = Bug {
     source: "EBAWA: a fallen-behind replica never catches up; bft-smart/library #27",
 };
 
-/// In `on_pruned`: one is enough.
-pub static BELIEVES_ONE_PRUNED: Bug = Bug {
-    name: "believes-one-pruned",
-    what: "One liar's word that decisions are gone sends a replica after a state that does not exist; it serves no client.",
+/// In `verify`: no look at the checkpoint.
+pub static BELIEVES_ANY_PRUNED: Bug = Bug {
+    name: "believes-any-pruned",
+    what: "A liar's word that decisions are gone, without a checkpoint that holds, sends a replica after a state that does not exist; it serves no client.",
     source: "our own history",
 };
 
@@ -162,7 +162,7 @@ pub const ALL: &[&Bug] = &[
     &HIGHEST_PREFIX_BEGINS,
     &BEGINNING_BINDS_NOBODY,
     &ANSWERS_NO_LAGGARD,
-    &BELIEVES_ONE_PRUNED,
+    &BELIEVES_ANY_PRUNED,
     &LOG_WITHOUT_END,
     &BACKLOG_WITHOUT_END,
     &FILL_WAITS_FOR_SLOTS,

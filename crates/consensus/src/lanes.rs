@@ -279,7 +279,7 @@ impl Lanes {
             }
             Message::Fetch { after } => self.on_fetch(from, after, effects),
             Message::Decided(decisions) => self.on_decided(from, decisions, effects),
-            Message::Pruned { base } => self.on_pruned(from, base, effects),
+            Message::Pruned(certificate) => self.on_pruned(from, &certificate, effects),
             Message::FetchBody { slot, digest } => self.on_fetch_body(from, slot, digest, effects),
             Message::Body { slot, batch } => self.on_body(slot, batch, effects),
         }

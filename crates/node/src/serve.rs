@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use smr_replica::genesis::BadGenesis;
 use smr_replica::Genesis;
+use smr_replica::genesis::BadGenesis;
 use smr_wire::ReplicaId;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;

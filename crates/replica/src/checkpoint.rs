@@ -233,6 +233,7 @@ mod tests {
             model: FaultModel::Byzantine,
             faults: 1,
             keys: keys.iter().map(|key| key.public()).collect(),
+            cores: Vec::new(),
         });
         let seat = |(index, key)| Seat { group: group.clone(), me: ReplicaId::at(index), key };
         keys.into_iter().enumerate().map(seat).collect()

@@ -39,6 +39,7 @@ impl Bench {
             identity: secrets.identity.public(),
             channel: IdentityKey::from_seed(&[4; 32]).public(),
             encryption: secrets.decryption.public(),
+            core: None,
             address: "here:1".into(),
         };
         let genesis = Genesis {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use smr_app::CommandOutcome;
 use smr_consensus::batch::{EntryBody, SystemEntry};
-use smr_consensus::checkpoint::Checkpoint;
+use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
 use smr_consensus::pbft;
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::suspicion::Suspect;

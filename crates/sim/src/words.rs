@@ -203,7 +203,7 @@ impl Words {
             Pbft::Status { view, installed, decided } => status(*view, *installed, *decided),
             Pbft::Fetch { after } => format!("Fetch after s{after}"),
             Pbft::Decided(decisions) => self.decided(decisions),
-            Pbft::Pruned { base } => format!("Pruned up to s{base}"),
+            Pbft::Pruned(certificate) => format!("Pruned: state of s{}", certificate.checkpoint.slot),
             Pbft::FetchBody { slot, digest } => format!("FetchBody s{slot} {}", self.digest(digest)),
             Pbft::Body { slot, batch } => format!("Body s{slot} {}", self.batch(batch)),
         }
@@ -235,7 +235,7 @@ impl Words {
             Lanes::Status { view, installed, decided } => status(*view, *installed, *decided),
             Lanes::Fetch { after } => format!("Fetch after s{after}"),
             Lanes::Decided(decisions) => self.decided(decisions),
-            Lanes::Pruned { base } => format!("Pruned up to s{base}"),
+            Lanes::Pruned(certificate) => format!("Pruned: state of s{}", certificate.checkpoint.slot),
             Lanes::FetchBody { slot, digest } => format!("FetchBody s{slot} {}", self.digest(digest)),
             Lanes::Body { slot, batch } => format!("Body s{slot} {}", self.batch(batch)),
         }

@@ -10,6 +10,7 @@ use smr_wire::{ReplicaId, Slot, View};
 use super::beginning::{NewView, ViewCertificate, ViewChange};
 use super::core::{ITEMS_MAX, Item, Scope};
 use crate::batch::{Batch, Entry};
+use crate::checkpoint::CheckpointCertificate;
 use crate::decision::{self, Decides, check_decisions};
 use crate::pool::check_parcel;
 use crate::suspicion::Suspect;
@@ -60,11 +61,8 @@ pub enum Message {
     },
     /// Decisions, each proven by itself.
     Decided(Vec<Decision>),
-    /// The decisions asked for are not kept any more.
-    Pruned {
-        /// The slot below the first that is kept.
-        base: Slot,
-    },
+    /// The decisions asked for are not kept any more; the state of this checkpoint stands for them.
+    Pruned(CheckpointCertificate),
     /// Asks for the batch with this digest, which may have been voted for in this slot.
     FetchBody {
         /// The slot.
@@ -214,11 +212,9 @@ impl Verify for Message {
             }
             Message::Begun(certificate) => certificate.check(rules),
             Message::Decided(decisions) => check_decisions(decisions, rules),
+            Message::Pruned(certificate) => certificate.check(rules),
             Message::Body { batch, .. } => batch.check(rules.group, rules.batch_limits(), rules.verifier),
-            Message::Status { .. }
-            | Message::Fetch { .. }
-            | Message::Pruned { .. }
-            | Message::FetchBody { .. } => Ok(()),
+            Message::Status { .. } | Message::Fetch { .. } | Message::FetchBody { .. } => Ok(()),
         }
     }
 

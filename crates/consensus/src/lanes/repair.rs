@@ -10,6 +10,7 @@ use super::beginning::Beginning;
 use super::core::Item;
 use super::{Decision, Endorsement, Lanes, Message};
 use crate::batch::Batch;
+use crate::checkpoint::CheckpointCertificate;
 use crate::protocol::{Effect, Effects, Timer};
 
 /// Open slots whose votes are repeated in one status period at most.
@@ -94,8 +95,8 @@ impl Lanes {
 
     /// `from` lacks decisions after `after`.
     pub(super) fn on_fetch(&self, from: ReplicaId, after: Slot, effects: &mut Effects<Message>) {
-        if after < self.ledger.log.base() {
-            effects.send(from, Message::Pruned { base: self.ledger.log.base() });
+        if let Some(stable) = self.ledger.stable().filter(|_| after < self.ledger.log.base()) {
+            effects.send(from, Message::Pruned(stable.clone()));
             return;
         }
         let decisions = self.ledger.decisions_after(after, self.config.fetch_bytes_max as usize);
@@ -125,10 +126,16 @@ impl Lanes {
         self.on_news(effects);
     }
 
-    /// `from` does not keep what we asked for.
-    pub(super) fn on_pruned(&mut self, from: ReplicaId, base: Slot, effects: &mut Effects<Message>) {
-        self.catch_up.heard_pruned(from, base);
-        if let Some(base) = self.catch_up.left_behind(self.decided(), self.seat.group.one_correct()) {
+    /// `from` does not keep what we asked for. That there is a state in its place proves itself, so one answer is enough,
+    /// and no liar can send us after what is not there.
+    pub(super) fn on_pruned(
+        &mut self,
+        from: ReplicaId,
+        certificate: &CheckpointCertificate,
+        effects: &mut Effects<Message>,
+    ) {
+        let base = certificate.checkpoint.slot;
+        if self.catch_up.asked(from) && base > self.decided() {
             effects.push(Effect::NeedState { base });
         }
     }

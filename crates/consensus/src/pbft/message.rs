@@ -7,6 +7,7 @@ use smr_crypto::{Digest, Signature};
 use smr_wire::{ReplicaId, Slot, View};
 
 use crate::batch::{Batch, Entry};
+use crate::checkpoint::CheckpointCertificate;
 use crate::decision::{self, Decides, check_decisions};
 use crate::group::{Group, Seat};
 use crate::known_bugs;
@@ -60,11 +61,8 @@ pub enum Message {
     },
     /// Decisions, each proven by itself.
     Decided(Vec<Decision>),
-    /// The decisions asked for are not kept any more.
-    Pruned {
-        /// The slot below the first that is kept.
-        base: Slot,
-    },
+    /// The decisions asked for are not kept any more; the state of this checkpoint stands for them.
+    Pruned(CheckpointCertificate),
     /// Asks for the batch with this digest, which may have been prepared for this slot.
     FetchBody {
         /// The slot.
@@ -281,11 +279,10 @@ impl Verify for Message {
             Message::ViewChange(change) => change.check(rules),
             Message::NewView(new_view) => new_view.check(rules),
             Message::Decided(decisions) => check_decisions(decisions, rules),
+            Message::Pruned(_) if known_bugs::BELIEVES_ANY_PRUNED.is_on() => Ok(()),
+            Message::Pruned(certificate) => certificate.check(rules),
             Message::Body { batch, .. } => batch.check(rules.group, rules.batch_limits(), rules.verifier),
-            Message::Status { .. }
-            | Message::Fetch { .. }
-            | Message::Pruned { .. }
-            | Message::FetchBody { .. } => Ok(()),
+            Message::Status { .. } | Message::Fetch { .. } | Message::FetchBody { .. } => Ok(()),
         }
     }
 

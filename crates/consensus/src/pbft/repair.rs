@@ -6,6 +6,7 @@ use smr_wire::{ReplicaId, Slot, View};
 
 use super::{Decision, Message, Pbft};
 use crate::batch::Batch;
+use crate::checkpoint::CheckpointCertificate;
 use crate::known_bugs;
 use crate::protocol::{Effect, Effects, Timer};
 use crate::quorum::{Ballot, Phase};
@@ -88,8 +89,8 @@ impl Pbft {
         if known_bugs::ANSWERS_NO_LAGGARD.is_on() {
             return;
         }
-        if after < self.ledger.log.base() {
-            effects.send(from, Message::Pruned { base: self.ledger.log.base() });
+        if let Some(stable) = self.ledger.stable().filter(|_| after < self.ledger.log.base()) {
+            effects.send(from, Message::Pruned(stable.clone()));
             return;
         }
         let decisions = self.ledger.decisions_after(after, self.config.fetch_bytes_max as usize);
@@ -117,11 +118,16 @@ impl Pbft {
         }
     }
 
-    /// `from` does not keep what we asked for.
-    pub(super) fn on_pruned(&mut self, from: ReplicaId, base: Slot, effects: &mut Effects<Message>) {
-        self.catch_up.heard_pruned(from, base);
-        let needed = if known_bugs::BELIEVES_ONE_PRUNED.is_on() { 1 } else { self.seat.group.one_correct() };
-        if let Some(base) = self.catch_up.left_behind(self.decided(), needed) {
+    /// `from` does not keep what we asked for. That there is a state in its place proves itself, so one answer is enough,
+    /// and no liar can send us after what is not there.
+    pub(super) fn on_pruned(
+        &mut self,
+        from: ReplicaId,
+        certificate: &CheckpointCertificate,
+        effects: &mut Effects<Message>,
+    ) {
+        let base = certificate.checkpoint.slot;
+        if self.catch_up.asked(from) && base > self.decided() {
             effects.push(Effect::NeedState { base });
         }
     }

@@ -131,6 +131,13 @@ impl Adversary {
         }
     }
 
+    /// A checkpoint that nobody else has, under its own signature as often as it takes.
+    pub(super) fn forged_checkpoint(&self, slot: Slot) -> CheckpointCertificate {
+        let checkpoint = Checkpoint { slot, digest: Digest::default() };
+        let vote = (self.seat.me, self.seat.sign(&checkpoint.statement(&self.seat.group)));
+        CheckpointCertificate { checkpoint, votes: vec![vote; self.seat.group.checkpoint_votes()] }
+    }
+
     pub(super) fn lie_about_progress(&mut self, message: Message) -> Vec<Message> {
         let Message::Consensus(Ordering::Pbft(message)) = message else { return vec![message] };
         let said = match message {
@@ -138,14 +145,14 @@ impl Adversary {
                 let ahead = decided.plus(self.rng.within(1, 1 << 20));
                 let lies = [
                     pbft::Message::Status { view, installed, decided: ahead },
-                    pbft::Message::Pruned { base: ahead },
+                    pbft::Message::Pruned(self.forged_checkpoint(ahead)),
                 ];
                 lies.to_vec()
             }
             pbft::Message::Decided(decisions) => {
                 let last =
                     decisions.last().map(|decision| decision.certificate.ballot.slot).unwrap_or_default();
-                vec![pbft::Message::Pruned { base: last.plus(1) }]
+                vec![pbft::Message::Pruned(self.forged_checkpoint(last.plus(1)))]
             }
             // What it was told by others of their views' beginnings, under its own name.
             pbft::Message::NewView(new_view) => {

@@ -16,6 +16,12 @@ impl Adversary {
         Message::Consensus(Ordering::Pbft(pbft::Message::Suspects(vec![wish])))
     }
 
+    /// That it keeps no decisions, but has a state up to `slot`.
+    #[must_use]
+    pub fn pruned(&self, slot: Slot) -> Message {
+        Message::Consensus(Ordering::Pbft(pbft::Message::Pruned(self.forged_checkpoint(slot))))
+    }
+
     /// The lie that it tells in place of `message`, always the same; none where it knows no lie.
     #[must_use]
     pub fn twist(&self, message: Message) -> Option<Message> {

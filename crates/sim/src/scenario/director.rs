@@ -330,7 +330,7 @@ fn forge(world: &mut World, lie: Lie, from: &[Who], to: &[Who]) -> Done {
     for machine in replicas(from, world)? {
         must_follow(world, machine)?;
         let message = match lie {
-            Lie::Pruned(base) => Message::Consensus(Ordering::Pbft(Pbft::Pruned { base })),
+            Lie::Pruned(slot) => world.pruned(machine, slot).expect("it follows the script"),
             Lie::Status(view, decided) => {
                 Message::Consensus(Ordering::Pbft(Pbft::Status { view, installed: true, decided }))
             }

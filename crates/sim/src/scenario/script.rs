@@ -92,7 +92,7 @@ pub(super) enum Post {
 /// What a replica may be made to say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lie {
-    /// It keeps no decisions up to here.
+    /// It keeps no decisions, but has a state up to here.
     Pruned(Slot),
     /// It has decided everything up to here.
     Status(View, Slot),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use smr_replica::{Event, Message, Timer};
-use smr_wire::View;
+use smr_wire::{Slot, View};
 
 use super::happenings::{Happening, Letter};
 use super::{Setting, World};
@@ -274,6 +274,11 @@ impl World {
     /// The wish of a replica that follows the script for another view.
     pub(crate) fn wish(&self, machine: usize, wants: View) -> Option<Message> {
         self.machines[machine].adversary.as_ref().map(|adversary| adversary.wish(wants))
+    }
+
+    /// What such a replica says in place of decisions: that there is a state up to `slot` instead.
+    pub(crate) fn pruned(&self, machine: usize, slot: Slot) -> Option<Message> {
+        self.machines[machine].adversary.as_ref().map(|adversary| adversary.pruned(slot))
     }
 
     /// The application of a replica that follows the script computes something else from now on.

@@ -191,7 +191,7 @@ impl Replica {
             | Message::Status { .. }
             | Message::Fetch { .. }
             | Message::Decided(_)
-            | Message::Pruned { .. }
+            | Message::Pruned(_)
             | Message::FetchBody { .. }
             | Message::Body { .. } => {}
         }
