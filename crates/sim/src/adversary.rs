@@ -3,6 +3,7 @@
 
 mod dealing;
 mod floods;
+mod lanes;
 mod ordering;
 mod replies;
 mod script;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use smr_app::CommandOutcome;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
+use smr_consensus::lanes::core::SoftwareCore;
 use smr_consensus::pbft;
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::suspicion::Suspect;
@@ -23,6 +25,7 @@ use smr_replica::Message;
 use smr_replica::message::PeerMessage;
 use smr_replica::replies::Statement;
 use smr_replica::system::SystemCommand;
+use smr_wire::client::FaultModel;
 use smr_wire::{
     Access, Call, Command, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Slot, Timestamp,
     View,
@@ -89,6 +92,15 @@ pub const MISDEEDS: &[Misdeed] = &[
 ];
 
 impl Misdeed {
+    /// What replicas may do wrong in this fault model.
+    #[must_use]
+    pub fn within(model: FaultModel) -> &'static [Misdeed] {
+        match model {
+            FaultModel::Crash => &[Misdeed::StaySilent],
+            FaultModel::Byzantine | FaultModel::Hybrid => MISDEEDS,
+        }
+    }
+
     /// How the user writes it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -174,33 +186,57 @@ impl Adversary {
         }
     }
 
-    /// What it really sends to `to` in place of `message`.
-    pub fn alter(&mut self, to: ReplicaId, message: Message, now: Timestamp) -> Vec<Message> {
+    /// What it really sends to `to` in place of `message`; its trusted core, if it has one, does what it is asked for.
+    pub fn alter(
+        &mut self,
+        to: ReplicaId,
+        message: Message,
+        now: Timestamp,
+        core: Option<&mut SoftwareCore>,
+    ) -> Vec<Message> {
         match self.misdeed {
             Misdeed::StaySilent if now >= self.silent_from => Vec::new(),
-            Misdeed::Equivocate => self.equivocate(to, message),
-            Misdeed::CorruptVotes => vec![self.corrupt(message)],
             Misdeed::Replay => self.replay(message),
             Misdeed::LieInReplies => vec![self.lie_in_share(message)],
             Misdeed::DealBadShares => vec![self.spoil(message)],
-            Misdeed::KeepDecisions => {
-                if shows_decision(&message) {
-                    Vec::new()
-                } else {
-                    vec![message]
-                }
-            }
-            Misdeed::LieAboutProgress => self.lie_about_progress(message),
-            Misdeed::ContradictBeginnings => self.contradict(message),
             Misdeed::ReplayRequests => {
                 self.hear(&message);
                 vec![message]
             }
+            Misdeed::StaySilent | Misdeed::FloodForwards | Misdeed::FollowScript => vec![message],
+            _ => match message {
+                Message::Consensus(Ordering::Lanes(message)) => {
+                    let said = self.alter_lanes(to, message, now, core);
+                    said.into_iter().map(|message| Message::Consensus(Ordering::Lanes(message))).collect()
+                }
+                message => self.alter_pbft(to, message, now),
+            },
+        }
+    }
+
+    /// The same in `pbft`, and of what is said besides ordering.
+    fn alter_pbft(&mut self, to: ReplicaId, message: Message, now: Timestamp) -> Vec<Message> {
+        match self.misdeed {
+            Misdeed::Equivocate => self.equivocate(to, message),
+            Misdeed::CorruptVotes => vec![self.corrupt(message)],
+            Misdeed::KeepDecisions if shows_decision(&message) => Vec::new(),
+            Misdeed::LieAboutProgress => self.lie_about_progress(message),
+            Misdeed::ContradictBeginnings => self.contradict(message),
             Misdeed::ForgeCertificates => self.forge(to, message, now),
             Misdeed::BlamePrimaries => self.blame(message),
             Misdeed::HideClaims => self.hide(message).into_iter().collect(),
-            Misdeed::StaySilent | Misdeed::FloodForwards | Misdeed::FollowScript => vec![message],
+            _ => vec![message],
         }
+    }
+
+    /// Entries for others to order, as its protocol says it.
+    fn forward(&self, entries: Vec<Entry>) -> Message {
+        Message::Consensus(match self.seat.group.model {
+            FaultModel::Byzantine => Ordering::Pbft(pbft::Message::Forward(entries)),
+            FaultModel::Crash | FaultModel::Hybrid => {
+                Ordering::Lanes(smr_consensus::lanes::Message::Forward(entries))
+            }
+        })
     }
 
     fn replay(&mut self, message: Message) -> Vec<Message> {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use smr_consensus::ProtocolName;
 use smr_replica::{Config, Scheduling};
 
-use crate::adversary::{MISDEEDS, Misdeed};
+use crate::adversary::Misdeed;
 use crate::clients::hasty;
 use crate::network::Weather;
 use crate::observe::Violation;
@@ -107,12 +107,13 @@ impl Campaign {
     fn drawn(&self, seed: u64) -> (Setting, Beginning) {
         let mut rng = Rng::new(seed ^ 0x5e77_1e55);
         let size = u64::from(self.protocol.profile().replicas(self.faults));
+        let allowed = Misdeed::within(self.protocol.profile().model);
         let mut misdeeds = BTreeMap::new();
         let taken_over =
             if self.misdeed.is_some() { u64::from(self.faults) } else { rng.within(0, self.faults.into()) };
         for _ in 0..taken_over {
             let who = u16::try_from(rng.within(0, size - 1)).expect("a group is small");
-            misdeeds.insert(who, self.misdeed.unwrap_or_else(|| *rng.pick(MISDEEDS)));
+            misdeeds.insert(who, self.misdeed.unwrap_or_else(|| *rng.pick(allowed)));
         }
         let deals = misdeeds.values().any(|misdeed| *misdeed == Misdeed::DealBadShares);
         let (service, beginning) = if deals || seed.is_multiple_of(OWN_KEY_EVERY) {

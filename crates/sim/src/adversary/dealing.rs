@@ -1,11 +1,20 @@
 //! Dealings of the key that do not fit.
 
+use smr_consensus::lanes::Message as Lanes;
+
 use super::*;
 
 impl Adversary {
     /// Its own dealing, spoiled, wherever it occurs.
     pub(super) fn spoil(&mut self, message: Message) -> Message {
-        let Message::Consensus(Ordering::Pbft(message)) = message else { return message };
+        let message = match message {
+            Message::Consensus(Ordering::Pbft(message)) => message,
+            // Its core has voted for what it proposes itself; others propose what it forwards.
+            Message::Consensus(Ordering::Lanes(Lanes::Forward(entries))) => {
+                return self.forward(entries.into_iter().map(|entry| self.spoil_entry(entry)).collect());
+            }
+            other => return other,
+        };
         let altered = match message {
             pbft::Message::Forward(entries) => {
                 pbft::Message::Forward(entries.into_iter().map(|entry| self.spoil_entry(entry)).collect())

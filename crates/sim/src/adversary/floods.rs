@@ -1,5 +1,7 @@
 //! More than anybody can order, junk, and what was ordered long ago.
 
+use smr_consensus::lanes::Message as Lanes;
+
 use super::*;
 
 impl Adversary {
@@ -13,15 +15,24 @@ impl Adversary {
             Misdeed::ReplayRequests => self.old_requests(),
             _ => self.junk(),
         };
-        vec![Message::Consensus(Ordering::Pbft(pbft::Message::Forward(entries)))]
+        vec![self.forward(entries)]
     }
 
     /// Remembers requests of clients.
     pub(super) fn hear(&mut self, message: &Message) {
-        let Message::Consensus(Ordering::Pbft(message)) = message else { return };
         let entries = match message {
-            pbft::Message::Forward(entries) => entries.as_slice(),
-            pbft::Message::Proposal { batch, .. } | pbft::Message::Body { batch, .. } => batch.entries(),
+            Message::Consensus(Ordering::Pbft(message)) => match message {
+                pbft::Message::Forward(entries) => entries.as_slice(),
+                pbft::Message::Proposal { batch, .. } | pbft::Message::Body { batch, .. } => batch.entries(),
+                _ => return,
+            },
+            Message::Consensus(Ordering::Lanes(message)) => match message {
+                Lanes::Forward(entries) => entries.as_slice(),
+                Lanes::Endorse { batches, .. } => {
+                    batches.first().map(|(_, batch)| batch.entries()).unwrap_or_default()
+                }
+                _ => return,
+            },
             _ => return,
         };
         let of_clients = entries.iter().filter(|entry| matches!(entry.body(), EntryBody::Client(_)));

@@ -165,7 +165,7 @@ impl Adversary {
 }
 
 /// The same requests at another time.
-fn other_batch(batch: &Batch) -> Batch {
+pub(super) fn other_batch(batch: &Batch) -> Batch {
     Batch::new(batch.time().plus_ms(1), batch.entries().to_vec())
 }
 

@@ -177,8 +177,9 @@ impl World {
     fn post(&mut self, from: usize, to: usize, message: Message) {
         let clock = self.clock();
         let receiver = self.machines[to].seat.me;
-        let really = match &mut self.machines[from].adversary {
-            Some(adversary) => adversary.alter(receiver, message, clock),
+        let sender = &mut self.machines[from];
+        let really = match &mut sender.adversary {
+            Some(adversary) => adversary.alter(receiver, message, clock, sender.core.as_mut()),
             None => {
                 self.watch_votes(from, &message);
                 vec![message]

@@ -11,6 +11,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use smr_consensus::ProtocolName;
+use smr_consensus::registry::PROTOCOLS;
 use smr_sim::adversary::MISDEEDS;
 use smr_sim::trace::Trace;
 use smr_sim::{Campaign, Failure, Misdeed, Regions, Summary};
@@ -21,8 +22,8 @@ use crate::output::{Code, Output, Trouble};
 /// Arguments of `simulate`.
 #[derive(Args)]
 pub(crate) struct Simulate {
-    /// Which protocol: pbft or solo.
-    #[arg(default_value = "pbft")]
+    /// Which protocol.
+    #[arg(default_value = "pbft", value_parser = protocols())]
     protocol: ProtocolName,
     /// How many replicas may fail or lie (f).
     #[arg(long, default_value_t = 1)]
@@ -57,6 +58,10 @@ impl Simulate {
             let most = profile.faults_max;
             return Err(Trouble::new(format!("{} serves at most {most} faults", self.protocol))
                 .help(if most == 0 { "say --faults 0".to_owned() } else { format!("say --faults {most} or less") }));
+        }
+        if let Some(misdeed) = self.misdeed.filter(|misdeed| !Misdeed::within(profile.model).contains(misdeed)) {
+            return Err(Trouble::new(format!("{} does not survive replicas that {}", self.protocol, misdeed.name()))
+                .help("its machines may only stop; leave --misdeed out, or name another protocol"));
         }
         let until = self.until.unwrap_or(u64::MAX);
         if self.twins.twins {
@@ -168,6 +173,12 @@ fn regions(table: &str) -> Result<Regions, Trouble> {
             .help("name a file, or say --latency five-regions")
     })?;
     Regions::parse(&text).map_err(|error| Trouble::new(format!("{table}: {error}")))
+}
+
+/// Their names; the help lists them.
+fn protocols() -> impl TypedValueParser<Value = ProtocolName> {
+    let names = PROTOCOLS.iter().map(|protocol| protocol.profile().name);
+    PossibleValuesParser::new(names).map(|name| name.parse().expect("the parser lets only their names through"))
 }
 
 /// Their names; the help lists them.
