@@ -32,7 +32,7 @@ pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
         warnings: Vec::new(),
     };
     blueprint.choices = choices(&blueprint, protocol, wish);
-    blueprint.warnings = warnings(&blueprint, facts);
+    blueprint.warnings = warnings(&blueprint, protocol, facts);
     Ok(blueprint)
 }
 
@@ -95,6 +95,22 @@ pub enum Refusal {
         /// By which protocol.
         protocol: String,
     },
+    /// A protocol is named that there is not.
+    #[error("there is no protocol {name:?}; there are {known}")]
+    UnknownProtocol {
+        /// What was named.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A protocol is named that cannot serve the wish.
+    #[error("{name} cannot serve this wish; {why}")]
+    Unfit {
+        /// Which one.
+        name: String,
+        /// Why, and what would help.
+        why: String,
+    },
 }
 
 impl Refusal {
@@ -106,6 +122,20 @@ impl Refusal {
                 let message =
                     format!("there is no protocol yet for faults = {faults} against = \"{against}\"");
                 Problem::at(file, text, wish.places.against.clone(), message, instead)
+            }
+            Refusal::UnknownProtocol { name, known } => {
+                let span = wish.places.protocol.clone().unwrap_or_default();
+                Problem::at(
+                    file,
+                    text,
+                    span,
+                    format!("there is no protocol {name:?}"),
+                    format!("there are {known}"),
+                )
+            }
+            Refusal::Unfit { name, why } => {
+                let span = wish.places.protocol.clone().unwrap_or_default();
+                Problem::at(file, text, span, format!("{name} cannot serve this wish"), why)
             }
             Refusal::TooManyFaults { faults_max, .. } => {
                 let help = format!("say faults = {faults_max} or less");
@@ -132,13 +162,46 @@ fn default_scheduler() -> Scheduler {
     Scheduler { preset: "mat".to_owned(), primaries: 1, steps: 1 }
 }
 
-/// The protocol with the fewest replicas among those that serve the wish. Where nothing may fail, all do.
+/// The protocol that is named, or the one with the fewest replicas among those that serve the wish. Where nothing may
+/// fail, all do.
 fn choose<'a>(wish: &Wish, protocols: &'a [ProtocolFact]) -> Result<&'a ProtocolFact, Refusal> {
-    let serves = |protocol: &&ProtocolFact| {
-        wish.faults == 0 || (protocol.model == wish.against && protocol.faults_max >= wish.faults)
+    if let Some(name) = &wish.protocol {
+        let known = || protocols.iter().map(|protocol| protocol.name.as_str()).collect::<Vec<_>>().join(", ");
+        let named = protocols.iter().find(|protocol| protocol.name == *name);
+        let named = named.ok_or_else(|| Refusal::UnknownProtocol { name: name.clone(), known: known() })?;
+        return match unfit(wish, named) {
+            None => Ok(named),
+            Some(why) => Err(Refusal::Unfit { name: name.clone(), why }),
+        };
+    }
+    let exact = |protocol: &&ProtocolFact| {
+        wish.faults == 0 || protocol.model != FaultModel::Byzantine || wish.against == FaultModel::Byzantine
     };
+    let serves = |protocol: &&ProtocolFact| exact(protocol) && unfit(wish, protocol).is_none();
     let chosen = protocols.iter().filter(serves).min_by_key(|protocol| protocol.per_fault);
     chosen.ok_or_else(|| refusal(wish, protocols))
+}
+
+/// Why a protocol cannot serve the wish, and what would help; none if it can.
+fn unfit(wish: &Wish, protocol: &ProtocolFact) -> Option<String> {
+    if wish.faults == 0 {
+        return None;
+    }
+    let Wish { faults, against, .. } = *wish;
+    match protocol.model {
+        FaultModel::Crash if against != FaultModel::Crash => Some(
+            "its machines may stop, but none may lie: say against = \"crash\", or leave [protocol] out"
+                .to_owned(),
+        ),
+        FaultModel::Hybrid if wish.trusted_hardware.is_none() => Some(
+            "it counts on a trusted core in each replica: say trusted_hardware = \"software\" in [wish]"
+                .to_owned(),
+        ),
+        _ if protocol.faults_max < faults => {
+            Some(format!("it serves at most faults = {}", protocol.faults_max))
+        }
+        _ => None,
+    }
 }
 
 fn refusal(wish: &Wish, protocols: &[ProtocolFact]) -> Refusal {
@@ -178,9 +241,10 @@ fn quorum(model: FaultModel, replicas: u16, faults: u16) -> u16 {
 }
 
 fn choices(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish) -> Vec<Choice> {
-    let mut choices = vec![application(blueprint), ordering(blueprint, protocol)];
+    let mut choices = vec![application(blueprint), ordering(blueprint, protocol, wish)];
     if blueprint.faults > 0 {
         choices.extend([replicas(blueprint, protocol), agreement(blueprint, protocol)]);
+        choices.extend(trusted_core(protocol));
     }
     choices.extend([
         signature(blueprint),
@@ -211,8 +275,9 @@ fn application(blueprint: &Blueprint) -> Choice {
     }
 }
 
-fn ordering(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
+fn ordering(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish) -> Choice {
     let asked = match blueprint.faults {
+        _ if wish.protocol.is_some() => "you name it".to_owned(),
         0 => "you ask to survive no failure".to_owned(),
         _ => format!("against = \"{}\" asks for it", blueprint.against),
     };
@@ -249,6 +314,11 @@ fn agreement(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
         ),
     };
     choice("agreement", format!("{quorum} of {replicas} votes"), because)
+}
+
+fn trusted_core(protocol: &ProtocolFact) -> Option<Choice> {
+    let because = "it never votes twice, whatever else a replica is made to say, so 2f+1 replicas do what takes 3f+1 without";
+    (protocol.model == FaultModel::Hybrid).then(|| choice("trusted core", "software", because))
 }
 
 fn signature(blueprint: &Blueprint) -> Choice {
@@ -325,7 +395,7 @@ fn limits(blueprint: &Blueprint) -> Choice {
     )
 }
 
-fn warnings(blueprint: &Blueprint, facts: &Facts) -> Vec<String> {
+fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, facts: &Facts) -> Vec<String> {
     let Blueprint { faults, replicas, .. } = *blueprint;
     let mut warnings = Vec::new();
     if faults == 0 {
@@ -340,6 +410,14 @@ fn warnings(blueprint: &Blueprint, facts: &Facts) -> Vec<String> {
         "All {replicas} replicas run on this machine: fine for trying, but one power cut takes all of them, and \
          whoever takes over the machine has them all."
     ));
+    if protocol.model == FaultModel::Hybrid {
+        warnings.push(format!(
+            "The trusted cores are software in the replicas' own processes: they stop errors, and a replica that is \
+             made to lie from outside, but not whoever takes over a machine; against that, leave trusted_hardware out \
+             and have {} replicas.",
+            3 * faults + 1
+        ));
+    }
     match blueprint.durability {
         Durability::Memory => warnings.push(format!(
             "The state is in memory only: when more than {faults} of the {replicas} replicas stop at once, it is gone."

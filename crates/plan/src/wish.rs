@@ -8,8 +8,11 @@
 //! faults = 1                 # machines that may fail at the same time
 //! against = "byzantine"      # what they may do; or "crash"
 //! durability = "memory"
+//! trusted_hardware = "software"   # may be left out: with a trusted core in each replica fewer of them do
 //! [scheduler]                # may be left out
 //! preset = "mat"             # or: primaries = 4, steps = 2, order = "round-robin"
+//! [protocol]                 # may be left out
+//! name = "ebawa"
 //! ```
 //!
 //! All mistakes are reported at once, each with its place. Whether a wish can be served is the planner's to say.
@@ -41,8 +44,12 @@ pub struct Wish {
     pub against: FaultModel,
     /// What outlives them.
     pub durability: Durability,
+    /// What stands behind the trusted cores of replicas; none if they are to do without.
+    pub trusted_hardware: Option<TrustedHardware>,
     /// How commands run side by side; none if that is left open.
     pub scheduler: Option<Scheduler>,
+    /// Which protocol orders; none if that is left open.
+    pub protocol: Option<String>,
     /// Where `faults` and `against` are said, for whoever cannot serve them.
     pub(crate) places: Places,
 }
@@ -52,6 +59,7 @@ pub struct Wish {
 pub(crate) struct Places {
     pub(crate) faults: Span,
     pub(crate) against: Span,
+    pub(crate) protocol: Option<Span>,
 }
 
 /// Faults that a service can be planned for at most. Every replica talks to every other, so a Byzantine service
@@ -89,7 +97,9 @@ impl Wish {
             .text(Section::Wish, "against")
             .and_then(|found| Some((one_of(&mut reader, "against", &found, &FAULT_MODELS)?, found.span)));
         let durability = durability(&mut reader);
+        let trusted_hardware = trusted_hardware(&mut reader);
         let scheduler = scheduler::scheduler(&mut reader);
+        let protocol = reader.section(Section::Protocol).and_then(|_| reader.text(Section::Protocol, "name"));
 
         let read = (|| {
             let ((faults, faults_at), (against, against_at)) = (faults?, against?);
@@ -99,8 +109,14 @@ impl Wish {
                 faults,
                 against,
                 durability: durability?,
+                trusted_hardware,
                 scheduler,
-                places: Places { faults: faults_at, against: against_at },
+                places: Places {
+                    faults: faults_at,
+                    against: against_at,
+                    protocol: protocol.as_ref().map(|found| found.span.clone()),
+                },
+                protocol: protocol.map(|found| found.value.to_owned()),
             })
         })();
         let read = reader.finish().none_in(read)?;
@@ -205,6 +221,25 @@ impl fmt::Display for FaultModel {
 pub enum Durability {
     /// Nothing: state lives while more than f replicas' memory does, and is fetched from them by the others.
     Memory,
+}
+
+/// What stands behind the trusted core of a replica, which never says two things whatever its host is made to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustedHardware {
+    /// Nothing: the core is software.
+    Software,
+}
+
+fn trusted_hardware(reader: &mut Reader<'_>) -> Option<TrustedHardware> {
+    reader.stated(Section::Wish, "trusted_hardware")?;
+    let found = reader.text(Section::Wish, "trusted_hardware")?;
+    if found.value == "tpm" {
+        let message = "trusted_hardware \"tpm\" cannot be had yet";
+        reader.problem(found.span, message, "say \"software\", or leave it out and have 3f+1 replicas");
+        return None;
+    }
+    one_of(reader, "trusted_hardware", &found, &[("software", TrustedHardware::Software)])
 }
 
 fn name(reader: &mut Reader<'_>, found: &Found<&str>) -> Option<ServiceName> {

@@ -133,3 +133,55 @@ fn a_refusal_points_at_what_cannot_be_served() {
     let shown = plan(&many, &facts).expect_err("too many").problem(&many, "kv.toml", &text).to_string();
     assert!(shown.contains("--> kv.toml:10:10") && shown.contains("say faults = 2 or less"), "{shown}");
 }
+
+/// The facts of these tests and the family of 2f+1.
+fn all_protocols() -> Facts {
+    let mut facts = facts();
+    facts.protocols.extend([
+        fact("paxos", FaultModel::Crash, 2, 5),
+        fact("minbft", FaultModel::Hybrid, 2, 5),
+        fact("ebawa", FaultModel::Hybrid, 2, 2),
+    ]);
+    facts
+}
+
+fn asked(against: &str, faults: u16, hardware: &str, protocol: &str) -> Result<Blueprint, String> {
+    let text = format!(
+        "name = \"kv\"\n[application]\nbuiltin = \"kv\"\n[wish]\nfaults = {faults}\nagainst = \"{against}\"\n\
+         durability = \"memory\"\n{hardware}\n{protocol}"
+    );
+    let wish = Wish::parse(&text, "kv.toml", &["kv"]).map_err(|wrong| wrong.to_string())?;
+    plan(&wish, &all_protocols()).map_err(|refusal| refusal.problem(&wish, "kv.toml", &text).to_string())
+}
+
+#[test]
+fn a_trusted_core_serves_liars_with_fewer_replicas_and_its_limits_are_told() {
+    let plain = asked("byzantine", 1, "", "").expect("there is pbft");
+    assert_eq!((plain.protocol.as_str(), plain.replicas), ("pbft", 4));
+    let software = "trusted_hardware = \"software\"";
+    let cores = asked("byzantine", 1, software, "").expect("there is minbft");
+    assert_eq!((cores.protocol.as_str(), cores.replicas, cores.quorum), ("minbft", 3, 2));
+    assert!(cores.warnings.iter().any(|text| text.contains("not whoever takes over a machine")));
+    assert!(cores.choices.iter().any(|choice| choice.what == "trusted core"));
+    assert!(plain.choices.iter().all(|choice| choice.what != "trusted core"));
+    let wrong = asked("byzantine", 1, "trusted_hardware = \"tpm\"", "").expect_err("not yet");
+    assert!(wrong.contains("cannot be had yet"), "{wrong}");
+}
+
+#[test]
+fn a_protocol_that_is_named_is_taken_or_it_is_said_why_not() {
+    let software = "trusted_hardware = \"software\"";
+    let named = |against, faults, hardware, name: &str| {
+        asked(against, faults, hardware, &format!("[protocol]\nname = \"{name}\""))
+    };
+    let ebawa = named("byzantine", 1, software, "ebawa").expect("it serves");
+    assert_eq!((ebawa.protocol.as_str(), ebawa.replicas), ("ebawa", 3));
+    assert_eq!(named("crash", 1, "", "pbft").expect("it survives more").replicas, 4);
+    let wrong = |against, faults, hardware, name| {
+        named(against, faults, hardware, name).expect_err("it does not fit")
+    };
+    assert!(wrong("byzantine", 1, "", "paxos").contains("say against = \"crash\""));
+    assert!(wrong("byzantine", 1, "", "ebawa").contains("say trusted_hardware = \"software\""));
+    assert!(wrong("byzantine", 3, software, "ebawa").contains("at most faults = 2"));
+    assert!(wrong("byzantine", 1, "", "raft").contains("there are solo, pbft, paxos, minbft, ebawa"));
+}

@@ -34,18 +34,22 @@ pub(super) enum Section {
     Wish,
     /// `[scheduler]`, which may be left out.
     Scheduler,
+    /// `[protocol]`, which may be left out.
+    Protocol,
 }
 
 impl Section {
-    const ALL: [Section; 4] = [Section::Root, Section::Application, Section::Wish, Section::Scheduler];
+    const ALL: [Section; 5] =
+        [Section::Root, Section::Application, Section::Wish, Section::Scheduler, Section::Protocol];
 
     /// Keys that may stand in it.
     const fn keys(self) -> &'static [&'static str] {
         match self {
-            Section::Root => &["name", "application", "wish", "scheduler"],
+            Section::Root => &["name", "application", "wish", "scheduler", "protocol"],
             Section::Application => &["builtin", "program"],
-            Section::Wish => &["faults", "against", "durability"],
+            Section::Wish => &["faults", "against", "durability", "trusted_hardware"],
             Section::Scheduler => &["preset", "primaries", "steps", "order"],
+            Section::Protocol => &["name"],
         }
     }
 
@@ -56,6 +60,7 @@ impl Section {
             Section::Application => "[application]",
             Section::Wish => "[wish]",
             Section::Scheduler => "[scheduler]",
+            Section::Protocol => "[protocol]",
         }
     }
 }
@@ -85,6 +90,9 @@ impl<'a> Reader<'a> {
         reader.open(Section::Wish, "wish", example("faults"));
         if reader.stated(Section::Root, "scheduler").is_some() {
             reader.open(Section::Scheduler, "scheduler", example("preset"));
+        }
+        if reader.stated(Section::Root, "protocol").is_some() {
+            reader.open(Section::Protocol, "protocol", "name = \"ebawa\"");
         }
         reader
     }
@@ -177,7 +185,7 @@ impl<'a> Reader<'a> {
                 self.excused.push((other, known));
                 match other {
                     Section::Root => format!("`{key}` stands above all sections"),
-                    Section::Application | Section::Wish | Section::Scheduler => {
+                    _ => {
                         format!("`{key}` stands below {}", other.title())
                     }
                 }

@@ -130,7 +130,7 @@ error: [wish] has no `replicas`
   |
 5 | replicas = 4
   | ^^^^^^^^
-  = help: [wish] has `faults`, `against` and `durability`"
+  = help: [wish] has `faults`, `against`, `durability` and `trusted_hardware`"
     );
     assert_eq!(
         complaint_of("[wish]\nfaults = 1", "faults = 1\n[wish]"),
