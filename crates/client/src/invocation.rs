@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use smr_crypto::IdentityKey;
-use smr_wire::client::{About, FromContact, REQUEST_COMMANDS_MAX, ToContact};
+use smr_wire::client::{About, FromContact, ProofKind, REQUEST_COMMANDS_MAX, ToContact};
 use smr_wire::{
     Call, ClientId, Command, Hint, Outcome, Refusal, Reply, ReplyProof, RequestNumber, ServiceId, SessionId,
     Slot, Timestamp,
@@ -108,7 +108,7 @@ impl Invocation {
                 Event::Call { ticket, command } => self.call(clock, ticket, command, effects),
                 Event::Again { ticket, unknown } => self.again(clock, ticket, unknown, effects),
                 Event::Contacts(ids) => self.set_contacts(&ids, effects),
-                Event::Connected(contact) => self.connected(clock, contact, effects),
+                Event::Connected(contact, proof) => self.connected(clock, contact, proof, effects),
                 Event::Disconnected { contact, why } => self.disconnected(clock, contact, why, effects),
                 Event::Estranged { contact, why } => self.estranged(clock, contact, why, effects),
                 Event::Frame { contact, frame } => self.frame(clock, contact, frame, effects),
@@ -164,8 +164,9 @@ pub enum Event {
     },
     /// These are the contacts now.
     Contacts(Vec<ContactId>),
-    /// A channel that was asked for stands, and the contact proved to be the service's.
-    Connected(ContactId),
+    /// A channel that was asked for stands, and the contact proved to be the service's. What its replies must be shown
+    /// with at least is [`smr_wire::EndpointCertificate::proof`].
+    Connected(ContactId, ProofKind),
     /// A channel broke, or could not be made.
     Disconnected {
         /// Whose.
@@ -410,9 +411,15 @@ impl Invocation {
         effects.extend(gone.into_iter().map(Effect::Disconnect));
     }
 
-    fn connected(&mut self, clock: Timestamp, contact: ContactId, effects: &mut Vec<Effect>) {
+    fn connected(
+        &mut self,
+        clock: Timestamp,
+        contact: ContactId,
+        proof: ProofKind,
+        effects: &mut Vec<Effect>,
+    ) {
         match self.contacts.link(contact) {
-            Link::Connecting => self.contacts.connected(clock, contact),
+            Link::Connecting => self.contacts.connected(clock, contact, proof),
             Link::Up => return,
             Link::Down => {
                 effects.push(Effect::Disconnect(contact));
@@ -476,7 +483,7 @@ impl Invocation {
             }
             return;
         };
-        match self.judge(&reply, asked) {
+        match self.judge(contact, &reply, asked) {
             Ok(slot) => {
                 self.contacts.was_good(contact);
                 self.last = None;
@@ -492,18 +499,23 @@ impl Invocation {
         matches!(self.session, Session::Open { id, next } if id == about.session && about.number >= next)
     }
 
-    fn judge(&self, reply: &Reply, asked: Asked) -> Result<Slot, Lie> {
-        let (statement, signature) = reply.statement(&self.service, &self.client).ok_or(Lie::Path)?;
-        if !known_bugs::TRUSTS_ITS_CONTACT.is_on() && !self.proofs.verify(&statement, &signature) {
-            return Err(Lie::Signature);
+    fn judge(&self, contact: ContactId, reply: &Reply, asked: Asked) -> Result<Slot, Lie> {
+        match &reply.proof {
+            ReplyProof::Channel { .. } if self.contacts.is_believed(contact) => {}
+            ReplyProof::Channel { .. } => return Err(Lie::Unproven),
+            ReplyProof::Certified { .. } => {
+                let (statement, signature) = reply.statement(&self.service, &self.client).ok_or(Lie::Path)?;
+                if !known_bugs::TRUSTS_ITS_CONTACT.is_on() && !self.proofs.verify(&statement, &signature) {
+                    return Err(Lie::Signature);
+                }
+            }
         }
         let is_fit = match (&reply.outcome, asked.by) {
             (Outcome::Opened(_), Asker::Itself) => true,
             (Outcome::Opened(_), _) | (Outcome::Answer(_), Asker::Itself) => false,
             (Outcome::Answer(_) | Outcome::Refused(_) | Outcome::Fault(_), _) => true,
         };
-        let ReplyProof::Certified { slot, .. } = &reply.proof;
-        if is_fit { Ok(*slot) } else { Err(Lie::Kind) }
+        if is_fit { Ok(reply.proof.slot()) } else { Err(Lie::Kind) }
     }
 
     /// Only what was sent once tells how long a reply takes; with two sendings, which one was answered is not known.

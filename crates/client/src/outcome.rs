@@ -137,6 +137,9 @@ pub enum Lie {
     /// The service did not sign the block that the reply leads to.
     #[error("the contact's reply is not signed by the service")]
     Signature,
+    /// Nothing shows that the reply is the service's, and contacts of this service may lie.
+    #[error("the contact's reply is not proven")]
+    Unproven,
     /// A reply to something that this client never asked.
     #[error("the contact answers what was never asked")]
     NeverAsked,

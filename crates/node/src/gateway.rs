@@ -229,13 +229,17 @@ async fn write_all<W: AsyncWrite + Unpin>(outbox: &Outbox<FromContact>, writer: 
 fn weight(message: &FromContact) -> usize {
     const SMALL: usize = 256;
     match message {
-        FromContact::Reply(Reply { outcome, proof: ReplyProof::Certified { path, .. }, .. }) => {
+        FromContact::Reply(Reply { outcome, proof, .. }) => {
             let outcome = match outcome {
                 Outcome::Answer(bytes) => bytes.len(),
                 Outcome::Fault(text) => text.len(),
                 Outcome::Opened(_) | Outcome::Refused(_) => 0,
             };
-            SMALL + outcome + 32 * path.siblings.len()
+            let siblings = match proof {
+                ReplyProof::Certified { path, .. } => path.siblings.len(),
+                ReplyProof::Channel { .. } => 0,
+            };
+            SMALL + outcome + 32 * siblings
         }
         FromContact::Welcome { certificate, .. } => {
             SMALL + certificate.as_ref().map_or(0, |c| SMALL * c.endpoints.contacts.len())

@@ -75,7 +75,16 @@ pub struct Block {
     members: Vec<Member>,
     bytes: u64,
     tree: merkle::Tree,
-    signature: Option<ServiceSignature>,
+    proof: Option<BlockProof>,
+}
+
+/// Why clients may believe the replies of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockProof {
+    /// The service signed it.
+    Signed(ServiceSignature),
+    /// Replicas of this service do not lie.
+    Channel,
 }
 
 impl Block {
@@ -87,7 +96,7 @@ impl Block {
             .map(|member| Reply::leaf(&member.client, &member.about, member.outcome()))
             .collect();
         let bytes = members.iter().map(|member| MEMBER_BYTES + bytes_of(member.outcome())).sum();
-        Block { members, bytes, tree: merkle::Tree::new(leaves), signature: None }
+        Block { members, bytes, tree: merkle::Tree::new(leaves), proof: None }
     }
 
     /// Root over the replies.
@@ -109,14 +118,18 @@ impl Block {
         Reply::block_statement(service, slot, &self.root(), count)
     }
 
-    /// The certified reply of one member, once the block is signed.
+    /// The reply of one member with its proof, once there is one.
     #[must_use]
     pub fn reply(&self, slot: Slot, member: usize) -> Option<Reply> {
-        let signature = self.signature?;
-        let path = self.tree.path(member);
+        let proof = match self.proof? {
+            BlockProof::Signed(signature) => {
+                ReplyProof::Certified { slot, path: self.tree.path(member), signature }
+            }
+            BlockProof::Channel => ReplyProof::Channel { slot },
+        };
         let Member { about, .. } = self.members[member];
         let outcome = self.members[member].outcome().clone();
-        Some(Reply { about, outcome, proof: ReplyProof::Certified { slot, path, signature } })
+        Some(Reply { about, outcome, proof })
     }
 }
 
@@ -212,7 +225,7 @@ impl Blocks {
         self.places.get(key).copied()
     }
 
-    /// The certified reply to a command, if it is kept and signed.
+    /// The reply to a command with its proof, if it is kept and there is one.
     #[must_use]
     pub fn reply(&self, key: &Key) -> Option<Reply> {
         let (slot, index) = self.find(key)?;
@@ -240,17 +253,17 @@ impl Blocks {
         self.last.minus(self.kept).max(self.gone)
     }
 
-    /// Notes the service's signature on the block of `slot`.
-    pub fn signed(&mut self, slot: Slot, signature: ServiceSignature) {
+    /// Notes why to believe the block of `slot`.
+    pub fn prove(&mut self, slot: Slot, proof: BlockProof) {
         if let Some(block) = self.blocks.get_mut(&slot) {
-            block.signature = Some(signature);
+            block.proof = Some(proof);
         }
     }
 
-    /// Whether the block of `slot` is signed.
+    /// Whether the block of `slot` has its proof.
     #[must_use]
-    pub fn is_signed(&self, slot: Slot) -> bool {
-        self.blocks.get(&slot).is_some_and(|block| block.signature.is_some())
+    pub fn is_proven(&self, slot: Slot) -> bool {
+        self.blocks.get(&slot).is_some_and(|block| block.proof.is_some())
     }
 
     /// Forgets everything: another state takes over after `slot`.
@@ -339,7 +352,7 @@ mod tests {
         blocks.add(Slot(3), Block::close((1..=5).map(member).collect()));
         assert_eq!(blocks.get(Slot(3)).and_then(|b| b.reply(Slot(3), 0)), None, "not signed yet");
         let signature = ServiceSignature([7; 96]);
-        blocks.signed(Slot(3), signature);
+        blocks.prove(Slot(3), BlockProof::Signed(signature));
         let block = blocks.get(Slot(3)).expect("kept");
         for index in 0..5 {
             let reply = block.reply(Slot(3), index).expect("signed");

@@ -13,8 +13,8 @@ use smr_replica::system::Chunked;
 use smr_replica::{Config, Effect, Event, Genesis, Input, Member, Replica, Secrets};
 use smr_wire::client::About;
 use smr_wire::{
-    Access, Call, Command, Hint, Outcome, ReplicaId, Reply, ReplyProof, Request, RequestNumber, SessionId,
-    Slot, Timestamp,
+    Access, Call, Command, Hint, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Slot,
+    Timestamp,
 };
 
 /// A lone replica whose application answers each command with so many bytes.
@@ -143,7 +143,7 @@ impl Bench {
 
     fn answered(&mut self) -> Vec<(u64, Slot, Outcome)> {
         let read = |reply: Reply| {
-            let ReplyProof::Certified { slot, .. } = reply.proof;
+            let slot = reply.proof.slot();
             (reply.about.number.0, slot, reply.outcome)
         };
         std::mem::take(&mut self.replies).into_iter().map(read).collect()

@@ -19,7 +19,7 @@ use smr_crypto::dkg::{self, Ceremony, Dealing, DecryptionKey, Progress, Setup};
 use smr_crypto::merkle::Path;
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceKey, ServiceSignature};
 use smr_crypto::{Digest, IdentityKey};
-use smr_replica::replies::{Block, Blocks, Member, MemberState};
+use smr_replica::replies::{Block, BlockProof, Blocks, Member, MemberState};
 use smr_wire::client::About;
 use smr_wire::{ClientId, Outcome, Refusal, Reply, ReplyProof, RequestNumber, ServiceId, SessionId, Slot};
 use smr_wire::{decode, encode};
@@ -172,7 +172,7 @@ impl Service {
         let statement = blocks.get(SLOT).expect("just added").statement(&id, SLOT);
         let signed: Vec<_> = shares.iter().map(|share| (share.index(), share.sign(&statement))).collect();
         let combined = group.combine_verified(&statement, &[signed[1], signed[3]]).expect("good shares");
-        blocks.signed(SLOT, combined.signature);
+        blocks.prove(SLOT, BlockProof::Signed(combined.signature));
         let block = blocks.get(SLOT).expect("just added");
         let reply =
             |(index, member): (usize, &Member)| (member.client, block.reply(SLOT, index).expect("signed"));
@@ -268,7 +268,9 @@ struct Document {
 
 impl Document {
     fn new(service: &Service, client: ClientId, reply: &Reply) -> Document {
-        let ReplyProof::Certified { slot, path, signature } = reply.proof.clone();
+        let ReplyProof::Certified { slot, path, signature } = reply.proof.clone() else {
+            panic!("the service signs")
+        };
         Document {
             service: service.id,
             service_key: service.group.service_key,

@@ -9,7 +9,7 @@ use smr_client::{
 use smr_crypto::threshold::{ServiceKey, ServiceSignature};
 use smr_crypto::{Digest, IdentityKey, Verifier};
 use smr_replica::Genesis;
-use smr_wire::client::WIRE_VERSION;
+use smr_wire::client::{ProofKind, WIRE_VERSION};
 use smr_wire::{ClientId, FromContact, ServiceId, Timestamp, ToContact};
 
 use crate::history::{Ask, BankOp, Op, Record};
@@ -175,7 +175,10 @@ impl Clients {
             FromContact::Welcome { certificate, .. } => {
                 if own.greeting.remove(&contact).is_some() {
                     let event = match certificate {
-                        Some(_) => Event::Connected(id),
+                        Some(certificate) => {
+                            let accepts = [ProofKind::Certified, ProofKind::Channel];
+                            Event::Connected(id, certificate.proof(&accepts))
+                        }
                         None => Event::Disconnected { contact: id, why: "not ready".into() },
                     };
                     own.step(event, now_us, history);

@@ -18,7 +18,7 @@ use smr_replica::message::PeerMessage;
 use smr_replica::replies::Statement;
 use smr_replica::system::SystemCommand;
 use smr_replica::{Event, Message, Timer};
-use smr_wire::{Call, ClientId, FromContact, Outcome, ReplyProof, Slot, ToContact, View};
+use smr_wire::{Call, ClientId, FromContact, Outcome, Slot, ToContact, View};
 
 use crate::clients::Told;
 use crate::world::START;
@@ -390,7 +390,7 @@ fn from_contact(frame: &FromContact) -> String {
         FromContact::Welcome { certificate: Some(_), .. } => "Welcome".into(),
         FromContact::Welcome { certificate: None, .. } => "Welcome without a certificate".into(),
         FromContact::Reply(reply) => {
-            let ReplyProof::Certified { slot, .. } = &reply.proof;
+            let slot = reply.proof.slot();
             match &reply.outcome {
                 Outcome::Opened(_) => format!("Reply in s{slot}: a session"),
                 outcome => format!("Reply in s{slot} #{}: {}", reply.about.number, self::outcome(outcome)),

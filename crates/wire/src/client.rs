@@ -217,6 +217,22 @@ pub enum ReplyProof {
         /// The service's, over the block.
         signature: ServiceSignature,
     },
+    /// The contact says so. Enough where machines may stop but do not lie, and the channel was proven to be a contact's by
+    /// an [`EndpointCertificate`] that says they do not.
+    Channel {
+        /// The slot that decided the command.
+        slot: Slot,
+    },
+}
+
+impl ReplyProof {
+    /// The slot that decided the command.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        match self {
+            ReplyProof::Certified { slot, .. } | ReplyProof::Channel { slot } => *slot,
+        }
+    }
 }
 
 impl Reply {
@@ -254,7 +270,7 @@ impl Reply {
     /// `service`; none if the path has an impossible shape.
     #[must_use]
     pub fn statement(&self, service: &ServiceId, client: &ClientId) -> Option<(Digest, ServiceSignature)> {
-        let ReplyProof::Certified { slot, path, signature } = &self.proof;
+        let ReplyProof::Certified { slot, path, signature } = &self.proof else { return None };
         let root = path.root_from(Reply::leaf(client, &self.about, &self.outcome))?;
         Some((Reply::block_statement(service, *slot, &root, path.count), *signature))
     }
@@ -384,6 +400,17 @@ pub struct EndpointCertificate {
 }
 
 impl EndpointCertificate {
+    /// What replies over a channel that it covers must be shown with, for a client that accepts `proofs`.
+    #[must_use]
+    pub fn proof(&self, proofs: &[ProofKind]) -> ProofKind {
+        let truthful = self.endpoints.model == FaultModel::Crash;
+        if truthful && proofs.contains(&ProofKind::Channel) {
+            ProofKind::Channel
+        } else {
+            ProofKind::Certified
+        }
+    }
+
     /// Whether the certificate is `service`'s under `key`, holds at `now` and covers a channel with `channel` key.
     ///
     /// # Errors
@@ -451,6 +478,8 @@ pub struct Descriptor {
 pub enum ProofKind {
     /// [`ReplyProof::Certified`].
     Certified,
+    /// [`ReplyProof::Channel`].
+    Channel,
 }
 
 #[cfg(test)]

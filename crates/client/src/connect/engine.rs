@@ -69,6 +69,7 @@ impl Engine {
         let settings = Settings {
             service: descriptor.service,
             proofs,
+            accepts: descriptor.proofs,
             tls: client_config(None, Expect::Any, ALPN_CLIENT),
             connect: Duration::from_millis(config.connect_ms),
             frame_bytes_max: config.frame_bytes_max as usize,
@@ -168,7 +169,7 @@ impl Engine {
                 if self.book.learn(contact, key, &certificate) {
                     events.push(Event::Contacts(self.book.contacts()));
                 }
-                events.push(Event::Connected(contact));
+                events.push(Event::Connected(contact, certificate.proof(&self.settings.accepts)));
             }
             What::Ended(why) => {
                 self.links.remove(&contact);

@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::ClientConfig;
 use smr_crypto::PublicKey;
-use smr_wire::client::{BadCertificate, EndpointCertificate, FromContact, ToContact, WIRE_VERSION};
+use smr_wire::client::{
+    BadCertificate, EndpointCertificate, FromContact, ProofKind, ToContact, WIRE_VERSION,
+};
 use smr_wire::{ServiceId, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::TcpStream;
@@ -29,6 +31,8 @@ pub(super) const FRAMES_MAX: usize = 1024;
 pub(super) struct Settings {
     pub(super) service: ServiceId,
     pub(super) proofs: Arc<ServiceProofs>,
+    /// What may prove a reply.
+    pub(super) accepts: Vec<ProofKind>,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) connect: Duration,
     pub(super) frame_bytes_max: usize,

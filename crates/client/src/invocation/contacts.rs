@@ -3,6 +3,7 @@
 //! alone for a while.
 
 use smr_wire::Timestamp;
+use smr_wire::client::ProofKind;
 
 use super::ContactId;
 use crate::chance::Chance;
@@ -25,6 +26,8 @@ struct Contact {
     heard: Timestamp,
     /// Whether it is known not to be of the service, since it last was.
     is_stranger: bool,
+    /// What its replies must be shown with.
+    proof: ProofKind,
 }
 
 /// How a contact's channel stands.
@@ -102,12 +105,18 @@ impl Contacts {
     }
 
     /// The channel to `id` stands.
-    pub(super) fn connected(&mut self, clock: Timestamp, id: ContactId) {
+    pub(super) fn connected(&mut self, clock: Timestamp, id: ContactId, proof: ProofKind) {
         self.with(id, |contact| {
             contact.link = Link::Up;
             contact.heard = clock;
             contact.is_stranger = false;
+            contact.proof = proof;
         });
+    }
+
+    /// Whether the word of `id` is enough.
+    pub(super) fn is_believed(&self, id: ContactId) -> bool {
+        self.order.iter().any(|contact| contact.id == id && contact.proof == ProofKind::Channel)
     }
 
     /// `id` said something, whatever it was.
@@ -181,6 +190,7 @@ impl Contact {
             lies: 0,
             heard: never,
             is_stranger: false,
+            proof: ProofKind::Certified,
         }
     }
 
@@ -259,7 +269,7 @@ mod tests {
     #[test]
     fn a_new_list_keeps_what_is_known_of_those_that_stay() {
         let (mut contacts, config, mut chance) = three();
-        contacts.connected(Timestamp(1), IDS[1]);
+        contacts.connected(Timestamp(1), IDS[1], ProofKind::Certified);
         let gone = contacts.set(&[ContactId(1), ContactId(7)], &config, &mut chance);
         assert_eq!(gone.len(), 2);
         assert_eq!(contacts.link(IDS[1]), Link::Up);

@@ -58,13 +58,16 @@ struct Bench {
     clock: u64,
     armed: Option<u64>,
     effects: Vec<Effect>,
+    /// What contacts' certificates say that replies need.
+    proof: ProofKind,
 }
 
 impl Bench {
     fn new(config: Config, contacts: u32) -> Bench {
         let key = IdentityKey::from_seed(&[1; 32]);
         let client = Invocation::new(config, service(), key, Arc::new(Fake), &[9; 32]).unwrap();
-        let mut bench = Bench { client, clock: 1000, armed: None, effects: vec![] };
+        let mut bench =
+            Bench { client, clock: 1000, armed: None, effects: vec![], proof: ProofKind::Certified };
         bench.step([Event::Contacts((0..contacts).map(ContactId).collect())]);
         bench
     }
@@ -101,7 +104,7 @@ impl Bench {
             let Some(contact) = wanted else { return };
             let mut before = std::mem::take(&mut self.effects);
             before.retain(|effect| *effect != Effect::Connect(contact));
-            self.step([Event::Connected(contact)]);
+            self.step([Event::Connected(contact, self.proof)]);
             before.append(&mut self.effects);
             self.effects = before;
         }
@@ -210,6 +213,23 @@ fn replies_in_any_order_settle_each_call_once() {
 }
 
 #[test]
+fn where_contacts_do_not_lie_their_word_is_enough() {
+    let mut bench = Bench::new(Config::default(), 2);
+    bench.proof = ProofKind::Channel;
+    bench.step([Event::Start]);
+    bench.connect_all();
+    let said = |about, outcome| {
+        FromContact::Reply(Reply { about, outcome, proof: ReplyProof::Channel { slot: Slot(3) } })
+    };
+    let about = bench.requests().last().map(|(_, request)| opening(request)).unwrap();
+    bench.say(bench.asked(), vec![said(about, Outcome::Opened(SESSION))]);
+    assert_eq!(bench.reports(), [Report::Opened(SESSION)]);
+    bench.step([call(1)]);
+    bench.say(bench.asked(), vec![said(at(1), answer("a"))]);
+    assert_eq!(bench.done(), [(1, certified("a", 3, 1))]);
+}
+
+#[test]
 fn calls_before_the_session_is_open_wait_for_it() {
     let mut bench = Bench::new(Config::default(), 1);
     bench.step([call(1), call(2)]);
@@ -224,19 +244,20 @@ fn calls_before_the_session_is_open_wait_for_it() {
 type Tamper = fn(&mut Reply);
 
 fn parts(reply: &mut Reply) -> (&mut Slot, &mut merkle::Path, &mut ServiceSignature) {
-    let ReplyProof::Certified { slot, path, signature } = &mut reply.proof;
+    let ReplyProof::Certified { slot, path, signature } = &mut reply.proof else { panic!("made so above") };
     (slot, path, signature)
 }
 
 #[test]
 fn whatever_a_contact_alters_is_a_lie_and_the_request_goes_to_another() {
-    let tampers: [(Tamper, Lie); 6] = [
+    let tampers: [(Tamper, Lie); 7] = [
         (|reply| reply.outcome = answer("forged"), Lie::Signature),
         (|reply| reply.about = at(2), Lie::Signature),
         (|reply| reply.about = at(9), Lie::NeverAsked),
         (|reply| parts(reply).1.siblings.clear(), Lie::Path),
         (|reply| parts(reply).2.0[3] ^= 1, Lie::Signature),
         (|reply| *parts(reply).0 = Slot(6), Lie::Signature),
+        (|reply| reply.proof = ReplyProof::Channel { slot: Slot(5) }, Lie::Unproven),
     ];
     for (tamper, lie) in tampers {
         let mut bench = Bench::open(Config::default(), 4);
@@ -551,7 +572,7 @@ fn whatever_contacts_do_a_call_ends_once_and_with_its_own_answer() {
                     Effect::Connect(contact) if world.chance.below(4) == 0 => {
                         vec![Event::Disconnected { contact, why: "refused".into() }]
                     }
-                    Effect::Connect(contact) => vec![Event::Connected(contact)],
+                    Effect::Connect(contact) => vec![Event::Connected(contact, ProofKind::Certified)],
                     Effect::Send { contact, frame: ToContact::Request(request) } => {
                         bench.clock += world.chance.below(50);
                         let frames = world.reply(bench.client.client(), &request);

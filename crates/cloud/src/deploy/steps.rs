@@ -16,7 +16,7 @@ use smr_plan::Blueprint;
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
 use smr_replica::{Config, Genesis, Scheduling};
 use smr_wire::Descriptor;
-use smr_wire::client::ProofKind;
+use smr_wire::client::{FaultModel, ProofKind};
 use tokio::time::{Instant, sleep};
 
 use super::{DeployError, DeployOptions, Progress, Waiting, application_name, program};
@@ -89,7 +89,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
             service: statement.service,
             service_key: statement.service_key,
             endpoints: members.iter().map(|member| member.address.clone()).collect(),
-            proofs: vec![ProofKind::Certified],
+            proofs: proofs(protocol),
         };
         self.record.descriptor = Some(descriptor.clone());
         self.service.keep(&self.record)?;
@@ -285,4 +285,12 @@ fn log_tail(path: &std::path::Path) -> String {
         return "    (nothing)".to_owned();
     }
     shown.iter().map(|line| format!("    {}", clean(line))).collect::<Vec<_>>().join("\n")
+}
+
+/// What clients accept as proof of a reply: where machines do not lie, the word of a contact besides.
+fn proofs(protocol: ProtocolName) -> Vec<ProofKind> {
+    match protocol.profile().model {
+        FaultModel::Crash => vec![ProofKind::Certified, ProofKind::Channel],
+        FaultModel::Hybrid | FaultModel::Byzantine => vec![ProofKind::Certified],
+    }
 }

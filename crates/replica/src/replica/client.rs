@@ -14,7 +14,7 @@ use super::{Offering, Replica};
 use crate::effect::{ConnectionId, Effect, Observation};
 use crate::known_bugs;
 use crate::message::PeerMessage;
-use crate::replies::{Key, Statement};
+use crate::replies::{BlockProof, Key, Statement};
 
 impl Replica {
     /// A request of a client, checked.
@@ -131,7 +131,7 @@ impl Replica {
     /// Takes `slot` as settled if its own share is made and nobody waits here for its replies.
     fn settle(&mut self, slot: Slot) {
         let signed = self.shares.of(Statement::Block(slot), self.seat.me).is_some();
-        if signed && (self.blocks.is_signed(slot) || !self.is_awaited(slot)) && self.unsettled.remove(&slot) {
+        if signed && (self.blocks.is_proven(slot) || !self.is_awaited(slot)) && self.unsettled.remove(&slot) {
             self.report_settled();
         }
     }
@@ -146,7 +146,7 @@ impl Replica {
     /// way.
     pub(super) fn try_combine(&mut self, statement: Statement, effects: &mut Vec<Effect>) -> bool {
         let needed = match statement {
-            Statement::Block(slot) => !self.blocks.is_signed(slot) && self.is_awaited(slot),
+            Statement::Block(slot) => !self.blocks.is_proven(slot) && self.is_awaited(slot),
             Statement::Endpoints(_, issued) => {
                 self.endpoints.as_ref().is_none_or(|certificate| certificate.endpoints.issued < issued)
             }
@@ -181,7 +181,7 @@ impl Replica {
         }
         match (statement, signature) {
             (Statement::Block(slot), Some(signature)) => {
-                self.blocks.signed(slot, signature);
+                self.blocks.prove(slot, BlockProof::Signed(signature));
                 self.reply(slot, effects);
                 self.settle(slot);
             }
@@ -219,15 +219,15 @@ impl Replica {
             .commands()
             .filter_map(|key| self.blocks.find(key))
             .map(|(slot, _)| slot)
-            .filter(|slot| !self.blocks.is_signed(*slot))
+            .filter(|slot| !self.blocks.is_proven(*slot))
             .collect();
         slots.sort_unstable();
         slots.dedup();
         slots
     }
 
-    /// Sends the replies of a signed block to whoever waits for them.
-    fn reply(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+    /// Sends the replies of a proven block to whoever waits for them.
+    pub(super) fn reply(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
         let answered: Vec<Key> =
             self.blocks.answered_by(slot).filter(|key| self.waiting.contains(key)).collect();
         for key in answered {

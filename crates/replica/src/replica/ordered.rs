@@ -4,13 +4,13 @@ use smr_app::{CommandOutcome, HostCommand, LateOutcome, SlotWork};
 use smr_consensus::Batch;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::CheckpointCertificate;
-use smr_wire::client::About;
+use smr_wire::client::{About, FaultModel};
 use smr_wire::{Call, ClientId, Outcome, Refusal, Request, SessionId, Slot};
 
 use super::{Executing, Replica};
 use crate::effect::{Effect, Observation};
 use crate::known_bugs;
-use crate::replies::{self, Block, CROWDED_OUT, Key, Member, MemberState, Statement};
+use crate::replies::{self, Block, BlockProof, CROWDED_OUT, Key, Member, MemberState, Statement};
 use crate::sessions::{Opening, Place, Verdict};
 use crate::status::Halt;
 use crate::system::{Applied, Chunked, Image};
@@ -257,7 +257,11 @@ impl Replica {
         self.forget(&lost);
         let endpoints = self.system.endpoints.as_ref().map(|e| Statement::Endpoints(e.epoch, e.issued));
         self.shares.prune(self.blocks.oldest(), endpoints);
-        if !empty && self.share.is_some() && self.halted.is_none() {
+        if self.seat.group.model == FaultModel::Crash {
+            // Whoever could sign with the others could as well say so alone.
+            self.blocks.prove(slot, BlockProof::Channel);
+            self.reply(slot, effects);
+        } else if !empty && self.share.is_some() && self.halted.is_none() {
             self.unsettled.insert(slot);
             self.sign(Statement::Block(slot), effects);
             self.try_combine(Statement::Block(slot), effects);
