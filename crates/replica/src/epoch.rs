@@ -74,7 +74,8 @@ impl Voice {
                 self.confirmed = true;
                 Command::Confirm(ceremony.confirmation(me.0, key))
             }
-            Phase::Confirming if !self.closed && ceremony.may_close(waited) => {
+            // Said again each time that others had time: it may have been too early.
+            Phase::Confirming if (waited || !self.closed) && ceremony.may_close(waited) => {
                 self.closed = true;
                 Command::Close
             }

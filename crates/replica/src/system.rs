@@ -6,7 +6,7 @@ use smr_consensus::batch::SYSTEM_ENTRY_BYTES_MAX;
 use smr_crypto::dkg::{self, Ceremony, Outcome, Progress};
 use smr_crypto::threshold::GroupKey;
 use smr_crypto::{Digest, merkle};
-use smr_wire::client::Endpoints;
+use smr_wire::client::{Endpoints, FaultModel};
 use smr_wire::{Epoch, ReplicaId, Slot, Timestamp};
 
 use crate::epoch;
@@ -30,6 +30,8 @@ pub struct SystemState {
     pub results: Digest,
     /// Key generation, whose transcript stays so that a late replica finds its share.
     pub ceremony: Ceremony,
+    /// The agreed time at which its dealings were complete.
+    pub confirming_since: Option<Timestamp>,
     /// How often key generation began anew.
     pub attempt: u32,
     /// The service's key, once generated.
@@ -79,6 +81,7 @@ impl SystemState {
             history: genesis.service().0,
             results: genesis.service().0,
             ceremony: Ceremony::new(epoch::setup(genesis, 0)),
+            confirming_since: None,
             attempt: 0,
             key: None,
             endpoints: None,
@@ -118,7 +121,14 @@ impl SystemState {
         if attempt != self.attempt || self.key.is_some() {
             return None;
         }
+        if command == dkg::Command::Close && !self.may_close(genesis) {
+            return None;
+        }
         match self.ceremony.apply(author.0, command).ok()? {
+            Progress::DealingsComplete => {
+                self.confirming_since = Some(self.time);
+                Some(Applied::CeremonyProgressed)
+            }
             Progress::Closed(Outcome { group, qualified, excluded }) => {
                 self.key = Some(group);
                 self.endpoints = Some(epoch::endpoints(genesis, self.epoch(), self.time));
@@ -126,11 +136,21 @@ impl SystemState {
             }
             Progress::Failed(reason) => {
                 self.attempt += 1;
+                self.confirming_since = None;
                 self.ceremony = Ceremony::new(epoch::setup(genesis, self.attempt));
                 Some(Applied::CeremonyFailed(reason.to_string()))
             }
             _ => Some(Applied::CeremonyProgressed),
         }
+    }
+
+    /// Whether key generation may end now. Of 2f+1 replicas of which f lie, f+1 confirmations need not leave more than one
+    /// correct replica with a share that it knows to be good. So all confirm, or those who do not have had so long that they
+    /// are taken for dead: there the protocol counts on time, as nowhere else.
+    fn may_close(&self, genesis: &Genesis) -> bool {
+        let waited = self.confirming_since.map_or(0, |since| self.time.since(since));
+        let hybrid = genesis.protocol.profile().model == FaultModel::Hybrid;
+        !hybrid || self.ceremony.may_close(false) || waited >= genesis.config.ceremony_deadline_ms
     }
 
     /// At a checkpoint: renews the contacts' certificate when half of its time has passed.
