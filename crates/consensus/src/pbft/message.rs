@@ -339,3 +339,6 @@ fn check_vote(
         Err(Refused::Signature)
     }
 }
+
+#[cfg(test)]
+mod tests;
