@@ -506,8 +506,12 @@ fn numbers_stay_within_the_window_of_the_oldest_that_is_asked() {
 
 #[test]
 fn requests_keep_their_limits_and_the_queue_its_own() {
-    let config =
-        Config { request_bytes_max: 1024, calls_waiting_max: 4, waiting_bytes_max: 1024, ..Config::default() };
+    let config = Config {
+        request_bytes_max: 1024,
+        calls_waiting_max: 4,
+        waiting_bytes_max: 1024,
+        ..Config::default()
+    };
     let bytes_max = exchange::command_bytes_max(&config);
     let mut bench = Bench::open(config, 1);
     let sized = |ticket, bytes| Event::Call { ticket: Ticket(ticket), command: vec![0; bytes] };

@@ -14,6 +14,8 @@ use crate::quorum::{Ballot, Phase};
 use crate::suspicion::Suspect;
 use crate::verified::{Rules, Verified};
 
+mod voting;
+
 /// Four replicas and their keys.
 pub(crate) fn group_of_four() -> (Arc<Group>, Vec<Arc<IdentityKey>>) {
     let keys: Vec<_> = (1..=4).map(|seed| Arc::new(IdentityKey::from_seed(&[seed; 32]))).collect();

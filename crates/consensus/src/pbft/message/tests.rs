@@ -146,7 +146,8 @@ fn a_view_begins_with_the_changes_of_exactly_a_quorum_for_it_that_its_primary_si
 
 #[test]
 fn a_decision_is_a_batch_with_commits_of_a_quorum_for_it() {
-    let decided = |batch: Batch, certificate| verify(3, Message::Decided(vec![Decision { batch, certificate }]));
+    let decided =
+        |batch: Batch, certificate| verify(3, Message::Decided(vec![Decision { batch, certificate }]));
     assert_eq!(decided(batch(7), commit(7)), Ok(()));
     assert_eq!(decided(batch(8), commit(7)), Err(Refused::Certificate), "another batch");
     assert_eq!(decided(batch(7), prepared(0, 7)), Err(Refused::Certificate), "prepared only");
