@@ -14,6 +14,7 @@ use crate::quorum::{Ballot, Phase};
 use crate::suspicion::Suspect;
 use crate::verified::{Rules, Verified};
 
+mod views;
 mod voting;
 
 /// Four replicas and their keys.

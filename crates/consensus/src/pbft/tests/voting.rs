@@ -5,17 +5,17 @@ use crate::checkpoint::{Checkpoint, CheckpointCertificate};
 
 const CLOCK: u64 = 1_000_000;
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config { window_slots: 4, log_slots_max: 8, ..Config::default() }
 }
 
 impl Alone {
-    fn with(config: Config) -> Alone {
+    pub(super) fn with(config: Config) -> Alone {
         Alone(Pbft::new(seat(1), config), Effects::default())
     }
 
     /// What it does when `from` says this; forgets what it did before.
-    fn hears(&mut self, from: u16, message: Message) -> Vec<Effect<Message>> {
+    pub(super) fn hears(&mut self, from: u16, message: Message) -> Vec<Effect<Message>> {
         let (group, _) = group_of_four();
         let (config, verifier) = (self.0.config.clone(), Verifier::new(64));
         let rules = Rules { group: &group, config: &config, verifier: &verifier };
@@ -62,14 +62,14 @@ fn vote(author: u16, phase: Phase, view: u64, slot: u64, batch: &Batch) -> Messa
 }
 
 /// What a quorum prepared for `slot` in view 0.
-fn claim(slot: u64, batch: &Batch) -> QuorumCertificate {
+pub(super) fn claim(slot: u64, batch: &Batch) -> QuorumCertificate {
     let ballot = ordering::prepare(View(0), Slot(slot), batch);
     let votes = (0..3).map(|i| (ReplicaId(i), seat(i).sign(&ballot.statement(&seat(i).group)))).collect();
     QuorumCertificate { ballot, votes }
 }
 
 /// The beginning of view 2 as `authors` knew of it: one of them the claims, the others nothing.
-fn new_view(authors: [u16; 3], claims: Vec<QuorumCertificate>) -> Message {
+pub(super) fn new_view(authors: [u16; 3], claims: Vec<QuorumCertificate>) -> Message {
     let mut claims = Some(claims);
     let mut knows = |author: u16| {
         let claims = claims.take().unwrap_or_default();
