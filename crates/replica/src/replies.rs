@@ -421,4 +421,19 @@ mod tests {
         shares.add(statement, ReplicaId(1), SignatureShare([0; 96]));
         assert_eq!(shares.begin(statement, 2).map(|s| s.len()), Some(2));
     }
+
+    #[test]
+    fn shares_on_what_is_too_old_or_was_renewed_are_forgotten() {
+        let endpoints = |issued| Statement::Endpoints(Epoch(1), Timestamp(issued));
+        let all =
+            [3, 4, 5].map(|slot| Statement::Block(Slot(slot))).into_iter().chain([1, 2, 3].map(endpoints));
+        let mut shares = Shares::default();
+        all.clone().for_each(|statement| shares.add(statement, ReplicaId(1), SignatureShare([0; 96])));
+        shares.prune(Slot(2), None);
+        assert!(all.clone().all(|statement| shares.of(statement, ReplicaId(1)).is_some()));
+        shares.prune(Slot(4), Some(endpoints(2)));
+        let kept: Vec<Statement> =
+            all.filter(|statement| shares.of(*statement, ReplicaId(1)).is_some()).collect();
+        assert_eq!(kept, [Statement::Block(Slot(5)), endpoints(2), endpoints(3)]);
+    }
 }

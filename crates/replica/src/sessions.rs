@@ -428,4 +428,45 @@ mod tests {
             assert_eq!(run(0), run(ahead), "{ahead} slots ahead");
         }
     }
+
+    #[test]
+    fn a_session_that_was_given_up_tells_outcomes_until_that_slot_has_ended() {
+        let config = Config { client_sessions_max: 1, ..tight() };
+        let (mut sessions, id) = with_session(4);
+        assert_eq!(admit(&mut sessions, id, 1), Verdict::Run);
+        let place = Place { slot: Slot(7), now: Timestamp(101) };
+        assert_eq!(sessions.open(CLIENT, opening(8, 200), place, &config), Ok(SessionId(200)));
+        assert_eq!(admit(&mut sessions, id, 1), GONE);
+        // Slots before it end later than it is admitted; repeats in them are owed an outcome.
+        sessions.ended(id, RequestNumber(1), &answer("x"), &config);
+        sessions.end_slot(Slot(6));
+        assert_eq!(sessions.outcome(id, RequestNumber(1)), answer("x"));
+        sessions.end_slot(Slot(7));
+        assert_eq!(sessions.outcome(id, RequestNumber(1)), Outcome::Refused(Refusal::Stale));
+    }
+
+    #[test]
+    fn of_two_sessions_of_a_client_the_one_that_stays_is_found_by_its_nonce() {
+        let (mut sessions, first) = with_session(4);
+        let second = sessions.open(CLIENT, opening(8, 200), at(0), &tight()).expect("room");
+        assert_eq!(admit(&mut sessions, first, 1), Verdict::Run);
+        assert_eq!(sessions.open(CLIENT, opening(9, 300), at(0), &tight()), Ok(SessionId(300)));
+        assert_eq!(sessions.open(CLIENT, opening(7, 400), at(0), &tight()), Ok(first));
+        assert_eq!(admit(&mut sessions, second, 1), GONE, "it had no command, so it was the one to go");
+    }
+
+    #[test]
+    fn replies_that_leave_the_window_make_room_for_later_ones() {
+        let config = Config { session_reply_bytes_max: 4 * 6, ..Config::default() };
+        let (mut sessions, id) = with_session(4);
+        let reply = |number| Outcome::Answer(vec![number; 6]);
+        for number in 1..=20 {
+            assert_eq!(admit(&mut sessions, id, number.into()), Verdict::Run);
+            sessions.ended(id, RequestNumber(number.into()), &reply(number), &config);
+            for kept in number.saturating_sub(3).max(1)..=number {
+                assert_eq!(sessions.outcome(id, RequestNumber(kept.into())), reply(kept));
+            }
+        }
+        assert_eq!(sessions.outcome(id, RequestNumber(16)), Outcome::Refused(Refusal::Stale));
+    }
 }

@@ -535,6 +535,22 @@ fn requests_keep_their_limits_and_the_queue_its_own() {
 }
 
 #[test]
+fn a_call_that_is_given_up_leaves_as_much_room_as_it_took() {
+    let config =
+        Config { request_bytes_max: 1024, waiting_bytes_max: 1024, deadline_ms: 100, ..Config::default() };
+    let mut bench = Bench::new(config, 0);
+    let sized = |ticket, bytes| Event::Call { ticket: Ticket(ticket), command: vec![0; bytes] };
+    bench.step([sized(1, 600)]);
+    bench.clock += 50;
+    bench.step([sized(2, 300)]);
+    bench.clock += 50;
+    bench.step([Event::Timer]);
+    assert_eq!(bench.done().len(), 1);
+    bench.step([sized(3, 700), sized(4, 100)]);
+    assert_eq!(bench.done(), [(4, Err(Failure::Overloaded { waiting: 2, bytes: 1000 }))]);
+}
+
+#[test]
 fn requests_of_contacts_that_go_are_taken_to_those_that_come() {
     let mut bench = Bench::open(Config::default(), 1);
     bench.step([call(1)]);
