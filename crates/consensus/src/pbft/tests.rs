@@ -332,6 +332,15 @@ fn a_slow_application_is_no_reason_to_suspect_the_primary() {
 }
 
 #[test]
+fn the_decided_prefix_runs_ahead_of_execution_by_the_backlog_and_no_further() {
+    let mut replica = Alone::with(Config { backlog_slots_max: 2, ..Config::default() });
+    (1..=4).for_each(|slot| replica.decides(slot));
+    assert_eq!(replica.0.decided(), Slot(2));
+    replica.step(Event::Executed(Slot(1)));
+    assert_eq!(replica.0.decided(), Slot(3));
+}
+
+#[test]
 fn a_primary_that_keeps_all_busy_with_one_slot_a_period_is_suspected_for_what_it_passes_over() {
     let mut replica = Alone::new();
     replica.step(Event::Offer(entry(2, 1)));
