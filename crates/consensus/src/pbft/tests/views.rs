@@ -1,6 +1,6 @@
 //! How one replica, number 1 of four, leaves a view and enters the next.
 
-use super::voting::{claim, config, new_view};
+use super::voting::{claim, config, new_view, proposal, vote};
 use super::*;
 use crate::protocol::Record;
 
@@ -124,4 +124,44 @@ fn of_what_a_replica_told_for_two_views_the_later_counts() {
     replica.hears(3, change(3, 5));
     assert!(replica.0.installed);
     assert_eq!(replica.0.changes.keys().copied().collect::<Vec<_>>(), [ReplicaId(2)], "for view 9");
+}
+
+/// What it says of slots above its prefix when it leaves for view 2.
+fn claims_on_leaving(replica: &mut Alone) -> Vec<Ballot> {
+    let left = replica.hears(2, Message::Suspects(vec![wish(2, 2), wish(3, 2)]));
+    let told = left.iter().find_map(|effect| match effect {
+        Effect::Broadcast(Message::ViewChange(change)) => Some(change.claims.clone()),
+        _ => None,
+    });
+    told.expect("it leaves").into_iter().map(|claim| claim.ballot).collect()
+}
+
+fn batch(number: u64) -> Batch {
+    Batch::new(Timestamp(1_000_000), vec![entry(1, number)])
+}
+
+#[test]
+fn who_leaves_tells_what_was_prepared_and_decided_above_its_prefix_and_nothing_else() {
+    let mut replica = Alone::with(config());
+    for slot in [2, 3] {
+        replica.hears(0, proposal(0, slot, batch(slot)));
+    }
+    replica.hears(2, vote(2, Phase::Prepare, 0, 2, &batch(2)));
+    replica.hears(0, Message::Decided(vec![decision(4)]));
+    let prepared = ordering::prepare(View(0), Slot(2), &batch(2));
+    assert_eq!(claims_on_leaving(&mut replica), [prepared, decision(4).certificate.ballot]);
+}
+
+#[test]
+fn a_decision_of_the_view_to_come_is_no_claim_but_what_was_prepared_before_it_is() {
+    let mut replica = Alone::with(config());
+    replica.hears(0, proposal(0, 2, batch(2)));
+    replica.hears(2, vote(2, Phase::Prepare, 0, 2, &batch(2)));
+    for view in [2, 3] {
+        let mut replica = replica.twin();
+        replica.hears(0, Message::Decided(vec![decision_of(View(view), 2)]));
+        assert_eq!(claims_on_leaving(&mut replica), [ordering::prepare(View(0), Slot(2), &batch(2))]);
+    }
+    replica.hears(0, Message::Decided(vec![decision_of(View(1), 2)]));
+    assert_eq!(claims_on_leaving(&mut replica), [decision_of(View(1), 2).certificate.ballot]);
 }

@@ -14,6 +14,10 @@ impl Alone {
         Alone(Pbft::new(seat(1), config), Effects::default())
     }
 
+    pub(super) fn twin(&self) -> Alone {
+        Alone(self.0.clone(), Effects::default())
+    }
+
     /// What it does when `from` says this; forgets what it did before.
     pub(super) fn hears(&mut self, from: u16, message: Message) -> Vec<Effect<Message>> {
         let (group, _) = group_of_four();
@@ -49,14 +53,14 @@ fn batch(number: u64) -> Batch {
     Batch::new(Timestamp(CLOCK), vec![entry(1, number)])
 }
 
-fn proposal(view: u64, slot: u64, batch: Batch) -> Message {
+pub(super) fn proposal(view: u64, slot: u64, batch: Batch) -> Message {
     let primary = seat(u16::try_from(view % 4).expect("small"));
     let ballot = ordering::prepare(View(view), Slot(slot), &batch);
     let signature = primary.sign(&ballot.statement(&primary.group));
     Message::Proposal { view: View(view), slot: Slot(slot), batch, signature }
 }
 
-fn vote(author: u16, phase: Phase, view: u64, slot: u64, batch: &Batch) -> Message {
+pub(super) fn vote(author: u16, phase: Phase, view: u64, slot: u64, batch: &Batch) -> Message {
     let ballot = Ballot { phase, view: View(view), slot: Slot(slot), digest: batch.digest() };
     Message::Vote { ballot, signature: seat(author).sign(&ballot.statement(&seat(author).group)) }
 }
