@@ -383,6 +383,14 @@ mod tests {
     }
 
     #[test]
+    fn blocks_may_fill_their_room_to_the_last_byte() {
+        let mut blocks = Blocks::new(1000, 4 * (MEMBER_BYTES + 1));
+        let lost: Vec<usize> =
+            (1..=5).map(|slot| blocks.add(Slot(slot), Block::close(vec![member(slot)])).len()).collect();
+        assert_eq!(lost, [0, 0, 0, 0, 1]);
+    }
+
+    #[test]
     fn the_word_that_a_reply_is_no_longer_kept_does_not_replace_the_reply() {
         let mut blocks = Blocks::new(16, 1 << 20);
         let stale = || with(1, Outcome::Refused(Refusal::Stale));
