@@ -338,8 +338,10 @@ mod tests {
         let mut blocks = Blocks::new(16, 1 << 20);
         blocks.add(Slot(3), Block::close((1..=5).map(member).collect()));
         assert_eq!(blocks.get(Slot(3)).and_then(|b| b.reply(Slot(3), 0)), None, "not signed yet");
+        assert!(!blocks.is_signed(Slot(3)));
         let signature = ServiceSignature([7; 96]);
         blocks.signed(Slot(3), signature);
+        assert!(blocks.is_signed(Slot(3)) && !blocks.is_signed(Slot(4)));
         let block = blocks.get(Slot(3)).expect("kept");
         for index in 0..5 {
             let reply = block.reply(Slot(3), index).expect("signed");
