@@ -392,6 +392,20 @@ mod tests {
     }
 
     #[test]
+    fn as_many_of_the_latest_replies_are_kept_as_have_room() {
+        let config = Config { session_reply_bytes_max: 10, ..Config::default() };
+        let (mut sessions, id) = with_session(8);
+        let reply = |bytes| Outcome::Answer(vec![1; bytes]);
+        for (number, bytes) in (1..).zip([4, 4, 6, 4]) {
+            assert_eq!(admit(&mut sessions, id, number), Verdict::Run);
+            sessions.ended(id, RequestNumber(number), &reply(bytes), &config);
+        }
+        let kept = [1, 2, 3, 4].map(|number| sessions.outcome(id, RequestNumber(number)));
+        let gone = Outcome::Refused(Refusal::Stale);
+        assert_eq!(kept, [gone.clone(), gone, reply(6), reply(4)]);
+    }
+
+    #[test]
     fn equal_histories_have_equal_encodings() {
         let make = || {
             let (mut sessions, id) = with_session(4);
