@@ -9,7 +9,7 @@ use smr_crypto::IdentityKey;
 use smr_crypto::dkg::DecryptionKey;
 use smr_replica::effect::{ConnectionId, Observation};
 use smr_replica::replica::DealingSeed;
-use smr_replica::system::Chunked;
+use smr_replica::system::{Chunked, Image};
 use smr_replica::{Config, Effect, Event, Genesis, Input, Member, Replica, Secrets};
 use smr_wire::client::About;
 use smr_wire::{
@@ -295,6 +295,20 @@ fn every_checkpoint_becomes_stable_once() {
     let last = bench.replica.system().slot;
     let due: Vec<Slot> = (1..=last.0).filter(|slot| slot.is_multiple_of(4)).map(Slot).collect();
     assert_eq!(bench.stable, due);
+}
+
+#[test]
+fn a_state_that_is_cut_into_chunks_late_gets_no_vote_once_its_checkpoint_is_stable() {
+    let mut bench = Bench::new(cramped());
+    let session = bench.open();
+    (1..=20).for_each(|number| bench.command(session, number..=number));
+    for (slot, votes) in [(4, false), (bench.replica.system().slot.0 + 4, true)] {
+        let image = Image { system: bench.replica.system().clone(), application: vec![] };
+        let chunked = Event::Chunked { slot: Slot(slot), image: Chunked::new(&image, 1 << 10) };
+        let mut effects = Vec::new();
+        bench.replica.step(Input { clock: Timestamp(1000), event: chunked }, &mut effects);
+        assert_eq!(!effects.is_empty(), votes, "slot {slot}: {effects:?}");
+    }
 }
 
 #[test]
