@@ -119,6 +119,7 @@ pub(crate) mod tests {
         for n in 0..40u8 {
             let statement = Digest::of("TEST", &[&[n]]);
             assert!(proofs.verify(&statement, &signer.sign(&statement)));
+            assert!(proofs.part(&statement).signed.contains_key(&statement), "the last one stays");
         }
         assert!(proofs.parts.iter().all(|part| part.lock().unwrap().signed.len() <= 1));
     }

@@ -154,4 +154,12 @@ mod tests {
         let primaries: Vec<u16> = (0..5).map(|v| group.primary_of(View(v)).0).collect();
         assert_eq!(primaries, [0, 1, 2, 3, 0]);
     }
+
+    #[test]
+    fn nobody_but_its_members_belongs_to_a_group() {
+        let group = group(4, 1, FaultModel::Byzantine);
+        assert_eq!(group.members().collect::<Vec<_>>(), (0..4).map(ReplicaId).collect::<Vec<_>>());
+        assert!(group.members().all(|member| group.contains(member)));
+        assert!(!group.contains(ReplicaId(4)) && !group.contains(ReplicaId(5)));
+    }
 }

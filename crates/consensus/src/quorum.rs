@@ -213,4 +213,38 @@ mod tests {
         votes.add(ReplicaId(0), View(0), Digest::default(), keys[0].sign(&Digest::default()));
         assert_eq!(votes.winner(&group), Some((higher.view, higher.digest)));
     }
+
+    #[test]
+    fn a_certificate_holds_only_votes_for_its_own_batch_and_view() {
+        let (group, keys) = group_of_four();
+        let verifier = Verifier::new(64);
+        let config = crate::Config::default();
+        let rules = Rules { group: &group, config: &config, verifier: &verifier };
+        let (mine, other, earlier) = (ballot(1, "x"), ballot(1, "y"), ballot(0, "x"));
+        for stray in [other, earlier] {
+            let mut votes = Votes::default();
+            let cast = [stray, mine, mine, mine];
+            for (i, (key, ballot)) in keys.iter().zip(cast).enumerate() {
+                let signature = key.sign(&ballot.statement(&group));
+                votes.add(ReplicaId::at(i), ballot.view, ballot.digest, signature);
+                assert_eq!(votes.certificate(mine, &group).is_some(), i == 3);
+            }
+            assert_eq!(votes.count(stray.view, &stray.digest), 1);
+            let certificate = votes.certificate(mine, &group).expect("three of four");
+            assert_eq!(certificate.check(&rules), Ok(()));
+        }
+    }
+
+    #[test]
+    fn of_two_votes_in_one_view_the_first_counts() {
+        let (group, keys) = group_of_four();
+        let mut votes = Votes::default();
+        for ballot in [ballot(1, "x"), ballot(1, "y")] {
+            votes.add(ReplicaId(0), ballot.view, ballot.digest, keys[0].sign(&ballot.statement(&group)));
+        }
+        let (first, second) = (ballot(1, "x"), ballot(1, "y"));
+        assert_eq!((votes.count(View(1), &first.digest), votes.count(View(1), &second.digest)), (1, 0));
+        assert_eq!(votes.of(ReplicaId(0)).map(|(_, digest, _)| digest), Some(first.digest));
+        assert_eq!(votes.of(ReplicaId(1)), None);
+    }
 }

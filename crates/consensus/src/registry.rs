@@ -162,6 +162,10 @@ pub struct UnknownProtocol;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pbft::tests::{group_of_four, seat};
+    use crate::suspicion::Suspect;
+    use smr_crypto::Verifier;
+    use smr_wire::{Timestamp, View};
 
     #[test]
     fn every_name_reads_back() {
@@ -169,5 +173,21 @@ mod tests {
             assert_eq!(protocol.to_string().parse(), Ok(*protocol));
         }
         assert_eq!("raft".parse::<ProtocolName>(), Err(UnknownProtocol));
+    }
+
+    #[test]
+    fn a_message_reaches_the_protocol_it_is_of_and_no_other() {
+        let (group, _) = group_of_four();
+        let (verifier, config) = (Verifier::new(8), Config::default());
+        let rules = Rules { group: &group, config: &config, verifier: &verifier };
+        let view_after = |protocol: ProtocolName| {
+            let mut engine = protocol.start(seat(1), config.clone());
+            let wishes = [2, 3].map(|who| Suspect::sign(&seat(who), View(2))).to_vec();
+            let message = Message::Pbft(pbft::Message::Suspects(wishes));
+            let event = Event::Message(Verified::check(ReplicaId(3), message, &rules).expect("well formed"));
+            engine.step(Input { clock: Timestamp(1), event }, &mut Effects::default());
+            engine.status().view
+        };
+        assert_eq!((view_after(ProtocolName::Pbft), view_after(ProtocolName::Solo)), (View(2), View(0)));
     }
 }

@@ -307,4 +307,72 @@ mod tests {
         }
         assert!(checkpoints.image(Slot(1)).is_none(), "asking again prolongs nothing");
     }
+
+    #[test]
+    fn only_equal_votes_make_a_certificate_and_each_author_has_one_for_a_slot() {
+        let (seats, mut checkpoints) = (seats(), checkpoints());
+        let group = &seats[0].group;
+        checkpoints.vote(Slot(8), image(8), &seats[0]);
+        let other = Checkpoint { slot: Slot(8), digest: image(9).digest() };
+        checkpoints.add(seats[1].me, other, seats[1].sign(&other.statement(group)));
+        vote_of(&seats[1], 8, &mut checkpoints);
+        vote_of(&seats[2], 8, &mut checkpoints);
+        assert_eq!(checkpoints.certified(group), None, "two and one");
+        vote_of(&seats[3], 8, &mut checkpoints);
+        let certificate = checkpoints.certified(group).expect("n-f votes");
+        let (verifier, config) = (smr_crypto::Verifier::new(8), smr_consensus::Config::default());
+        let rules = smr_consensus::verified::Rules { group, config: &config, verifier: &verifier };
+        assert_eq!(certificate.check(&rules), Ok(()));
+        assert_eq!(checkpoints.own_digest(Slot(8)), Some(image(8).digest()));
+    }
+
+    #[test]
+    fn what_is_stable_is_not_certified_again_and_older_votes_are_not_kept() {
+        let (seats, mut checkpoints) = (seats(), checkpoints());
+        stabilise(&seats, 8, &mut checkpoints);
+        seats.iter().for_each(|seat| vote_of(seat, 8, &mut checkpoints));
+        assert_eq!(checkpoints.certified(&seats[0].group), None);
+        assert!(checkpoints.votes.values().all(BTreeMap::is_empty));
+        stabilise(&seats, 16, &mut checkpoints);
+        let earlier = CheckpointCertificate {
+            checkpoint: Checkpoint { slot: Slot(8), digest: image(8).digest() },
+            votes: Vec::new(),
+        };
+        checkpoints.stabilise(earlier);
+        assert_eq!(checkpoints.stable(), Slot(16));
+    }
+
+    #[test]
+    fn votes_for_later_checkpoints_outlive_an_earlier_one_and_only_so_many_are_kept() {
+        let (seats, mut checkpoints) = (seats(), checkpoints());
+        (9..=50).for_each(|slot| vote_of(&seats[3], slot, &mut checkpoints));
+        stabilise(&seats, 8, &mut checkpoints);
+        let kept: Vec<u64> = checkpoints.votes[&seats[3].me].keys().map(|slot| slot.0).collect();
+        assert_eq!(kept, [48, 49, 50]);
+    }
+
+    #[test]
+    fn the_own_vote_that_is_repeated_is_the_latest_though_workers_finish_out_of_turn() {
+        let (seats, mut checkpoints) = (seats(), checkpoints());
+        for slot in [8, 16, 12] {
+            checkpoints.vote(Slot(slot), image(slot), &seats[0]);
+        }
+        let Some(PeerMessage::CheckpointVote { checkpoint, .. }) = checkpoints.unfinished() else {
+            panic!("not stable yet");
+        };
+        assert_eq!(checkpoint.slot, Slot(16));
+    }
+
+    #[test]
+    fn a_state_is_offered_to_those_below_it_and_only_if_it_is_the_certified_one() {
+        let (seats, mut checkpoints) = (seats(), checkpoints());
+        stabilise(&seats, 8, &mut checkpoints);
+        assert!(checkpoints.offer(Slot(7), None).is_some());
+        assert!(checkpoints.offer(Slot(8), None).is_none());
+        checkpoints.vote(Slot(16), image(16), &seats[0]);
+        let checkpoint = Checkpoint { slot: Slot(16), digest: image(17).digest() };
+        checkpoints.stabilise(CheckpointCertificate { checkpoint, votes: Vec::new() });
+        let offered = checkpoints.offer(Slot(0), None).expect("the one before");
+        assert_eq!(offered.0.checkpoint.slot, Slot(8), "what this replica has at 16 is corrupted");
+    }
 }

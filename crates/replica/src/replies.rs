@@ -351,8 +351,10 @@ mod tests {
         let mut blocks = Blocks::new(16, 1 << 20);
         blocks.add(Slot(3), Block::close((1..=5).map(member).collect()));
         assert_eq!(blocks.get(Slot(3)).and_then(|b| b.reply(Slot(3), 0)), None, "not signed yet");
+        assert!(!blocks.is_proven(Slot(3)));
         let signature = ServiceSignature([7; 96]);
         blocks.prove(Slot(3), BlockProof::Signed(signature));
+        assert!(blocks.is_proven(Slot(3)) && !blocks.is_proven(Slot(4)));
         let block = blocks.get(Slot(3)).expect("kept");
         for index in 0..5 {
             let reply = block.reply(Slot(3), index).expect("signed");
@@ -396,6 +398,14 @@ mod tests {
     }
 
     #[test]
+    fn blocks_may_fill_their_room_to_the_last_byte() {
+        let mut blocks = Blocks::new(1000, 4 * (MEMBER_BYTES + 1));
+        let lost: Vec<usize> =
+            (1..=5).map(|slot| blocks.add(Slot(slot), Block::close(vec![member(slot)])).len()).collect();
+        assert_eq!(lost, [0, 0, 0, 0, 1]);
+    }
+
+    #[test]
     fn the_word_that_a_reply_is_no_longer_kept_does_not_replace_the_reply() {
         let mut blocks = Blocks::new(16, 1 << 20);
         let stale = || with(1, Outcome::Refused(Refusal::Stale));
@@ -433,5 +443,20 @@ mod tests {
         assert_eq!(shares.combined(&[ReplicaId(1)]), []);
         shares.add(statement, ReplicaId(1), SignatureShare([0; 96]));
         assert_eq!(shares.begin(statement, 2).map(|s| s.len()), Some(2));
+    }
+
+    #[test]
+    fn shares_on_what_is_too_old_or_was_renewed_are_forgotten() {
+        let endpoints = |issued| Statement::Endpoints(Epoch(1), Timestamp(issued));
+        let all =
+            [3, 4, 5].map(|slot| Statement::Block(Slot(slot))).into_iter().chain([1, 2, 3].map(endpoints));
+        let mut shares = Shares::default();
+        all.clone().for_each(|statement| shares.add(statement, ReplicaId(1), SignatureShare([0; 96])));
+        shares.prune(Slot(2), None);
+        assert!(all.clone().all(|statement| shares.of(statement, ReplicaId(1)).is_some()));
+        shares.prune(Slot(4), Some(endpoints(2)));
+        let kept: Vec<Statement> =
+            all.filter(|statement| shares.of(*statement, ReplicaId(1)).is_some()).collect();
+        assert_eq!(kept, [Statement::Block(Slot(5)), endpoints(2), endpoints(3)]);
     }
 }

@@ -392,6 +392,20 @@ mod tests {
     }
 
     #[test]
+    fn as_many_of_the_latest_replies_are_kept_as_have_room() {
+        let config = Config { session_reply_bytes_max: 10, ..Config::default() };
+        let (mut sessions, id) = with_session(8);
+        let reply = |bytes| Outcome::Answer(vec![1; bytes]);
+        for (number, bytes) in (1..).zip([4, 4, 6, 4]) {
+            assert_eq!(admit(&mut sessions, id, number), Verdict::Run);
+            sessions.ended(id, RequestNumber(number), &reply(bytes), &config);
+        }
+        let kept = [1, 2, 3, 4].map(|number| sessions.outcome(id, RequestNumber(number)));
+        let gone = Outcome::Refused(Refusal::Stale);
+        assert_eq!(kept, [gone.clone(), gone, reply(6), reply(4)]);
+    }
+
+    #[test]
     fn equal_histories_have_equal_encodings() {
         let make = || {
             let (mut sessions, id) = with_session(4);
@@ -427,5 +441,46 @@ mod tests {
         for ahead in 1..7 {
             assert_eq!(run(0), run(ahead), "{ahead} slots ahead");
         }
+    }
+
+    #[test]
+    fn a_session_that_was_given_up_tells_outcomes_until_that_slot_has_ended() {
+        let config = Config { client_sessions_max: 1, ..tight() };
+        let (mut sessions, id) = with_session(4);
+        assert_eq!(admit(&mut sessions, id, 1), Verdict::Run);
+        let place = Place { slot: Slot(7), now: Timestamp(101) };
+        assert_eq!(sessions.open(CLIENT, opening(8, 200), place, &config), Ok(SessionId(200)));
+        assert_eq!(admit(&mut sessions, id, 1), GONE);
+        // Slots before it end later than it is admitted; repeats in them are owed an outcome.
+        sessions.ended(id, RequestNumber(1), &answer("x"), &config);
+        sessions.end_slot(Slot(6));
+        assert_eq!(sessions.outcome(id, RequestNumber(1)), answer("x"));
+        sessions.end_slot(Slot(7));
+        assert_eq!(sessions.outcome(id, RequestNumber(1)), Outcome::Refused(Refusal::Stale));
+    }
+
+    #[test]
+    fn of_two_sessions_of_a_client_the_one_that_stays_is_found_by_its_nonce() {
+        let (mut sessions, first) = with_session(4);
+        let second = sessions.open(CLIENT, opening(8, 200), at(0), &tight()).expect("room");
+        assert_eq!(admit(&mut sessions, first, 1), Verdict::Run);
+        assert_eq!(sessions.open(CLIENT, opening(9, 300), at(0), &tight()), Ok(SessionId(300)));
+        assert_eq!(sessions.open(CLIENT, opening(7, 400), at(0), &tight()), Ok(first));
+        assert_eq!(admit(&mut sessions, second, 1), GONE, "it had no command, so it was the one to go");
+    }
+
+    #[test]
+    fn replies_that_leave_the_window_make_room_for_later_ones() {
+        let config = Config { session_reply_bytes_max: 4 * 6, ..Config::default() };
+        let (mut sessions, id) = with_session(4);
+        let reply = |number| Outcome::Answer(vec![number; 6]);
+        for number in 1..=20 {
+            assert_eq!(admit(&mut sessions, id, number.into()), Verdict::Run);
+            sessions.ended(id, RequestNumber(number.into()), &reply(number), &config);
+            for kept in number.saturating_sub(3).max(1)..=number {
+                assert_eq!(sessions.outcome(id, RequestNumber(kept.into())), reply(kept));
+            }
+        }
+        assert_eq!(sessions.outcome(id, RequestNumber(16)), Outcome::Refused(Refusal::Stale));
     }
 }

@@ -1,4 +1,4 @@
-//! A replica as the contact of clients: what it keeps for them, and what it gives up.
+//! A replica as the contact of clients: what it runs and keeps for them, and what it gives up.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use smr_app::{CommandOutcome, SlotWork};
 use smr_consensus::{Config as OrderingConfig, Entry, EntryBody, ProtocolName};
 use smr_crypto::IdentityKey;
 use smr_crypto::dkg::DecryptionKey;
-use smr_replica::effect::ConnectionId;
+use smr_replica::effect::{ConnectionId, Observation};
 use smr_replica::replica::DealingSeed;
-use smr_replica::system::Chunked;
+use smr_replica::system::{Chunked, Image};
 use smr_replica::{Config, Effect, Event, Genesis, Input, Member, Replica, Secrets};
 use smr_wire::client::About;
 use smr_wire::{
-    Access, Call, Command, Hint, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Slot,
+    Access, Call, Command, Hint, Outcome, Refusal, ReplicaId, Reply, Request, RequestNumber, SessionId, Slot,
     Timestamp,
 };
 
@@ -24,6 +24,10 @@ struct Bench {
     reply_bytes: usize,
     /// Slots that are not executed while execution is held up.
     held: Option<VecDeque<SlotWork>>,
+    /// Whether snapshots are taken at once.
+    snapshots: bool,
+    /// Checkpoints that became stable.
+    stable: Vec<Slot>,
     replies: Vec<Reply>,
     hints: Vec<(Option<About>, Hint)>,
 }
@@ -55,8 +59,16 @@ impl Bench {
         genesis.validate().expect("valid");
         let replica = Replica::new(Arc::new(genesis), ReplicaId(0), secrets);
         let client = IdentityKey::from_seed(&[6; 32]);
-        let (replies, hints) = (Vec::new(), Vec::new());
-        let mut bench = Bench { replica, client, reply_bytes: 1, held: None, replies, hints };
+        let mut bench = Bench {
+            replica,
+            client,
+            reply_bytes: 1,
+            held: None,
+            snapshots: true,
+            stable: Vec::new(),
+            replies: Vec::new(),
+            hints: Vec::new(),
+        };
         bench.happen(Event::Start);
         assert!(bench.replica.endpoint_certificate().is_some(), "a lone replica has its key at once");
         bench
@@ -82,7 +94,7 @@ impl Bench {
                 }
                 None => Some(self.executed(&work)),
             },
-            Effect::Snapshot(slot) => Some(Event::SnapshotTaken { slot, bytes: vec![7; 5000] }),
+            Effect::Snapshot(slot) => self.snapshots.then(|| snapshot(slot)),
             Effect::Chunk { slot, image, chunk_bytes } => {
                 Some(Event::Chunked { slot, image: Chunked::new(&image, chunk_bytes) })
             }
@@ -99,6 +111,10 @@ impl Bench {
             }
             Effect::Hint { about, hint, .. } => {
                 self.hints.push((about, hint));
+                None
+            }
+            Effect::Report(Observation::Stable(slot)) => {
+                self.stable.push(slot);
                 None
             }
             _ => None,
@@ -148,6 +164,10 @@ impl Bench {
         };
         std::mem::take(&mut self.replies).into_iter().map(read).collect()
     }
+}
+
+fn snapshot(slot: Slot) -> Event {
+    Event::SnapshotTaken { slot, bytes: vec![7; 5000] }
 }
 
 /// Room for the replies of about four slots of three KiB each.
@@ -232,4 +252,85 @@ fn a_command_that_waited_and_was_woken_is_answered_whichever_slot_ends_first() {
     bench.happen(Event::Executed { slot: second, outcomes: vec![None, Some(answer("4"))], late: vec![] });
     assert_eq!(bench.answered().len(), 4);
     assert!(bench.replica.system().parked.is_empty());
+}
+
+#[test]
+fn a_command_above_the_limit_ends_as_refused_and_its_repeat_too() {
+    let mut bench = Bench::new(Config { command_bytes_max: 8, ..Config::default() });
+    let session = bench.open();
+    let sized = |number, bytes| Command { number: RequestNumber(number), bytes: vec![1; bytes] };
+    let request = |commands: Vec<Command>| Call::Commands { session, access: Access::Ordered, commands };
+    bench.ask(request(vec![sized(1, 7), sized(2, 8), sized(3, 9)]));
+    let answers: Vec<_> =
+        bench.answered().into_iter().map(|(number, _, outcome)| (number, outcome)).collect();
+    let refused = Outcome::Refused(Refusal::TooLarge);
+    assert_eq!(answers[2], (3, refused.clone()));
+    assert!(answers[..2].iter().all(|(_, outcome)| matches!(outcome, Outcome::Answer(_))), "{answers:?}");
+    bench.ask(request(vec![sized(3, 1), sized(4, 1)]));
+    let again = bench.answered();
+    assert_eq!((again.len(), &again[0].2), (2, &refused), "its number is used up");
+}
+
+#[test]
+fn nothing_is_admitted_between_a_checkpoint_and_its_snapshot() {
+    let mut bench = Bench::new(cramped());
+    let session = bench.open();
+    bench.snapshots = false;
+    (1..=6).for_each(|number| bench.command(session, number..=number));
+    let last = |bench: &mut Bench| bench.answered().last().map(|(_, slot, _)| *slot);
+    let checkpoint = last(&mut bench).expect("up to the checkpoint they are answered");
+    assert!(checkpoint.0.is_multiple_of(4), "{checkpoint}");
+    bench.happen(snapshot(checkpoint.minus(4)));
+    assert_eq!(last(&mut bench), None, "that is another snapshot");
+    bench.snapshots = true;
+    bench.happen(snapshot(checkpoint));
+    assert!(last(&mut bench) > Some(checkpoint));
+    assert!(bench.stable.contains(&checkpoint));
+}
+
+#[test]
+fn every_checkpoint_becomes_stable_once() {
+    let mut bench = Bench::new(cramped());
+    let session = bench.open();
+    (1..=20).for_each(|number| bench.command(session, number..=number));
+    let last = bench.replica.system().slot;
+    let due: Vec<Slot> = (1..=last.0).filter(|slot| slot.is_multiple_of(4)).map(Slot).collect();
+    assert_eq!(bench.stable, due);
+}
+
+#[test]
+fn a_state_that_is_cut_into_chunks_late_gets_no_vote_once_its_checkpoint_is_stable() {
+    let mut bench = Bench::new(cramped());
+    let session = bench.open();
+    (1..=20).for_each(|number| bench.command(session, number..=number));
+    for (slot, votes) in [(4, false), (bench.replica.system().slot.0 + 4, true)] {
+        let image = Image { system: bench.replica.system().clone(), application: vec![] };
+        let chunked = Event::Chunked { slot: Slot(slot), image: Chunked::new(&image, 1 << 10) };
+        let mut effects = Vec::new();
+        bench.replica.step(Input { clock: Timestamp(1000), event: chunked }, &mut effects);
+        assert_eq!(!effects.is_empty(), votes, "slot {slot}: {effects:?}");
+    }
+}
+
+#[test]
+fn a_repeat_of_a_command_that_waits_is_answered_when_that_was_woken() {
+    let mut bench = Bench::new(cramped());
+    let session = bench.open();
+    bench.held = Some(VecDeque::new());
+    bench.command(session, 1..=1);
+    bench.command(session, 1..=2);
+    let mut next = || bench.held.as_mut().expect("held").pop_front().expect("two slots").slot;
+    let (first, second) = (next(), next());
+    let answer = |text: &str| CommandOutcome::Answer(text.into());
+    bench.happen(Event::Executed { slot: first, outcomes: vec![None], late: vec![] });
+    bench.happen(Event::Executed { slot: second, outcomes: vec![Some(answer("2"))], late: vec![] });
+    let outcome = |text: &str| Outcome::Answer(text.into());
+    assert_eq!(bench.answered(), [(2, second, outcome("2"))], "1 waits");
+    bench.command(session, 3..=3);
+    let third = bench.held.as_mut().expect("held").pop_front().expect("the third").slot;
+    let woken = vec![smr_app::LateOutcome { slot: first, position: 0, outcome: answer("1") }];
+    bench.happen(Event::Executed { slot: third, outcomes: vec![Some(answer("3"))], late: woken });
+    let mut answers = bench.answered();
+    answers.sort_by_key(|(number, ..)| *number);
+    assert_eq!(answers, [(1, third, outcome("1")), (3, third, outcome("3"))]);
 }

@@ -419,6 +419,43 @@ fn after_the_deadline_a_command_may_be_asked_again_under_its_number() {
     assert_eq!(bench.done(), [(7, certified("a", 4, 1))]);
 }
 
+/// A command whose outcome an earlier run of this client did not learn.
+fn unknown(session: SessionId, number: u64) -> Unknown {
+    Unknown { session, number: RequestNumber(number), command: vec![1], last: None }
+}
+
+#[test]
+fn a_number_that_an_earlier_run_of_this_client_gave_out_is_given_to_no_other_command() {
+    let mut bench = Bench::open(Config::default(), 1);
+    bench.step([Event::Again { ticket: Ticket(7), unknown: unknown(SESSION, 5) }]);
+    bench.step([Event::Again { ticket: Ticket(8), unknown: unknown(SessionId(78), 20) }]);
+    bench.step([call(1)]);
+    assert_eq!(numbers(&bench.requests()[0].1), [6], "numbers of another session do not count");
+}
+
+#[test]
+fn what_is_no_command_of_a_session_cannot_be_asked_again() {
+    let config = Config::default();
+    let too_large = vec![0; exchange::command_bytes_max(&config) + 1];
+    let mut bench = Bench::open(config, 1);
+    let of_nobody = [unknown(SessionId(0), 5), unknown(SESSION, 0)];
+    for bad in of_nobody.into_iter().chain([Unknown { command: too_large, ..unknown(SESSION, 5) }]) {
+        bench.step([Event::Again { ticket: Ticket(7), unknown: bad.clone() }]);
+        assert_eq!(bench.done(), [(7, Err(Failure::Unknown(Box::new(bad))))]);
+        assert_eq!(bench.requests(), []);
+    }
+}
+
+#[test]
+fn only_so_many_are_asked_again_at_once() {
+    let mut bench = Bench::open(Config { window: 2, calls_waiting_max: 3, ..Config::default() }, 1);
+    let again = |number| Event::Again { ticket: Ticket(number), unknown: unknown(SESSION, number) };
+    bench.step((1..=6).map(again));
+    assert_eq!(bench.done(), [], "a window, those that wait, and an opening");
+    bench.step([again(7)]);
+    assert_eq!(bench.done(), [(7, Err(Failure::Unknown(Box::new(unknown(SESSION, 7)))))]);
+}
+
 #[test]
 fn what_never_left_is_unreachable_and_never_leaves_later() {
     let mut bench = Bench::open(Config { deadline_ms: 100, ..Config::default() }, 1);
@@ -455,6 +492,19 @@ fn a_gone_session_is_followed_by_a_new_one() {
 }
 
 #[test]
+fn a_session_ends_with_no_other_refusal_and_with_no_other_session() {
+    let mut bench = Bench::open(Config::default(), 1);
+    bench.step([call(1)]);
+    bench.certify(A, 2, &[(at(1), Outcome::Refused(Refusal::TooLarge))]);
+    bench.step([Event::Again { ticket: Ticket(7), unknown: unknown(SessionId(76), 3) }]);
+    let of_another = About { session: SessionId(76), number: RequestNumber(3) };
+    bench.certify(A, 3, &[(of_another, Outcome::Refused(Refusal::SessionGone))]);
+    assert_eq!(bench.done(), [(7, Err(Failure::Refused(Refusal::SessionGone)))]);
+    bench.step([call(2)]);
+    assert_eq!(numbers(&bench.requests()[0].1), [2]);
+}
+
+#[test]
 fn a_refusal_to_open_a_session_fails_all_that_waits() {
     let mut bench = Bench::new(Config::default(), 1);
     bench.step([call(1), call(2)]);
@@ -477,24 +527,48 @@ fn numbers_stay_within_the_window_of_the_oldest_that_is_asked() {
 
 #[test]
 fn requests_keep_their_limits_and_the_queue_its_own() {
-    let config = Config { request_bytes_max: 1024, calls_waiting_max: 3, ..Config::default() };
+    let config = Config {
+        request_bytes_max: 1024,
+        calls_waiting_max: 4,
+        waiting_bytes_max: 1024,
+        ..Config::default()
+    };
     let bytes_max = exchange::command_bytes_max(&config);
     let mut bench = Bench::open(config, 1);
     let sized = |ticket, bytes| Event::Call { ticket: Ticket(ticket), command: vec![0; bytes] };
-    bench.step([sized(1, bytes_max), sized(2, 0), sized(3, 0), sized(4, 0), sized(5, bytes_max + 1)]);
+    let small = (2..=5).map(|ticket| sized(ticket, 0));
+    bench.step([sized(1, bytes_max)].into_iter().chain(small).chain([sized(6, bytes_max + 1)]));
     let requests = bench.requests();
     assert_eq!(
         requests.iter().map(|(_, request)| numbers(request)).collect::<Vec<_>>(),
-        [vec![1], vec![2, 3]]
+        [vec![1], vec![2, 3, 4]]
     );
     assert!(requests.iter().all(|(_, request)| smr_wire::encode(request).len() <= 1024));
     assert_eq!(
         bench.done(),
         [
-            (4, Err(Failure::Overloaded { waiting: 3, bytes: bytes_max as u64 })),
-            (5, Err(Failure::TooLarge { bytes: bytes_max as u64 + 1, bytes_max: bytes_max as u64 })),
+            (5, Err(Failure::Overloaded { waiting: 4, bytes: bytes_max as u64 })),
+            (6, Err(Failure::TooLarge { bytes: bytes_max as u64 + 1, bytes_max: bytes_max as u64 })),
         ]
     );
+    bench.step([sized(7, bytes_max)]);
+    assert_eq!(numbers(&bench.requests()[0].1), [5], "what has a number waits no more");
+}
+
+#[test]
+fn a_call_that_is_given_up_leaves_as_much_room_as_it_took() {
+    let config =
+        Config { request_bytes_max: 1024, waiting_bytes_max: 1024, deadline_ms: 100, ..Config::default() };
+    let mut bench = Bench::new(config, 0);
+    let sized = |ticket, bytes| Event::Call { ticket: Ticket(ticket), command: vec![0; bytes] };
+    bench.step([sized(1, 600)]);
+    bench.clock += 50;
+    bench.step([sized(2, 300)]);
+    bench.clock += 50;
+    bench.step([Event::Timer]);
+    assert_eq!(bench.done().len(), 1);
+    bench.step([sized(3, 700), sized(4, 100)]);
+    assert_eq!(bench.done(), [(4, Err(Failure::Overloaded { waiting: 2, bytes: 1000 }))]);
 }
 
 #[test]

@@ -303,3 +303,6 @@ fn check_vote(
         Err(Refused::Signature)
     }
 }
+
+#[cfg(test)]
+mod tests;

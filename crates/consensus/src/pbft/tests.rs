@@ -14,6 +14,9 @@ use crate::quorum::{Ballot, Phase};
 use crate::suspicion::Suspect;
 use crate::verified::{Rules, Verified};
 
+mod views;
+mod voting;
+
 /// Four replicas and their keys.
 pub(crate) fn group_of_four() -> (Arc<Group>, Vec<Arc<IdentityKey>>) {
     let keys: Vec<_> = (1..=4).map(|seed| Arc::new(IdentityKey::from_seed(&[seed; 32]))).collect();
@@ -330,6 +333,15 @@ fn a_slow_application_is_no_reason_to_suspect_the_primary() {
     replica.step(Event::Executed(Slot(3)));
     replica.patience(4);
     assert!(replica.suspects(), "nothing executes and nothing is ordered");
+}
+
+#[test]
+fn the_decided_prefix_runs_ahead_of_execution_by_the_backlog_and_no_further() {
+    let mut replica = Alone::with(Config { backlog_slots_max: 2, ..Config::default() });
+    (1..=4).for_each(|slot| replica.decides(slot));
+    assert_eq!(replica.0.decided(), Slot(2));
+    replica.step(Event::Executed(Slot(1)));
+    assert_eq!(replica.0.decided(), Slot(3));
 }
 
 #[test]
