@@ -1,6 +1,8 @@
 //! Replicas that misbehave, named by what they do. Each runs the real replica and then alters what it says, with
 //! its own keys and nobody else's: all that a machine that was taken over can do.
 
+pub mod mutation;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use smr_wire::{
 };
 
 use crate::rng::Rng;
+use mutation::{Audience, Mutation};
 
 /// What a faulty replica does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -59,6 +62,10 @@ pub enum Misdeed {
     BlamePrimaries,
     /// Sends commit votes to whom it likes, and at a change of view tells what was prepared or hides it, as it likes.
     HideClaims,
+    /// Changes one field of some of its messages by a little, the same for all who hear it.
+    Mutate,
+    /// As [`Misdeed::Mutate`], but only some hear it, and the others the truth.
+    MutateForSome,
 }
 
 /// All of them that need no script.
@@ -77,6 +84,8 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::ForgeCertificates,
     Misdeed::BlamePrimaries,
     Misdeed::HideClaims,
+    Misdeed::Mutate,
+    Misdeed::MutateForSome,
 ];
 
 impl Misdeed {
@@ -99,6 +108,8 @@ impl Misdeed {
             Misdeed::ForgeCertificates => "forge-certificates",
             Misdeed::BlamePrimaries => "blame-primaries",
             Misdeed::HideClaims => "hide-claims",
+            Misdeed::Mutate => "mutate",
+            Misdeed::MutateForSome => "mutate-for-some",
         }
     }
 }
@@ -135,6 +146,7 @@ pub struct Adversary {
     miscomputes: bool,
     /// The last reply in each session.
     told: BTreeMap<SessionId, Reply>,
+    mutation: Mutation,
 }
 
 impl Adversary {
@@ -150,6 +162,7 @@ impl Adversary {
         let silent_from = start.plus_ms(rng.within(0, 3_000));
         let mut key = || Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone()));
         let accomplices = (0..ACCOMPLICES).map(|_| key()).collect();
+        let mutation = Mutation::new(seat.clone(), &mut rng);
         Adversary {
             misdeed,
             seat,
@@ -162,6 +175,7 @@ impl Adversary {
             oversized: None,
             miscomputes: false,
             told: BTreeMap::new(),
+            mutation,
         }
     }
 
@@ -190,6 +204,8 @@ impl Adversary {
             Misdeed::ForgeCertificates => self.forge(to, message, now),
             Misdeed::BlamePrimaries => self.blame(message),
             Misdeed::HideClaims => self.hide(message).into_iter().collect(),
+            Misdeed::Mutate => self.mutation.alter(to, message, now, Audience::All),
+            Misdeed::MutateForSome => self.mutation.alter(to, message, now, Audience::Some),
             Misdeed::StaySilent | Misdeed::FloodForwards | Misdeed::FollowScript => vec![message],
         }
     }
@@ -224,9 +240,11 @@ impl Adversary {
 
     /// What it really tells a client.
     #[must_use]
-    pub fn reply(&mut self, mut reply: Reply) -> Reply {
-        if self.misdeed != Misdeed::LieInReplies {
-            return reply;
+    pub fn reply(&mut self, mut reply: Reply, now: Timestamp) -> Reply {
+        match self.misdeed {
+            Misdeed::LieInReplies => {}
+            Misdeed::Mutate | Misdeed::MutateForSome => return self.mutation.reply(reply, now),
+            _ => return reply,
         }
         let session = reply.about.session;
         let earlier = self.told.insert(session, reply.clone());

@@ -70,8 +70,9 @@ impl World {
                 self.report_later(machine, 50_000, Event::Chunked { slot, image });
             }
             Effect::Reply { connection, reply } => {
+                let clock = self.clock();
                 let reply = match &mut self.machines[machine].adversary {
-                    Some(adversary) => adversary.reply(reply),
+                    Some(adversary) => adversary.reply(reply, clock),
                     None => reply,
                 };
                 self.tell_client(machine, connection, &FromContact::Reply(reply));
