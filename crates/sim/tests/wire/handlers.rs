@@ -1,0 +1,231 @@
+//! What passes every check, given to the replica: it must not panic, halt, say what nobody could read, or execute
+//! something else than others do. One replica lies, with its own key, and signs again what it changes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use smr_app::{CommandOutcome, SlotWork};
+use smr_consensus::ProtocolName;
+use smr_mutate::{Dice, Encoding, runs};
+use smr_replica::effect::Observation;
+use smr_replica::{Effect, Event, Incoming, Input, Message, Replica, Timer};
+use smr_sim::adversary::mutation::sign_again;
+use smr_sim::trace::{Said, Trace};
+use smr_sim::world::{World, hasty_config};
+use smr_sim::{Campaign, Misdeed};
+use smr_wire::{ReplicaId, Slot, Timestamp};
+
+use crate::alone;
+
+/// Lies told to each of the copies in a usual run.
+const EXECUTIONS: u64 = 2_000;
+
+/// Messages that one copy of a replica gets before it is put away; about half of them are what was really said to it.
+const STREAK: u64 = 200;
+
+/// Effects that follow from one message at most: each open slot may be voted for, repeated, proposed and decided.
+const EFFECTS_MAX: usize = 400;
+
+/// Bytes of a message that a replica says at most; see `Limits::for_config` in `smr-node`.
+const FRAME_BYTES_MAX: usize = 8 << 20;
+
+/// Who lies, and to whom: the primary of the first view, or a backup.
+const LIAR: usize = 3;
+const TARGETS: [usize; 2] = [0, 1];
+
+/// Steps of the run after which a copy of each replica is made: while the key is generated, while commands are
+/// ordered, and late.
+const STAGES: [u64; 4] = [150, 1_500, 4_000, 9_000];
+
+/// Steps that the run goes on after the last of them.
+const REST: u64 = 3_000;
+
+/// Messages before and after a copy was made whose fields are of interest to it.
+const NEAR: usize = 400;
+
+/// A run, and copies of replicas in the middle of it.
+struct Recorded {
+    world: World,
+    /// By whom, to whom, and what.
+    said: Vec<(usize, usize, Encoding)>,
+    stages: Vec<Stage>,
+    /// What stands in each slot, as far as anybody executed it.
+    executed: BTreeMap<Slot, SlotWork>,
+}
+
+/// A copy of a replica.
+struct Stage {
+    steps: u64,
+    target: usize,
+    replica: Replica,
+    clock: Timestamp,
+    /// How much was said before.
+    before: usize,
+}
+
+/// What has happened so far.
+#[derive(Default)]
+struct Tally {
+    lies: u64,
+    refused: u64,
+    effects: u64,
+}
+
+impl Recorded {
+    fn new() -> Recorded {
+        let campaign = Campaign::new(ProtocolName::Pbft, 1, Some(Misdeed::StaySilent));
+        let mut setting = campaign.setting(16);
+        setting.misdeeds.clear();
+        setting.config = hasty_config();
+        (setting.application, setting.clients, setting.commands) = ("kv".into(), 3, 200);
+        let mut world = World::new(setting, 16, Trace::of_what_is_said());
+        world.schedule_chaos(4_000_000);
+        let mut stages = Vec::new();
+        for steps in STAGES {
+            world.run(u64::MAX, steps).expect("a run in which nobody lies");
+            for target in TARGETS {
+                // What its application executes is not copied, so nothing may be in it.
+                while world.replica(target).status().executed < world.replica(target).system().slot {
+                    let step = world.happened() + 1;
+                    world.run(u64::MAX, step).expect("a run in which nobody lies");
+                }
+                let (replica, clock) = (world.replica(target).clone(), world.clock());
+                stages.push(Stage { steps, target, replica, clock, before: between(&world).count() });
+            }
+        }
+        world.run(u64::MAX, world.happened() + REST).expect("a run in which nobody lies");
+        let said = between(&world).map(|(from, to, message)| (from, to, Encoding::of(message))).collect();
+        Recorded { world, said, stages, executed: BTreeMap::new() }
+    }
+
+    /// A copy of a replica hears what was really said to it, in order, and lies in between.
+    fn streak(&mut self, stage: usize, dice: &mut Dice, tally: &mut Tally) {
+        let Stage { target, ref replica, clock, before, .. } = self.stages[stage];
+        let (mut replica, mut next, mut timers) = (replica.clone(), before, Vec::new());
+        let near = before.saturating_sub(NEAR)..(before + NEAR).min(self.said.len());
+        for _ in 0..STREAK {
+            let event = match dice.below(20) {
+                0 if !timers.is_empty() => Event::Timer(timers.swap_remove(dice.below(timers.len()))),
+                0..10 => {
+                    let to_it = |(_, to, _): &&(usize, usize, Encoding)| *to == target;
+                    let Some((from, _, encoding)) = self.said[next..].iter().find(to_it) else { continue };
+                    let Some(true_one) = self.checked(*from, decode(encoding.bytes())) else { continue };
+                    next += 1 + self.said[next..].iter().position(|one| one.1 == target).expect("just found");
+                    true_one
+                }
+                _ => {
+                    tally.lies += 1;
+                    let Some(lie) = self.lie(near.clone(), dice) else {
+                        tally.refused += 1;
+                        continue;
+                    };
+                    lie
+                }
+            };
+            self.step(&mut replica, clock, event, &mut timers, tally);
+        }
+    }
+
+    /// A changed message of anybody, said by the liar, if it passes the checks.
+    fn lie(&self, near: Range<usize>, dice: &mut Dice) -> Option<Event> {
+        let near = &self.said[near];
+        let of_liar: Vec<Encoding> = near
+            .iter()
+            .filter(|(from, ..)| *from == LIAR)
+            .map(|(.., one)| one.clone())
+            .take(NEAR / 8)
+            .collect();
+        let any = dice.pick(near).map(|(.., encoding)| encoding)?;
+        let encoding = dice.pick(&of_liar).filter(|_| dice.draw() & 1 == 1).unwrap_or(any).clone();
+        let changed = encoding.wild(&of_liar, dice, |bytes| decode(bytes).is_some());
+        self.checked(LIAR, Some(sign_again(self.world.seat(LIAR), decode(&changed)?)))
+    }
+
+    fn checked(&self, from: usize, message: Option<Message>) -> Option<Event> {
+        Incoming::check(ReplicaId::at(from), message?, &self.world.rules()).ok().map(Event::Peer)
+    }
+
+    fn step(
+        &mut self,
+        replica: &mut Replica,
+        clock: Timestamp,
+        event: Event,
+        timers: &mut Vec<Timer>,
+        tally: &mut Tally,
+    ) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let mut effects = Vec::new();
+            replica.step(Input { clock, event }, &mut effects);
+            assert!(effects.len() <= EFFECTS_MAX, "{} effects follow", effects.len());
+            tally.effects += effects.len() as u64;
+            for effect in effects {
+                events.extend(self.done(effect, timers));
+            }
+        }
+    }
+
+    /// What comes back to the replica when its edge has done what it wants.
+    fn done(&mut self, effect: Effect, timers: &mut Vec<Timer>) -> Option<Event> {
+        match effect {
+            Effect::Send { message, .. } | Effect::Broadcast(message) => {
+                let bytes = smr_wire::encode(&message);
+                assert!(bytes.len() <= FRAME_BYTES_MAX, "a message of {} bytes", bytes.len());
+                assert!(decode(&bytes).as_ref() == Some(&message), "says what nobody reads: {message:?}");
+            }
+            Effect::Arm { timer, .. } => {
+                timers.retain(|other| *other != timer);
+                timers.push(timer);
+            }
+            Effect::Disarm(timer) => timers.retain(|other| *other != timer),
+            Effect::Execute(work) => {
+                let (slot, commands) = (work.slot, work.commands.len());
+                let known = self.executed.entry(slot).or_insert_with(|| work.clone());
+                assert!(known.seed == work.seed && known.commands == work.commands, "slot {slot} twice");
+                let outcomes = vec![Some(CommandOutcome::Answer(b"x".to_vec())); commands];
+                return Some(Event::Executed { slot, outcomes, late: Vec::new() });
+            }
+            Effect::Report(Observation::Halted(why)) => panic!("it halts: {why}"),
+            _ => {}
+        }
+        None
+    }
+}
+
+fn between(world: &World) -> impl Iterator<Item = (usize, usize, &Message)> {
+    world.trace.said().iter().filter_map(|said| match said {
+        Said::Between { from, to, message } => Some((*from, *to, message)),
+        Said::ToContact(_) | Said::FromContact(_) | Said::State(_) => None,
+    })
+}
+
+fn decode(bytes: &[u8]) -> Option<Message> {
+    smr_wire::decode(bytes, bytes.len()).ok()
+}
+
+#[test]
+fn no_message_that_passes_the_checks_stops_a_replica_or_parts_it_from_others() {
+    let _alone = alone();
+    let mut recorded = Recorded::new();
+    let (mut dice, mut all) = (Dice::new(runs::seed()), 0);
+    for stage in 0..recorded.stages.len() {
+        let Stage { steps, target, .. } = recorded.stages[stage];
+        let mut tally = Tally::default();
+        while tally.lies < runs::executions(EXECUTIONS) {
+            let before = dice.clone();
+            let streak = AssertUnwindSafe(|| recorded.streak(stage, &mut dice, &mut tally));
+            if let Err(why) = catch_unwind(streak) {
+                println!("replica {target} after {steps} steps, lie {}, {before:?}", tally.lies);
+                resume_unwind(why);
+            }
+        }
+        let Tally { lies, refused, effects } = tally;
+        println!("replica {target} after {steps} steps: {lies} lies, {refused} refused, {effects} effects");
+        assert!(refused * 100 / lies < 90, "{refused} of {lies} never reached it");
+        all += lies;
+    }
+    let slots = recorded.executed.len();
+    println!("handlers: {all} lies, {slots} slots executed meanwhile");
+    assert!(slots > 10, "only {slots} slots were executed, so replicas did not go on");
+}
