@@ -69,10 +69,14 @@ impl Encoding {
                     bytes = changed;
                 }
                 1 | 2 | 4 | 8 if dice.chance(600) => nudge(&mut bytes[field], dice),
-                _ if dice.chance(800) => match self.other_field(others, field.len(), dice) {
-                    Some(other) => bytes[field].copy_from_slice(other),
-                    None => continue,
-                },
+                _ if dice.chance(800) => {
+                    if let Some(other) = self.other_field(others, field.len(), dice) {
+                        bytes[field.clone()].copy_from_slice(other);
+                    }
+                    if bytes == self.bytes {
+                        flip(&mut bytes[field], dice);
+                    }
+                }
                 _ => flip(&mut bytes[field], dice),
             }
             if bytes != self.bytes && reads(&bytes) {
