@@ -57,7 +57,9 @@ fn no_command_of_one_participant_breaks_key_generation_or_wrongs_another() {
     let mut dice = Dice::new(runs::seed());
     let (mut read, mut applied) = (0u64, 0u64);
     let reads = |bytes: &[u8]| borsh::from_slice::<Command>(bytes).is_ok();
+    let mut counted = runs::Counted::new("commands of key generation");
     for execution in 0..runs::executions(EXECUTIONS) {
+        counted.one();
         let bytes = dice.pick(&corpus).expect("some").wild(&corpus, &mut dice.clone(), reads);
         dice.draw();
         let Ok(command) = borsh::from_slice::<Command>(&bytes) else { continue };
@@ -109,7 +111,9 @@ fn no_changed_share_key_or_signature_passes_for_a_good_one() {
 
     let corpus: Vec<Encoding> = shares.iter().map(Encoding::of).chain([Encoding::of(&good)]).collect();
     let mut dice = Dice::new(runs::seed());
+    let mut counted = runs::Counted::new("shares, keys and signatures");
     for _ in 0..runs::executions(EXECUTIONS / 4) {
+        counted.one();
         let bytes = |encoding: &Encoding, dice: &mut Dice| {
             encoding.small(&corpus, dice, |_| true).expect("something can be changed")
         };
@@ -146,7 +150,9 @@ fn no_changed_path_leads_another_leaf_to_the_root() {
     let trees: Vec<merkle::Tree> = (1..40).map(tree).collect();
     let mut dice = Dice::new(runs::seed());
     let mut read = 0u64;
+    let mut counted = runs::Counted::new("paths");
     for _ in 0..runs::executions(100 * EXECUTIONS) {
+        counted.one();
         let tree = dice.pick(&trees).expect("some");
         let count = tree.path(0).count;
         let index = dice.below(count as usize);

@@ -18,7 +18,9 @@ fn no_description_makes_the_reader_or_the_planner_panic() {
     let mut dice = Dice::new(runs::seed());
     let (mut read, mut planned) = (0u64, 0u64);
     let executions = runs::executions(8_000);
+    let mut counted = runs::Counted::new("descriptions");
     for _ in 0..executions {
+        counted.one();
         let (one, other) = (EXAMPLES[dice.below(2)], EXAMPLES[dice.below(2)]);
         let changed = text::change(one, other, &mut dice);
         match Wish::parse(&changed, "changed.toml", &["kv", "bank"]) {
@@ -42,7 +44,9 @@ fn no_kept_blueprint_makes_the_reader_panic_and_what_is_read_is_written_alike() 
     let kept = serde_json::to_string(&plan(&wish, &facts()).expect("it can be built")).expect("plain");
     let mut dice = Dice::new(runs::seed());
     let mut read = 0u64;
+    let mut counted = runs::Counted::new("blueprints");
     for _ in 0..runs::executions(4_000) {
+        counted.one();
         let changed = text::change(&kept, &kept, &mut dice);
         let Ok(blueprint) = serde_json::from_str::<Blueprint>(&changed) else { continue };
         let again = serde_json::to_string(&blueprint).expect("plain");

@@ -106,7 +106,9 @@ fn no_descriptor_makes_its_reader_panic_and_what_is_read_is_written_alike() {
     let text = serde_json::to_string(&descriptor()).expect("plain");
     let mut dice = smr_mutate::Dice::new(smr_mutate::runs::seed());
     let mut read = 0;
+    let mut counted = smr_mutate::runs::Counted::new("descriptors");
     for _ in 0..smr_mutate::runs::executions(5_000) {
+        counted.one();
         let changed = smr_mutate::text::change(&text, &text, &mut dice);
         let Ok(descriptor) = serde_json::from_str::<Descriptor>(&changed) else { continue };
         let again = serde_json::to_string(&descriptor).expect("plain");

@@ -89,7 +89,9 @@ fn no_command_and_no_state_makes_an_application_panic() {
         let mut dice = Dice::new(runs::seed());
         let mut bench = Bench::new(application, 1);
         let mut states = Vec::new();
+        let mut counted = runs::Counted::new("commands and states");
         for execution in 0..runs::executions(EXECUTIONS) {
+            counted.one();
             let (one, other) = (dice.pick(commands).expect("some"), dice.pick(commands).expect("some"));
             bench.execute(text::change(one, other, &mut dice).into_bytes());
             if execution % 200 == 0 {
@@ -100,6 +102,7 @@ fn no_command_and_no_state_makes_an_application_panic() {
         }
         let mut taken = 0;
         for _ in 0..runs::executions(EXECUTIONS) {
+            counted.one();
             let (one, other) = (dice.pick(&states).expect("some"), dice.pick(&states).expect("some"));
             let changed = spoil(one, other, &mut dice);
             let mut bench = Bench::new(application, 1);

@@ -30,7 +30,7 @@ struct Tally {
     per_byte_max: usize,
 }
 
-fn fuzz<T>(name: &str, corpus: &[Encoding], bytes_max: usize)
+fn fuzz<T>(name: &'static str, corpus: &[Encoding], bytes_max: usize)
 where
     T: BorshSerialize + BorshDeserialize,
 {
@@ -42,18 +42,11 @@ where
         judge::<T>(name, encoding.bytes(), bytes_max, &mut tally);
     }
     assert!(tally.accepted == tally.executions, "{name}: what was recorded is not read");
-    for execution in 0..runs::executions(EXECUTIONS) {
+    let mut counted = runs::Counted::new(name);
+    while counted.executions() < runs::executions(EXECUTIONS) {
+        counted.one();
         let encoding = dice.pick(corpus).expect("some");
-        let bytes = encoding.wild(corpus, &mut dice, reads);
-        let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut own = Tally::default();
-            judge::<T>(name, &bytes, bytes_max, &mut own);
-            own
-        }));
-        let Ok(own) = judged else { panic!("{name}: execution {execution}, bytes {bytes:02x?}") };
-        tally.executions += own.executions;
-        tally.accepted += own.accepted;
-        tally.per_byte_max = tally.per_byte_max.max(own.per_byte_max);
+        judge::<T>(name, &encoding.wild(corpus, &mut dice, reads), bytes_max, &mut tally);
     }
     let Tally { executions, accepted, per_byte_max } = tally;
     println!(

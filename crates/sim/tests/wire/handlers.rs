@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use smr_app::{CommandOutcome, SlotWork};
 use smr_consensus::ProtocolName;
@@ -65,9 +64,8 @@ struct Stage {
 }
 
 /// What has happened so far.
-#[derive(Default)]
 struct Tally {
-    lies: u64,
+    lies: runs::Counted,
     refused: u64,
     effects: u64,
 }
@@ -115,7 +113,7 @@ impl Recorded {
                     true_one
                 }
                 _ => {
-                    tally.lies += 1;
+                    tally.lies.one();
                     let Some(lie) = self.lie(near.clone(), dice) else {
                         tally.refused += 1;
                         continue;
@@ -211,16 +209,12 @@ fn no_message_that_passes_the_checks_stops_a_replica_or_parts_it_from_others() {
     let (mut dice, mut all) = (Dice::new(runs::seed()), 0);
     for stage in 0..recorded.stages.len() {
         let Stage { steps, target, .. } = recorded.stages[stage];
-        let mut tally = Tally::default();
-        while tally.lies < runs::executions(EXECUTIONS) {
-            let before = dice.clone();
-            let streak = AssertUnwindSafe(|| recorded.streak(stage, &mut dice, &mut tally));
-            if let Err(why) = catch_unwind(streak) {
-                println!("replica {target} after {steps} steps, lie {}, {before:?}", tally.lies);
-                resume_unwind(why);
-            }
+        let mut tally = Tally { lies: runs::Counted::new("lies to replicas"), refused: 0, effects: 0 };
+        while tally.lies.executions() < runs::executions(EXECUTIONS) {
+            recorded.streak(stage, &mut dice, &mut tally);
         }
         let Tally { lies, refused, effects } = tally;
+        let lies = lies.executions();
         println!("replica {target} after {steps} steps: {lies} lies, {refused} refused, {effects} effects");
         assert!(refused * 100 / lies < 90, "{refused} of {lies} never reached it");
         all += lies;

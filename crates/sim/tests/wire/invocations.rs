@@ -131,8 +131,9 @@ fn no_frame_makes_a_client_panic_or_believe_what_the_service_did_not_sign() {
     let _alone = alone();
     let corpus = &Corpus::recorded().from_contact;
     let mut dice = Dice::new(runs::seed());
-    let (mut executions, mut read, mut answered) = (0u64, 0u64, 0u64);
-    while executions < runs::executions(EXECUTIONS) {
+    let mut counted = runs::Counted::new("frames of contacts");
+    let (mut read, mut answered) = (0u64, 0u64);
+    while counted.executions() < runs::executions(EXECUTIONS) {
         let mut client = Client::new(dice.draw());
         for _ in 0..STREAK {
             client.call();
@@ -145,7 +146,7 @@ fn no_frame_makes_a_client_panic_or_believe_what_the_service_did_not_sign() {
                 0 => encoding.bytes().to_vec(),
                 _ => encoding.wild(corpus, &mut dice, reads),
             };
-            executions += 1;
+            counted.one();
             if let Ok(frame) = smr_wire::decode::<FromContact>(&bytes, bytes.len()) {
                 read += 1;
                 let contact = ContactId(u32::try_from(dice.below(4)).expect("few"));
@@ -156,6 +157,7 @@ fn no_frame_makes_a_client_panic_or_believe_what_the_service_did_not_sign() {
         }
         answered += client.answered;
     }
+    let executions = counted.executions();
     println!("clients: {executions} frames, {read} read, {answered} calls answered");
     assert!(read > executions / 4 && answered > executions / 200, "{read} read, {answered} answered");
 }
