@@ -11,7 +11,7 @@ use smr_wire::{ClientId, Slot, Timestamp};
 use crate::alone;
 
 /// Commands, and as many states, given to each application in a usual run.
-const EXECUTIONS: u64 = 3_000;
+const EXECUTIONS: u64 = 1_500;
 
 struct Bench {
     host: Box<dyn AnyHost>,

@@ -19,7 +19,7 @@ const SEEDS: &[u64] = &[16, 1, 9];
 const KEPT_MAX: usize = 24;
 
 /// What can be said between replicas.
-const KINDS: usize = 20;
+pub(crate) const KINDS: usize = 20;
 
 /// Encodings of valid values, by kind.
 #[derive(Default)]
@@ -85,7 +85,7 @@ impl Corpus {
 }
 
 /// A question for a proposed batch, and the answer: runs have them seldom.
-fn asked_for_rarely(message: &Message) -> Option<[Message; 2]> {
+pub(crate) fn asked_for_rarely(message: &Message) -> Option<[Message; 2]> {
     let Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { slot, batch, .. })) = message else {
         return None;
     };
@@ -106,7 +106,8 @@ fn name(debug: &str) -> String {
     debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_string()
 }
 
-fn kind(message: &Message) -> String {
+/// What a message is called.
+pub(crate) fn kind(message: &Message) -> String {
     match message {
         Message::Consensus(Ordering::Pbft(message)) => name(&format!("{message:?}")),
         Message::Consensus(Ordering::Solo(never)) => match *never {},

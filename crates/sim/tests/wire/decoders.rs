@@ -11,7 +11,7 @@ use crate::corpus::Corpus;
 use crate::{alone, measured};
 
 /// Executions of each decoder in a usual run.
-const EXECUTIONS: u64 = 20_000;
+const EXECUTIONS: u64 = 8_000;
 
 /// Memory that decoding may take for each byte that came. The most costly are entries, which are decoded, encoded and
 /// hashed, and lists of small elements, whose room doubles while they grow.

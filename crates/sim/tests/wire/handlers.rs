@@ -1,21 +1,23 @@
 //! What passes every check, given to the replica: it must not panic, halt, say what nobody could read, or execute
 //! something else than others do. One replica lies, with its own key, and signs again what it changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use smr_app::{CommandOutcome, SlotWork};
 use smr_consensus::ProtocolName;
 use smr_mutate::{Dice, Encoding, runs};
 use smr_replica::effect::Observation;
-use smr_replica::{Effect, Event, Incoming, Input, Message, Replica, Timer};
+use smr_replica::{Effect, Event, Incoming, Input, Message, Phase, Replica, Timer};
 use smr_sim::adversary::mutation::sign_again;
 use smr_sim::trace::{Said, Trace};
+use smr_sim::world::faults::Fault;
 use smr_sim::world::{World, hasty_config};
 use smr_sim::{Campaign, Misdeed};
 use smr_wire::{ReplicaId, Slot, Timestamp};
 
-use crate::alone;
+use crate::corpus::{KINDS, asked_for_rarely, kind};
+use crate::{alone, measured};
 
 /// Lies told to each of the copies in a usual run.
 const EXECUTIONS: u64 = 2_000;
@@ -29,25 +31,43 @@ const EFFECTS_MAX: usize = 400;
 /// Bytes of a message that a replica says at most; see `Limits::for_config` in `smr-node`.
 const FRAME_BYTES_MAX: usize = 8 << 20;
 
-/// Who lies, and to whom: the primary of the first view, or a backup.
+/// Memory that a step takes at most: an offered state may have a million chunks, each with a place.
+const MEMORY_MAX: usize = 32 << 20;
+
+/// Who lies.
 const LIAR: usize = 3;
-const TARGETS: [usize; 2] = [0, 1];
 
-/// Steps of the run after which a copy of each replica is made: while the key is generated, while commands are
-/// ordered, and late.
-const STAGES: [u64; 4] = [150, 1_500, 4_000, 9_000];
+/// Who is cut off until what it missed is no longer kept.
+const LAGGARD: usize = 2;
 
-/// Steps that the run goes on after the last of them.
-const REST: u64 = 3_000;
+/// The run.
+const SEED: u64 = 16;
+const STEPS: u64 = 30_000;
 
-/// Messages before and after a copy was made whose fields are of interest to it.
-const NEAR: usize = 400;
+/// After so many steps it is looked whether copies are to be made.
+const STRIDE: u64 = 50;
+
+/// Copies that are made of replicas in each phase of their lives: while the key is generated, in use, between views,
+/// behind.
+const COPIES_MAX: usize = 4;
+
+/// Steps between two of those in use; the others do not stay as they are for long.
+const APART: u64 = 1_500;
+
+/// Phases in which copies are made.
+const PHASES: usize = 4;
+
+/// Messages of each kind whose fields are of interest: the first ones, and as many around the time of a copy.
+const OF_KIND_MAX: usize = 40;
+const NEAR: usize = 150;
 
 /// A run, and copies of replicas in the middle of it.
 struct Recorded {
     world: World,
     /// By whom, to whom, and what.
     said: Vec<(usize, usize, Encoding)>,
+    /// Some messages of each kind.
+    kinds: Vec<Vec<Encoding>>,
     stages: Vec<Stage>,
     /// What stands in each slot, as far as anybody executed it.
     executed: BTreeMap<Slot, SlotWork>,
@@ -57,6 +77,7 @@ struct Recorded {
 struct Stage {
     steps: u64,
     target: usize,
+    phase: Phase,
     replica: Replica,
     clock: Timestamp,
     /// How much was said before.
@@ -73,28 +94,59 @@ struct Tally {
 impl Recorded {
     fn new() -> Recorded {
         let campaign = Campaign::new(ProtocolName::Pbft, 1, Some(Misdeed::StaySilent));
-        let mut setting = campaign.setting(16);
+        let mut setting = campaign.setting(SEED);
         setting.misdeeds.clear();
         setting.config = hasty_config();
-        (setting.application, setting.clients, setting.commands) = ("kv".into(), 3, 200);
-        let mut world = World::new(setting, 16, Trace::of_what_is_said());
-        world.schedule_chaos(4_000_000);
-        let mut stages = Vec::new();
-        for steps in STAGES {
-            world.run(u64::MAX, steps).expect("a run in which nobody lies");
-            for target in TARGETS {
+        (setting.application, setting.clients, setting.commands) = ("kv".into(), 3, 1_000);
+        let mut world = World::new(setting, SEED, Trace::of_what_is_said());
+        for (at_us, fault) in [
+            (1_000_000, Fault::Cut([LAGGARD].into())),
+            (3_500_000, Fault::Mend),
+            (4_500_000, Fault::Cut([0].into())),
+            (5_500_000, Fault::Mend),
+        ] {
+            world.schedule(at_us, fault);
+        }
+        let mut stages: Vec<Stage> = Vec::new();
+        while world.happened() < STEPS {
+            world.run(u64::MAX, world.happened() + STRIDE).expect("a run in which nobody lies");
+            for target in world.survivors().into_iter().filter(|machine| *machine != LIAR) {
+                let (replica, phase) = (world.replica(target), world.status(target).phase);
                 // What its application executes is not copied, so nothing may be in it.
-                while world.replica(target).status().executed < world.replica(target).system().slot {
-                    let step = world.happened() + 1;
-                    world.run(u64::MAX, step).expect("a run in which nobody lies");
+                let is_idle = replica.status().executed == replica.system().slot;
+                let steps = world.happened();
+                let alike: Vec<u64> =
+                    stages.iter().filter(|stage| stage.phase == phase).map(|stage| stage.steps).collect();
+                let is_apart = phase != Phase::Ready || alike.last().is_none_or(|last| last + APART <= steps);
+                if is_idle && is_apart && alike.len() < COPIES_MAX {
+                    let (replica, clock) = (replica.clone(), world.clock());
+                    stages.push(Stage {
+                        steps,
+                        target,
+                        phase,
+                        replica,
+                        clock,
+                        before: between(&world).count(),
+                    });
+                    break;
                 }
-                let (replica, clock) = (world.replica(target).clone(), world.clock());
-                stages.push(Stage { steps, target, replica, clock, before: between(&world).count() });
             }
         }
-        world.run(u64::MAX, world.happened() + REST).expect("a run in which nobody lies");
+        let mut kinds: BTreeMap<String, Vec<Encoding>> = BTreeMap::new();
+        for (_, _, message) in between(&world) {
+            let rare = asked_for_rarely(message).into_iter().flatten();
+            for message in rare.chain([message.clone()]) {
+                let known = kinds.entry(kind(&message)).or_default();
+                if known.len() < OF_KIND_MAX {
+                    known.push(Encoding::of(&message));
+                }
+            }
+        }
+        assert!(kinds.len() == KINDS, "only these were said: {:?}", kinds.keys());
+        let phases: BTreeSet<String> = stages.iter().map(|stage| format!("{:?}", stage.phase)).collect();
+        assert!(phases.len() == PHASES, "only these phases came: {phases:?}");
         let said = between(&world).map(|(from, to, message)| (from, to, Encoding::of(message))).collect();
-        Recorded { world, said, stages, executed: BTreeMap::new() }
+        Recorded { world, said, kinds: kinds.into_values().collect(), stages, executed: BTreeMap::new() }
     }
 
     /// A copy of a replica hears what was really said to it, in order, and lies in between.
@@ -127,16 +179,12 @@ impl Recorded {
 
     /// A changed message of anybody, said by the liar, if it passes the checks.
     fn lie(&self, near: Range<usize>, dice: &mut Dice) -> Option<Event> {
-        let near = &self.said[near];
-        let of_liar: Vec<Encoding> = near
-            .iter()
-            .filter(|(from, ..)| *from == LIAR)
-            .map(|(.., one)| one.clone())
-            .take(NEAR / 8)
-            .collect();
-        let any = dice.pick(near).map(|(.., encoding)| encoding)?;
-        let encoding = dice.pick(&of_liar).filter(|_| dice.draw() & 1 == 1).unwrap_or(any).clone();
-        let changed = encoding.wild(&of_liar, dice, |bytes| decode(bytes).is_some());
+        let near: Vec<Encoding> = self.said[near].iter().map(|(.., encoding)| encoding.clone()).collect();
+        let encoding = match dice.below(3) {
+            0 => dice.pick(&near)?,
+            _ => dice.pick(dice.clone().pick(&self.kinds)?)?,
+        };
+        let changed = encoding.wild(&near, dice, |bytes| decode(bytes).is_some());
         self.checked(LIAR, Some(sign_again(self.world.seat(LIAR), decode(&changed)?)))
     }
 
@@ -155,7 +203,8 @@ impl Recorded {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let mut effects = Vec::new();
-            replica.step(Input { clock, event }, &mut effects);
+            let ((), memory) = measured(|| replica.step(Input { clock, event }, &mut effects));
+            assert!(memory <= MEMORY_MAX, "a step takes {memory} bytes of memory");
             assert!(effects.len() <= EFFECTS_MAX, "{} effects follow", effects.len());
             tally.effects += effects.len() as u64;
             for effect in effects {
@@ -206,16 +255,19 @@ fn decode(bytes: &[u8]) -> Option<Message> {
 fn no_message_that_passes_the_checks_stops_a_replica_or_parts_it_from_others() {
     let _alone = alone();
     let mut recorded = Recorded::new();
-    let (mut dice, mut all) = (Dice::new(runs::seed()), 0);
+    let mut dice = Dice::new(runs::seed());
+    let mut all = 0;
     for stage in 0..recorded.stages.len() {
-        let Stage { steps, target, .. } = recorded.stages[stage];
+        let Stage { steps, target, phase, .. } = recorded.stages[stage];
         let mut tally = Tally { lies: runs::Counted::new("lies to replicas"), refused: 0, effects: 0 };
         while tally.lies.executions() < runs::executions(EXECUTIONS) {
             recorded.streak(stage, &mut dice, &mut tally);
         }
         let Tally { lies, refused, effects } = tally;
         let lies = lies.executions();
-        println!("replica {target} after {steps} steps: {lies} lies, {refused} refused, {effects} effects");
+        println!(
+            "replica {target}, {phase:?} after {steps} steps: {lies} lies, {refused} refused, {effects} effects"
+        );
         assert!(refused * 100 / lies < 90, "{refused} of {lies} never reached it");
         all += lies;
     }

@@ -17,7 +17,7 @@ use crate::alone;
 use crate::corpus::Corpus;
 
 /// Frames given to clients in a usual run.
-const EXECUTIONS: u64 = 30_000;
+const EXECUTIONS: u64 = 20_000;
 
 /// Frames that one client gets before another takes its place.
 const STREAK: u64 = 60;
