@@ -162,7 +162,7 @@ impl Adversary {
         let silent_from = start.plus_ms(rng.within(0, 3_000));
         let mut key = || Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone()));
         let accomplices = (0..ACCOMPLICES).map(|_| key()).collect();
-        let mutation = Mutation::new(seat.clone(), &mut rng);
+        let mutation = Mutation::new(seat.clone(), &mut rng.clone());
         Adversary {
             misdeed,
             seat,
