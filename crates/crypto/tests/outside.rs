@@ -71,7 +71,7 @@ fn no_command_of_one_participant_breaks_key_generation_or_wrongs_another() {
         match ceremony.apply(3, command) {
             Ok(_) => applied += 1,
             Err(_) => {
-                assert!(ceremony == before, "execution {execution}: refused, but something has changed")
+                assert!(ceremony == before, "execution {execution}: refused, but something has changed");
             }
         }
         for dealer in 0..3 {

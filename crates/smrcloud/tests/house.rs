@@ -22,8 +22,10 @@ const FLOORS: &[(&str, u32)] = &[
     ("smrcloud", 7),
 ];
 
-/// The only places below `node` that may name a thread, a socket, a file or a clock. Pins are files of tests.
-const EDGES: &[&str] = &["uds/src/executor", "client/src/connect", "app/src/remote", "mutate/src/pins"];
+/// The only places below `node` that may name a thread, a socket, a file or a clock. The last two
+/// are of tests: the files of pins, and whether one of them fails.
+const EDGES: &[&str] =
+    &["uds/src/executor", "client/src/connect", "app/src/remote", "mutate/src/pins", "mutate/src/runs"];
 
 fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("beside the other crates").to_path_buf()

@@ -20,10 +20,10 @@ use crate::corpus::Corpus;
 const EXECUTIONS: u64 = 20_000;
 
 /// Frames that one client gets before another takes its place.
-const STREAK: u64 = 60;
+const STREAK: usize = 60;
 
 /// Effects that follow from one frame at most: a few for each call.
-const EFFECTS_MAX: usize = 5 * STREAK as usize;
+const EFFECTS_MAX: usize = 5 * STREAK;
 
 /// The service: only this file makes its signatures.
 struct Service;
