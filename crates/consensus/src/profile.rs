@@ -20,9 +20,20 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// How many replicas it needs to survive `faults`.
+    /// How many replicas it needs to survive `faults`; as many as can be counted where it needs more.
     #[must_use]
     pub const fn replicas(&self, faults: u16) -> u16 {
-        self.per_fault * faults + 1
+        self.per_fault.saturating_mul(faults).saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ProtocolName;
+
+    #[test]
+    fn faults_that_nobody_survives_need_more_replicas_than_there_are() {
+        let profile = ProtocolName::Pbft.profile();
+        assert_eq!((profile.replicas(1), profile.replicas(u16::MAX)), (4, u16::MAX));
     }
 }

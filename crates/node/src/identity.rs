@@ -7,6 +7,8 @@
 //!   decryption.seed  opens the shares of the service key encrypted to it
 //!   dealing.seed     what its dealings are made from
 //! ```
+//!
+//! The key of its trusted core is made anew in each process and kept nowhere.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -181,7 +183,9 @@ mod tests {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (a, b) = (a.path().join("r"), b.path().join("r"));
         let first = Identity::create_or_open(&a).unwrap().public("x:1");
-        assert_eq!(Identity::create_or_open(&a).unwrap().public("x:1"), first);
+        let again = Identity::create_or_open(&a).unwrap().public("x:1");
+        assert_eq!(Public { core: first.core, ..again.clone() }, first);
+        assert_ne!(again.core, first.core, "a core does not outlive its process");
         let other = Identity::create_or_open(&b).unwrap().public("x:1");
         assert_ne!((other.identity, other.channel), (first.identity, first.channel));
         assert_ne!(first.identity, first.channel);

@@ -29,6 +29,8 @@ pub mod misbehave;
 pub mod node;
 pub mod operator;
 pub mod outbox;
+#[cfg(test)]
+mod outside;
 mod peers;
 pub mod serve;
 pub mod statement;

@@ -78,10 +78,10 @@ type PeerOutbox = Outbox<Arc<[u8]>>;
 
 /// The first frame on a link.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
-struct PeerHello {
-    service: ServiceId,
-    version: u16,
-    from: ReplicaId,
+pub(crate) struct PeerHello {
+    pub(crate) service: ServiceId,
+    pub(crate) version: u16,
+    pub(crate) from: ReplicaId,
 }
 
 /// Bytes of a hello at most.

@@ -4,6 +4,7 @@
 mod dealing;
 mod floods;
 mod lanes;
+pub mod mutation;
 mod ordering;
 mod replies;
 mod script;
@@ -32,6 +33,7 @@ use smr_wire::{
 };
 
 use crate::rng::Rng;
+use mutation::{Audience, Mutation};
 use ordering::shows_decision;
 pub(crate) use replies::lie;
 use replies::{bad_chunk, bad_share};
@@ -71,6 +73,10 @@ pub enum Misdeed {
     BlamePrimaries,
     /// Sends commit votes to whom it likes, and at a change of view tells what was prepared or hides it, as it likes.
     HideClaims,
+    /// Changes one field of some of its messages by a little, the same for all who hear it.
+    Mutate,
+    /// As [`Misdeed::Mutate`], but only some hear it, and the others the truth.
+    MutateForSome,
 }
 
 /// All of them that need no script.
@@ -89,6 +95,8 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::ForgeCertificates,
     Misdeed::BlamePrimaries,
     Misdeed::HideClaims,
+    Misdeed::Mutate,
+    Misdeed::MutateForSome,
 ];
 
 impl Misdeed {
@@ -120,6 +128,8 @@ impl Misdeed {
             Misdeed::ForgeCertificates => "forge-certificates",
             Misdeed::BlamePrimaries => "blame-primaries",
             Misdeed::HideClaims => "hide-claims",
+            Misdeed::Mutate => "mutate",
+            Misdeed::MutateForSome => "mutate-for-some",
         }
     }
 }
@@ -156,6 +166,7 @@ pub struct Adversary {
     miscomputes: bool,
     /// The last reply in each session.
     told: BTreeMap<SessionId, Reply>,
+    mutation: Mutation,
 }
 
 impl Adversary {
@@ -171,6 +182,7 @@ impl Adversary {
         let silent_from = start.plus_ms(rng.within(0, 3_000));
         let mut key = || Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone()));
         let accomplices = (0..ACCOMPLICES).map(|_| key()).collect();
+        let mutation = Mutation::new(seat.clone(), &mut rng.clone());
         Adversary {
             misdeed,
             seat,
@@ -183,6 +195,7 @@ impl Adversary {
             oversized: None,
             miscomputes: false,
             told: BTreeMap::new(),
+            mutation,
         }
     }
 
@@ -197,6 +210,8 @@ impl Adversary {
         match self.misdeed {
             Misdeed::StaySilent if now >= self.silent_from => Vec::new(),
             Misdeed::Replay => self.replay(message),
+            Misdeed::Mutate => self.mutation.alter(to, message, now, Audience::All),
+            Misdeed::MutateForSome => self.mutation.alter(to, message, now, Audience::Some),
             Misdeed::LieInReplies => vec![self.lie_in_share(message)],
             Misdeed::DealBadShares => vec![self.spoil(message)],
             Misdeed::ReplayRequests => {

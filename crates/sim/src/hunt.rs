@@ -111,6 +111,8 @@ fn ground(name: &str) -> Ground {
         "combines-unverified" => Ground { misdeed: Some(Misdeed::LieInReplies), runs: Runs::WithPairings },
         "takes-any-chunk" => of(Misdeed::CorruptVotes),
         "leaf-without-number" | "threshold-of-f" => of(Misdeed::LieInReplies),
+        // It shows while the key is made, which nobody asks for again; these runs all begin with that.
+        "forgets-what-waits" => of(Misdeed::DealBadShares),
         "timers-not-in-the-snapshot" => Ground { misdeed: None, runs: Runs::OfTheBank },
         _ => Ground::default(),
     }

@@ -225,8 +225,21 @@ impl World {
         &self.clients
     }
 
+    /// A machine's replica.
+    #[must_use]
+    pub fn replica(&self, machine: usize) -> &Replica {
+        &self.machines[machine].replica
+    }
+
+    /// Who a machine is, with its key.
+    #[must_use]
+    pub fn seat(&self, machine: usize) -> &Seat {
+        &self.machines[machine].seat
+    }
+
     /// The clock of every machine: they run alike here.
-    fn clock(&self) -> Timestamp {
+    #[must_use]
+    pub fn clock(&self) -> Timestamp {
         START.plus_ms(self.now_us / 1000)
     }
 
@@ -256,7 +269,9 @@ impl World {
         std::iter::once(replica.index()).chain(second)
     }
 
-    fn rules(&self) -> Rules<'_> {
+    /// What messages between replicas are checked against.
+    #[must_use]
+    pub fn rules(&self) -> Rules<'_> {
         Rules { group: &self.group, config: &self.genesis.config.consensus, verifier: &self.verifier }
     }
 

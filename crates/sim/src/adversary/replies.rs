@@ -20,9 +20,11 @@ impl Adversary {
 
     /// What it really tells a client.
     #[must_use]
-    pub fn reply(&mut self, mut reply: Reply) -> Reply {
-        if self.misdeed != Misdeed::LieInReplies {
-            return reply;
+    pub fn reply(&mut self, mut reply: Reply, now: Timestamp) -> Reply {
+        match self.misdeed {
+            Misdeed::LieInReplies => {}
+            Misdeed::Mutate | Misdeed::MutateForSome => return self.mutation.reply(reply, now),
+            _ => return reply,
         }
         let session = reply.about.session;
         let earlier = self.told.insert(session, reply.clone());

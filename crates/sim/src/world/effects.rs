@@ -14,6 +14,7 @@ use super::World;
 use super::happenings::{Happening, Letter};
 use super::stage::{Note, Party};
 use crate::observe::Violation;
+use crate::trace::Said;
 use crate::words::Words;
 
 /// How long an application starves before its replica says so, in microseconds.
@@ -78,12 +79,14 @@ impl World {
                 self.report_later(machine, 2_000, Event::Combined { statement, signature, culprits });
             }
             Effect::Chunk { slot, image, chunk_bytes } => {
+                self.trace.hear(|| Said::State(smr_wire::encode(&*image)));
                 let image = Chunked::new(&image, chunk_bytes);
                 self.report_later(machine, 50_000, Event::Chunked { slot, image });
             }
             Effect::Reply { connection, reply } => {
+                let clock = self.clock();
                 let reply = match &mut self.machines[machine].adversary {
-                    Some(adversary) => adversary.reply(reply),
+                    Some(adversary) => adversary.reply(reply, clock),
                     None => reply,
                 };
                 self.tell_client(machine, connection, &FromContact::Reply(reply));
@@ -196,6 +199,7 @@ impl World {
 
     /// Lets the network say when a letter arrives, if it does; under a script it then waits for its delivery.
     pub(super) fn dispatch(&mut self, letter: &Letter) {
+        self.trace.hear(|| letter.said());
         if !self.is_carried(letter) {
             self.network.lost += 1;
             return;

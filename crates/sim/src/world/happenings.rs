@@ -6,6 +6,7 @@ use smr_wire::{FromContact, ToContact};
 use super::World;
 use super::stage::{Note, Party};
 use crate::host::Health;
+use crate::trace::Said;
 use crate::words::Words;
 
 /// Something that happens at a point of simulated time.
@@ -117,6 +118,17 @@ impl World {
 }
 
 impl Letter {
+    /// What stands in it.
+    pub(crate) fn said(&self) -> Said {
+        match self {
+            Letter::Peer { from, to, message } => {
+                Said::Between { from: *from, to: *to, message: message.clone() }
+            }
+            Letter::ToContact { frame, .. } => Said::ToContact(frame.clone()),
+            Letter::ToClient { frame, .. } => Said::FromContact(frame.clone()),
+        }
+    }
+
     /// Who sent it, and to whom.
     pub(crate) fn ends(&self) -> (Party, Party) {
         match self {

@@ -1,0 +1,110 @@
+//! The encodings of what replicas say beside consensus, of a service's beginning and of its state stay what they are;
+//! see `encodings.txt`.
+
+use std::path::Path;
+
+use smr_consensus::ProtocolName;
+use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
+use smr_crypto::dkg::{Command, Confirm, DecryptionKey};
+use smr_crypto::threshold::SignatureShare;
+use smr_crypto::{Digest, IdentityKey, Signature, merkle};
+use smr_mutate::pins::Pins;
+use smr_replica::message::PeerMessage;
+use smr_replica::sessions::{Opening, Place};
+use smr_replica::system::{Chunked, Image, SystemCommand, SystemState};
+use smr_replica::{Config, Genesis, Member, Message, Scheduling, Statement};
+use smr_wire::client::About;
+use smr_wire::{ClientId, Epoch, Outcome, ReplicaId, RequestNumber, SessionId, Slot, Timestamp};
+
+fn hash(bytes: &[u8]) -> String {
+    Digest::plain(&[bytes]).to_string()
+}
+
+fn genesis() -> Genesis {
+    let public = |seed: u8| IdentityKey::from_seed(&[seed; 32]).public();
+    let member = |seed: u8| Member {
+        identity: public(seed),
+        channel: public(seed + 100),
+        encryption: DecryptionKey::from_seed(&[seed; 32]).public(),
+        core: None,
+        address: format!("10.0.0.{seed}:7000"),
+    };
+    Genesis {
+        name: "pin".into(),
+        application: "kv".into(),
+        protocol: ProtocolName::Pbft,
+        faults: 1,
+        members: (1..=4).map(member).collect(),
+        administrator: public(9),
+        scheduling: Scheduling::sequential(),
+        config: Config::default(),
+    }
+}
+
+/// A state in which each kind of thing is remembered.
+fn state(genesis: &Genesis) -> SystemState {
+    let mut state = SystemState::new(genesis);
+    let (client, session) =
+        (ClientId(IdentityKey::from_seed(&[5; 32]).public()), SessionId::opened(Slot(1), 0));
+    state.begin_slot(Slot(1), &Digest::of("PIN", &[b"batch"]), Timestamp(7));
+    let place = Place { slot: Slot(1), now: Timestamp(7) };
+    let opening = Opening { nonce: 3, window: 4, fresh: session };
+    state.sessions.open(client, opening, place, &genesis.config).expect("there is room");
+    for number in 1..=3 {
+        state.sessions.admit(client, session, RequestNumber(number), Timestamp(8));
+    }
+    state.sessions.ended(session, RequestNumber(1), &Outcome::Answer(b"one".to_vec()), &genesis.config);
+    let about = About { session, number: RequestNumber(2) };
+    state.parked.park(Slot(1), 0, (client, about));
+    state.end_slot(Slot(1), &Digest::of("PIN", &[b"batch"]), &Digest::of("PIN", &[b"replies"]));
+    state
+}
+
+#[test]
+fn encodings_are_those_of_before() {
+    let mut pins = Pins::new();
+    let genesis = genesis();
+    pins.add("genesis", &genesis, hash);
+    pins.add("genesis.service", &genesis.service(), hash);
+    pins.add("config", &Config::default(), hash);
+
+    let checkpoint = Checkpoint { slot: Slot(8), digest: Digest::of("PIN", &[b"state"]) };
+    let signature = Signature([2; 64]);
+    let certificate = CheckpointCertificate { checkpoint, votes: vec![(ReplicaId(1), signature)] };
+    let statement = Statement::Block(Slot(4));
+    let endpoints = Statement::Endpoints(Epoch(1), Timestamp(100));
+    let path = merkle::Tree::new((0..3u8).map(|leaf| merkle::leaf(&[leaf])).collect()).path(1);
+    let messages = [
+        ("share", PeerMessage::Share { statement, share: SignatureShare([1; 96]) }),
+        ("share-query", PeerMessage::ShareQuery { statement: endpoints }),
+        ("checkpoint-vote", PeerMessage::CheckpointVote { checkpoint, signature }),
+        ("stable", PeerMessage::Stable(certificate.clone())),
+        ("state-query", PeerMessage::StateQuery { above: Slot(3), begun: Some(Slot(2)) }),
+        ("state-offer", PeerMessage::StateOffer { certificate, chunks: 3 }),
+        ("chunk-query", PeerMessage::ChunkQuery { slot: Slot(8), index: 1 }),
+        ("chunk", PeerMessage::Chunk { slot: Slot(8), bytes: vec![1, 2], path }),
+    ];
+    for (name, message) in messages {
+        pins.add(&format!("peer.{name}"), &Message::Peer(message), hash);
+    }
+
+    let confirm = Box::new(Command::Confirm(Confirm::default()));
+    let commands = [
+        ("ceremony", SystemCommand::Ceremony { attempt: 1, command: confirm }),
+        ("fill", SystemCommand::Fill { end: Slot(3) }),
+        ("timers", SystemCommand::Timers { end: Slot(3) }),
+    ];
+    for (name, command) in commands {
+        pins.add(&format!("system.{name}"), &command, hash);
+    }
+
+    pins.add("state.first", &SystemState::new(&genesis), hash);
+    let state = state(&genesis);
+    pins.add("state.history", &state.history, hash);
+    pins.add("state.results", &state.results, hash);
+    pins.add("state", &state, hash);
+    let image = Image { system: state, application: b"application".to_vec() };
+    pins.add("image", &image, hash);
+    pins.add("image.digest", &Chunked::new(&image, 256).digest(), hash);
+    pins.compare(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/encodings.txt"));
+}

@@ -1,0 +1,140 @@
+//! Valid messages of every kind, from simulated runs.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use smr_consensus::batch::{EntryBody, SystemEntry};
+use smr_consensus::{Message as Ordering, ProtocolName, pbft};
+use smr_mutate::Encoding;
+use smr_replica::Message;
+use smr_replica::system::{Image, SystemCommand};
+use smr_sim::Campaign;
+use smr_sim::trace::{Said, Trace};
+use smr_wire::{FromContact, ToContact};
+
+/// Runs that are recorded. The first one makes the key of its service, and all of them together say everything.
+const SEEDS: &[u64] = &[16, 1, 9];
+
+/// Values of one kind that are kept. Those that differ in length come first.
+const KEPT_MAX: usize = 24;
+
+/// What can be said between replicas.
+pub(crate) const KINDS: usize = 20;
+
+/// Encodings of valid values, by kind.
+#[derive(Default)]
+pub(crate) struct Corpus {
+    pub(crate) between: Vec<Encoding>,
+    pub(crate) to_contact: Vec<Encoding>,
+    pub(crate) from_contact: Vec<Encoding>,
+    pub(crate) system: Vec<Encoding>,
+    pub(crate) images: Vec<Encoding>,
+}
+
+/// Values of each kind, by the kind and the length of their encodings.
+type ByKind = BTreeMap<String, BTreeMap<usize, Encoding>>;
+
+impl Corpus {
+    /// What was said in some runs; recorded once.
+    pub(crate) fn recorded() -> &'static Corpus {
+        static RECORDED: OnceLock<Corpus> = OnceLock::new();
+        RECORDED.get_or_init(Corpus::record)
+    }
+
+    fn record() -> Corpus {
+        let (mut between, mut to, mut from, mut system, mut images) =
+            <(ByKind, ByKind, ByKind, ByKind, ByKind)>::default();
+        for seed in SEEDS {
+            let campaign = Campaign::new(ProtocolName::Pbft, 1, None);
+            let (result, trace) = campaign.run_until(*seed, u64::MAX, Trace::of_what_is_said());
+            result.unwrap_or_else(|failure| panic!("{failure}"));
+            for said in trace.said() {
+                match said {
+                    Said::Between { message, .. } => {
+                        if let Some(messages) = asked_for_rarely(message) {
+                            messages
+                                .iter()
+                                .for_each(|message| keep(&mut between, kind(message), Encoding::of(message)));
+                        }
+                        keep(&mut between, kind(message), Encoding::of(message));
+                        system_commands(message).for_each(|command| {
+                            keep(&mut system, name(&format!("{command:?}")), Encoding::of(&command));
+                        });
+                    }
+                    Said::ToContact(frame) => keep(&mut to, kind_to(frame), Encoding::of(frame)),
+                    Said::FromContact(frame) => keep(&mut from, kind_from(frame), Encoding::of(frame)),
+                    Said::State(bytes) => {
+                        let image: Image =
+                            smr_wire::decode(bytes, bytes.len()).expect("what a replica encoded");
+                        keep(&mut images, "Image".into(), Encoding::of(&image));
+                    }
+                }
+            }
+        }
+        let kinds: Vec<&String> = between.keys().collect();
+        assert!(kinds.len() == KINDS, "{} of {KINDS} kinds were said: {kinds:?}", kinds.len());
+        let all = |kinds: ByKind| kinds.into_values().flat_map(BTreeMap::into_values).collect();
+        Corpus {
+            between: all(between),
+            to_contact: all(to),
+            from_contact: all(from),
+            system: all(system),
+            images: all(images),
+        }
+    }
+}
+
+/// A question for a proposed batch, and the answer: runs have them seldom.
+pub(crate) fn asked_for_rarely(message: &Message) -> Option<[Message; 2]> {
+    let Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { slot, batch, .. })) = message else {
+        return None;
+    };
+    let asked = pbft::Message::FetchBody { slot: *slot, digest: batch.digest() };
+    let answered = pbft::Message::Body { slot: *slot, batch: batch.clone() };
+    Some([asked, answered].map(|message| Message::Consensus(Ordering::Pbft(message))))
+}
+
+fn keep(kinds: &mut ByKind, kind: String, encoding: Encoding) {
+    let known = kinds.entry(kind).or_default();
+    if known.len() < KEPT_MAX {
+        known.entry(encoding.bytes().len()).or_insert(encoding);
+    }
+}
+
+/// The first word of what `Debug` writes: the name of the variant.
+fn name(debug: &str) -> String {
+    debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_string()
+}
+
+/// What a message is called.
+pub(crate) fn kind(message: &Message) -> String {
+    match message {
+        Message::Consensus(Ordering::Pbft(message)) => name(&format!("{message:?}")),
+        Message::Consensus(Ordering::Lanes(message)) => format!("lanes {}", name(&format!("{message:?}"))),
+        Message::Consensus(Ordering::Solo(never)) => match *never {},
+        Message::Peer(message) => name(&format!("{message:?}")),
+    }
+}
+
+fn kind_to(frame: &ToContact) -> String {
+    name(&format!("{frame:?}"))
+}
+
+fn kind_from(frame: &FromContact) -> String {
+    match frame {
+        FromContact::Reply(reply) => name(&format!("{:?}", reply.outcome)),
+        other => name(&format!("{other:?}")),
+    }
+}
+
+fn system_commands(message: &Message) -> impl Iterator<Item = SystemCommand> {
+    let entries = match message {
+        Message::Consensus(Ordering::Pbft(pbft::Message::Forward(entries))) => entries.as_slice(),
+        Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { batch, .. })) => batch.entries(),
+        Message::Consensus(_) | Message::Peer(_) => &[],
+    };
+    entries.iter().filter_map(|entry| match entry.body() {
+        EntryBody::System(SystemEntry { payload, .. }) => smr_wire::decode(payload, payload.len()).ok(),
+        EntryBody::Client(_) => None,
+    })
+}
