@@ -121,13 +121,6 @@ pub static ONE_SUSPECT_IS_ENOUGH: Bug = Bug {
     source: "EBAWA: false blame, merge storms; SBFT, section on view change triggers",
 };
 
-/// In `to_show`: those of others are left out.
-pub static REPEATS_ITS_OWN_WISH_ALONE: Bug = Bug {
-    name: "repeats-its-own-wish-alone",
-    what: "Whoever left a view repeats its own wish only, which moves nobody if the other's author is gone.",
-    source: "our own history",
-};
-
 /// In `repeat`: silence.
 pub static REPEATS_NO_VOTES: Bug = Bug {
     name: "repeats-no-votes",
@@ -168,7 +161,6 @@ pub const ALL: &[&Bug] = &[
     &FILL_WAITS_FOR_SLOTS,
     &FORGETS_WHAT_WAITS,
     &ONE_SUSPECT_IS_ENOUGH,
-    &REPEATS_ITS_OWN_WISH_ALONE,
     &REPEATS_NO_VOTES,
     &SHOWS_NO_NEW_VIEW,
     &ONE_VOTE_MAKES_A_CHECKPOINT,

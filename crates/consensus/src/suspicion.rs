@@ -82,7 +82,7 @@ impl Suspicion {
             return Vec::new();
         }
         let mut wishes = vec![Suspect::sign(seat, own)];
-        if !installed && !known_bugs::REPEATS_ITS_OWN_WISH_ALONE.is_on() {
+        if !installed {
             let left = View(view.0.saturating_sub(1));
             let left_on = self.target(left, &seat.group).map_or(Vec::new(), |(_, wishes)| wishes);
             wishes.extend(left_on.into_iter().filter(|wish| wish.author != seat.me));

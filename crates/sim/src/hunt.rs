@@ -110,6 +110,7 @@ fn ground(name: &str) -> Ground {
     match name {
         "combines-unverified" => Ground { misdeed: Some(Misdeed::LieInReplies), runs: Runs::WithPairings },
         "takes-any-chunk" => of(Misdeed::CorruptVotes),
+        "commits-in-a-view-it-left" => of(Misdeed::HideClaims),
         "leaf-without-number" | "threshold-of-f" => of(Misdeed::LieInReplies),
         // It shows while the key is made, which nobody asks for again; these runs all begin with that.
         "forgets-what-waits" => of(Misdeed::DealBadShares),

@@ -88,7 +88,8 @@ pub enum Violation {
         /// What would have been right.
         most: Slot,
     },
-    /// A correct replica was taken for a liar, robbed of its share of the key, or given a state that is none.
+    /// A correct replica was taken for a liar, robbed of its share of the key, given a state that is none, or led to tell
+    /// a client what it cannot prove.
     #[error("wronged: replica {replica} {wrong}")]
     Wronged {
         /// Who.

@@ -7,8 +7,8 @@ use smr_consensus::{Entry, EntryBody, Message as Ordering, pbft};
 use smr_replica::effect::{ConnectionId, Observation};
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Message};
-use smr_wire::client::WIRE_VERSION;
-use smr_wire::{FromContact, Hint, ReplicaId, ToContact};
+use smr_wire::client::{FaultModel, WIRE_VERSION};
+use smr_wire::{FromContact, Hint, ReplicaId, Reply, ToContact};
 
 use super::World;
 use super::happenings::{Happening, Letter};
@@ -87,7 +87,10 @@ impl World {
                 let clock = self.clock();
                 let reply = match &mut self.machines[machine].adversary {
                     Some(adversary) => adversary.reply(reply, clock),
-                    None => reply,
+                    None => {
+                        self.fail(self.proves(machine, connection, &reply));
+                        reply
+                    }
                 };
                 self.tell_client(machine, connection, &FromContact::Reply(reply));
             }
@@ -148,6 +151,19 @@ impl World {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What a correct replica tells a client is proven.
+    fn proves(&self, machine: usize, connection: ConnectionId, reply: &Reply) -> Result<(), Violation> {
+        let client = usize::try_from(connection.0).expect("a connection is a client's index here");
+        let holds = match reply.statement(&self.group.service, &self.clients.id(client)) {
+            Some((digest, signature)) => {
+                self.known.get().is_some_and(|key| self.setting.scheme.verify(key, &digest, &signature))
+            }
+            None => self.group.model == FaultModel::Crash,
+        };
+        let wrong = Violation::Wronged { replica: machine, wrong: "tells a client what it cannot prove" };
+        if holds || !self.is_correct(machine) { Ok(()) } else { Err(wrong) }
     }
 
     /// Faulty replicas alone do not make a correct one leave its view.

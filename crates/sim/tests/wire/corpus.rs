@@ -1,4 +1,4 @@
-//! Valid messages of every kind, from simulated runs.
+//! Valid messages of every kind, from a simulated run.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -8,18 +8,44 @@ use smr_consensus::{Message as Ordering, ProtocolName, pbft};
 use smr_mutate::Encoding;
 use smr_replica::Message;
 use smr_replica::system::{Image, SystemCommand};
-use smr_sim::Campaign;
 use smr_sim::trace::{Said, Trace};
+use smr_sim::world::faults::Fault;
+use smr_sim::world::{World, hasty_config};
+use smr_sim::{Campaign, Misdeed};
 use smr_wire::{FromContact, ToContact};
 
-/// Runs that are recorded. The first one makes the key of its service, and all of them together say everything.
-const SEEDS: &[u64] = &[16, 1, 9];
+/// Who is cut off until what it missed is no longer kept.
+const LAGGARD: usize = 2;
+
+/// Source of all chance in the run; it makes the key of its service, with real signatures.
+const SEED: u64 = 16;
+
+/// Steps of the run.
+pub(crate) const STEPS: u64 = 30_000;
 
 /// Values of one kind that are kept. Those that differ in length come first.
 const KEPT_MAX: usize = 24;
 
 /// What can be said between replicas.
 pub(crate) const KINDS: usize = 20;
+
+/// A run about to begin in which everything is said: a replica falls behind, and a primary is left.
+pub(crate) fn world() -> World {
+    let mut setting = Campaign::new(ProtocolName::Pbft, 1, Some(Misdeed::StaySilent)).setting(SEED);
+    setting.misdeeds.clear();
+    setting.config = hasty_config();
+    (setting.application, setting.clients, setting.commands) = ("kv".into(), 3, 1_000);
+    let mut world = World::new(setting, SEED, Trace::of_what_is_said());
+    for (at_us, fault) in [
+        (1_000_000, Fault::Cut([LAGGARD].into())),
+        (3_500_000, Fault::Mend),
+        (4_500_000, Fault::Cut([0].into())),
+        (5_500_000, Fault::Mend),
+    ] {
+        world.schedule(at_us, fault);
+    }
+    world
+}
 
 /// Encodings of valid values, by kind.
 #[derive(Default)]
@@ -35,7 +61,7 @@ pub(crate) struct Corpus {
 type ByKind = BTreeMap<String, BTreeMap<usize, Encoding>>;
 
 impl Corpus {
-    /// What was said in some runs; recorded once.
+    /// What was said in a run; recorded once.
     pub(crate) fn recorded() -> &'static Corpus {
         static RECORDED: OnceLock<Corpus> = OnceLock::new();
         RECORDED.get_or_init(Corpus::record)
@@ -44,30 +70,26 @@ impl Corpus {
     fn record() -> Corpus {
         let (mut between, mut to, mut from, mut system, mut images) =
             <(ByKind, ByKind, ByKind, ByKind, ByKind)>::default();
-        for seed in SEEDS {
-            let campaign = Campaign::new(ProtocolName::Pbft, 1, None);
-            let (result, trace) = campaign.run_until(*seed, u64::MAX, Trace::of_what_is_said());
-            result.unwrap_or_else(|failure| panic!("{failure}"));
-            for said in trace.said() {
-                match said {
-                    Said::Between { message, .. } => {
-                        if let Some(messages) = asked_for_rarely(message) {
-                            messages
-                                .iter()
-                                .for_each(|message| keep(&mut between, kind(message), Encoding::of(message)));
-                        }
-                        keep(&mut between, kind(message), Encoding::of(message));
-                        system_commands(message).for_each(|command| {
-                            keep(&mut system, name(&format!("{command:?}")), Encoding::of(&command));
-                        });
+        let mut world = world();
+        world.run(u64::MAX, STEPS).expect("a run in which nobody lies");
+        for said in world.trace.said() {
+            match said {
+                Said::Between { message, .. } => {
+                    if let Some(messages) = asked_for_rarely(message) {
+                        messages
+                            .iter()
+                            .for_each(|message| keep(&mut between, kind(message), Encoding::of(message)));
                     }
-                    Said::ToContact(frame) => keep(&mut to, kind_to(frame), Encoding::of(frame)),
-                    Said::FromContact(frame) => keep(&mut from, kind_from(frame), Encoding::of(frame)),
-                    Said::State(bytes) => {
-                        let image: Image =
-                            smr_wire::decode(bytes, bytes.len()).expect("what a replica encoded");
-                        keep(&mut images, "Image".into(), Encoding::of(&image));
-                    }
+                    keep(&mut between, kind(message), Encoding::of(message));
+                    system_commands(message).for_each(|command| {
+                        keep(&mut system, name(&format!("{command:?}")), Encoding::of(&command));
+                    });
+                }
+                Said::ToContact(frame) => keep(&mut to, kind_to(frame), Encoding::of(frame)),
+                Said::FromContact(frame) => keep(&mut from, kind_from(frame), Encoding::of(frame)),
+                Said::State(bytes) => {
+                    let image: Image = smr_wire::decode(bytes, bytes.len()).expect("what a replica encoded");
+                    keep(&mut images, "Image".into(), Encoding::of(&image));
                 }
             }
         }

@@ -5,18 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use smr_app::{CommandOutcome, SlotWork};
-use smr_consensus::ProtocolName;
 use smr_mutate::{Dice, Encoding, runs};
 use smr_replica::effect::Observation;
 use smr_replica::{Effect, Event, Incoming, Input, Message, Phase, Replica, Timer};
 use smr_sim::adversary::mutation::sign_again;
-use smr_sim::trace::{Said, Trace};
-use smr_sim::world::faults::Fault;
-use smr_sim::world::{World, hasty_config};
-use smr_sim::{Campaign, Misdeed};
+use smr_sim::trace::Said;
+use smr_sim::world::World;
 use smr_wire::{ReplicaId, Slot, Timestamp};
 
-use crate::corpus::{KINDS, asked_for_rarely, kind};
+use crate::corpus::{KINDS, STEPS, asked_for_rarely, kind, world};
 use crate::{alone, measured};
 
 /// Lies told to each of the copies in a usual run.
@@ -36,13 +33,6 @@ const MEMORY_MAX: usize = 32 << 20;
 
 /// Who lies.
 const LIAR: usize = 3;
-
-/// Who is cut off until what it missed is no longer kept.
-const LAGGARD: usize = 2;
-
-/// The run.
-const SEED: u64 = 16;
-const STEPS: u64 = 30_000;
 
 /// After so many steps it is looked whether copies are to be made.
 const STRIDE: u64 = 50;
@@ -93,20 +83,7 @@ struct Tally {
 
 impl Recorded {
     fn new() -> Recorded {
-        let campaign = Campaign::new(ProtocolName::Pbft, 1, Some(Misdeed::StaySilent));
-        let mut setting = campaign.setting(SEED);
-        setting.misdeeds.clear();
-        setting.config = hasty_config();
-        (setting.application, setting.clients, setting.commands) = ("kv".into(), 3, 1_000);
-        let mut world = World::new(setting, SEED, Trace::of_what_is_said());
-        for (at_us, fault) in [
-            (1_000_000, Fault::Cut([LAGGARD].into())),
-            (3_500_000, Fault::Mend),
-            (4_500_000, Fault::Cut([0].into())),
-            (5_500_000, Fault::Mend),
-        ] {
-            world.schedule(at_us, fault);
-        }
+        let mut world = world();
         let mut stages: Vec<Stage> = Vec::new();
         while world.happened() < STEPS {
             world.run(u64::MAX, world.happened() + STRIDE).expect("a run in which nobody lies");
