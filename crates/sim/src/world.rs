@@ -225,6 +225,18 @@ impl World {
         &self.clients
     }
 
+    /// The trusted core of a replica, if it has one.
+    #[must_use]
+    pub fn core(&self, machine: usize) -> Option<&SoftwareCore> {
+        self.machines[machine].core.as_ref()
+    }
+
+    /// Whether its core has answered all that it was asked for, and the replica knows.
+    #[must_use]
+    pub fn core_rests(&self, machine: usize) -> bool {
+        self.machines[machine].core_until_us < self.now_us
+    }
+
     /// A machine's replica.
     #[must_use]
     pub fn replica(&self, machine: usize) -> &Replica {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use smr_consensus::batch::{EntryBody, SystemEntry};
-use smr_consensus::{Message as Ordering, ProtocolName, pbft};
+use smr_consensus::{Message as Ordering, ProtocolName, lanes, pbft};
 use smr_mutate::Encoding;
 use smr_replica::Message;
 use smr_replica::system::{Image, SystemCommand};
@@ -13,9 +13,6 @@ use smr_sim::world::faults::Fault;
 use smr_sim::world::{World, hasty_config};
 use smr_sim::{Campaign, Misdeed};
 use smr_wire::{FromContact, ToContact};
-
-/// Who is cut off until what it missed is no longer kept.
-const LAGGARD: usize = 2;
 
 /// Source of all chance in the run; it makes the key of its service, with real signatures.
 const SEED: u64 = 16;
@@ -26,18 +23,20 @@ pub(crate) const STEPS: u64 = 30_000;
 /// Values of one kind that are kept. Those that differ in length come first.
 const KEPT_MAX: usize = 24;
 
-/// What can be said between replicas.
-pub(crate) const KINDS: usize = 20;
+/// Protocols whose messages are of interest, each with the number of kinds of them.
+pub(crate) const SPOKEN: [(ProtocolName, usize); 3] =
+    [(ProtocolName::Pbft, 20), (ProtocolName::Minbft, 20), (ProtocolName::Ebawa, 21)];
 
-/// A run about to begin in which everything is said: a replica falls behind, and a primary is left.
-pub(crate) fn world() -> World {
-    let mut setting = Campaign::new(ProtocolName::Pbft, 1, Some(Misdeed::StaySilent)).setting(SEED);
+/// A run about to begin in which everything is said: the last replica but one falls behind, and a primary is left.
+pub(crate) fn world(protocol: ProtocolName) -> World {
+    let laggard = usize::from(protocol.profile().replicas(1)) - 2;
+    let mut setting = Campaign::new(protocol, 1, Some(Misdeed::StaySilent)).setting(SEED);
     setting.misdeeds.clear();
     setting.config = hasty_config();
     (setting.application, setting.clients, setting.commands) = ("kv".into(), 3, 1_000);
     let mut world = World::new(setting, SEED, Trace::of_what_is_said());
     for (at_us, fault) in [
-        (1_000_000, Fault::Cut([LAGGARD].into())),
+        (1_000_000, Fault::Cut([laggard].into())),
         (3_500_000, Fault::Mend),
         (4_500_000, Fault::Cut([0].into())),
         (5_500_000, Fault::Mend),
@@ -70,31 +69,35 @@ impl Corpus {
     fn record() -> Corpus {
         let (mut between, mut to, mut from, mut system, mut images) =
             <(ByKind, ByKind, ByKind, ByKind, ByKind)>::default();
-        let mut world = world();
-        world.run(u64::MAX, STEPS).expect("a run in which nobody lies");
-        for said in world.trace.said() {
-            match said {
-                Said::Between { message, .. } => {
-                    if let Some(messages) = asked_for_rarely(message) {
-                        messages
-                            .iter()
-                            .for_each(|message| keep(&mut between, kind(message), Encoding::of(message)));
+        for (protocol, _) in SPOKEN {
+            let mut world = world(protocol);
+            world.run(u64::MAX, STEPS).expect("a run in which nobody lies");
+            for said in world.trace.said() {
+                match said {
+                    Said::Between { message, .. } => {
+                        if let Some(messages) = asked_for_rarely(message) {
+                            messages
+                                .iter()
+                                .for_each(|message| keep(&mut between, kind(message), Encoding::of(message)));
+                        }
+                        keep(&mut between, kind(message), Encoding::of(message));
+                        system_commands(message).for_each(|command| {
+                            keep(&mut system, name(&format!("{command:?}")), Encoding::of(&command));
+                        });
                     }
-                    keep(&mut between, kind(message), Encoding::of(message));
-                    system_commands(message).for_each(|command| {
-                        keep(&mut system, name(&format!("{command:?}")), Encoding::of(&command));
-                    });
-                }
-                Said::ToContact(frame) => keep(&mut to, kind_to(frame), Encoding::of(frame)),
-                Said::FromContact(frame) => keep(&mut from, kind_from(frame), Encoding::of(frame)),
-                Said::State(bytes) => {
-                    let image: Image = smr_wire::decode(bytes, bytes.len()).expect("what a replica encoded");
-                    keep(&mut images, "Image".into(), Encoding::of(&image));
+                    Said::ToContact(frame) => keep(&mut to, kind_to(frame), Encoding::of(frame)),
+                    Said::FromContact(frame) => keep(&mut from, kind_from(frame), Encoding::of(frame)),
+                    Said::State(bytes) => {
+                        let image: Image =
+                            smr_wire::decode(bytes, bytes.len()).expect("what a replica encoded");
+                        keep(&mut images, "Image".into(), Encoding::of(&image));
+                    }
                 }
             }
         }
         let kinds: Vec<&String> = between.keys().collect();
-        assert!(kinds.len() == KINDS, "{} of {KINDS} kinds were said: {kinds:?}", kinds.len());
+        // Of both engines, and what is said besides ordering.
+        assert!(kinds.len() == 12 + 13 + 8, "{} kinds were said: {kinds:?}", kinds.len());
         let all = |kinds: ByKind| kinds.into_values().flat_map(BTreeMap::into_values).collect();
         Corpus {
             between: all(between),
@@ -108,12 +111,21 @@ impl Corpus {
 
 /// A question for a proposed batch, and the answer: runs have them seldom.
 pub(crate) fn asked_for_rarely(message: &Message) -> Option<[Message; 2]> {
-    let Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { slot, batch, .. })) = message else {
-        return None;
+    let said = match message {
+        Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { slot, batch, .. })) => [
+            Ordering::Pbft(pbft::Message::FetchBody { slot: *slot, digest: batch.digest() }),
+            Ordering::Pbft(pbft::Message::Body { slot: *slot, batch: batch.clone() }),
+        ],
+        Message::Consensus(Ordering::Lanes(lanes::Message::Endorse { batches, .. })) => {
+            let (slot, batch) = batches.first()?;
+            [
+                Ordering::Lanes(lanes::Message::FetchBody { slot: *slot, digest: batch.digest() }),
+                Ordering::Lanes(lanes::Message::Body { slot: *slot, batch: batch.clone() }),
+            ]
+        }
+        _ => return None,
     };
-    let asked = pbft::Message::FetchBody { slot: *slot, digest: batch.digest() };
-    let answered = pbft::Message::Body { slot: *slot, batch: batch.clone() };
-    Some([asked, answered].map(|message| Message::Consensus(Ordering::Pbft(message))))
+    Some(said.map(Message::Consensus))
 }
 
 fn keep(kinds: &mut ByKind, kind: String, encoding: Encoding) {
