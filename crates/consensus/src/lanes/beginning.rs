@@ -283,16 +283,18 @@ impl NewView {
         let last = best.keys().next_back().copied().unwrap_or_default().max(decided);
         let nil = Batch::nil().digest();
         let digests = decided.up_to(last).map(|slot| best.get(&slot).map_or(nil, |(_, d)| *d)).collect();
-        let excluded = self.excluded(schedule, group, last, exclusion_slots);
+        let excluded = self.excluded(schedule, group, &best, last, exclusion_slots);
         Beginning { view: self.view, decided, digests, excluded }
     }
 
-    /// Who gets no turns: whoever held up the first slot that none of the authors had decided, in the last view that
-    /// began for one of them, besides those who were out already.
+    /// Who gets no turns, besides those who were out already: whoever held up the first slot that none of the authors had
+    /// decided, in the last view that began for one of them; and whoever proposed nothing in a slot before one that
+    /// somebody voted in, so that several who are dead do not cost a view each.
     fn excluded(
         &self,
         schedule: Schedule,
         group: &Group,
+        voted: &BTreeMap<Slot, (View, Digest)>,
         bound: Slot,
         exclusion_slots: u64,
     ) -> Vec<Exclusion> {
@@ -303,13 +305,28 @@ impl NewView {
         let views = self.changes.iter().flat_map(|change| &change.views);
         let last = views.map(|view| &view.beginning).max_by_key(|begun| begun.view).unwrap_or(&first);
         let head = self.changes.iter().map(|change| change.decided).max().unwrap_or_default().next();
-        let blamed = if head <= last.bound() {
+        let empty = head.max(last.bound()).up_to(bound).filter(|slot| !voted.contains_key(slot));
+        let mut blamed: Vec<ReplicaId> = empty.map(|slot| last.leader(schedule, group, slot)).collect();
+        // The last one blamed is surely out.
+        blamed.push(if head <= last.bound() {
             group.primary_of(last.view)
         } else {
             last.leader(schedule, group, head)
-        };
-        exclude(&last.excluded, blamed, bound, exclusion_slots, group.faults)
+        });
+        let out =
+            |before: Vec<Exclusion>, replica| exclude(&before, replica, bound, exclusion_slots, group.faults);
+        distinct(blamed).into_iter().fold(last.excluded.clone(), out)
     }
+}
+
+/// Each once, where it stands last.
+fn distinct(replicas: Vec<ReplicaId>) -> Vec<ReplicaId> {
+    let mut kept: Vec<ReplicaId> = Vec::new();
+    for replica in replicas {
+        kept.retain(|other| *other != replica);
+        kept.push(replica);
+    }
+    kept
 }
 
 #[cfg(test)]

@@ -199,3 +199,34 @@ fn a_dead_replica_is_passed_over_and_nothing_offered_is_lost() {
         }
     }
 }
+
+#[test]
+fn whoever_holds_up_turns_loses_them_and_gets_them_back() {
+    let mut net = Net::new((FaultModel::Hybrid, Schedule::Rotating));
+    net.config.exclusion_slots = 8;
+    for replica in &mut net.replicas {
+        replica.config.exclusion_slots = 8;
+    }
+    net.cut = vec![ReplicaId(2)];
+    for number in 1..=3 {
+        net.offer(0, entry(1, number));
+    }
+    net.pass(20_000);
+    let (view, out) = (net.replicas[0].view, net.replicas[0].beginning.excluded.clone());
+    assert!(view > View(0) && out.iter().any(|e| e.replica == ReplicaId(2)), "{view}: {out:?}");
+    assert_eq!(net.entries(0).len(), 3);
+    // It is back, and others see it propose once its time is over, without another view.
+    net.cut.clear();
+    net.pass(5_000);
+    let until = out.iter().map(|e| e.until).max().expect("one is out");
+    let mut number = 4;
+    while net.replicas[0].decided() < until {
+        net.offer(0, entry(1, number));
+        number += 1;
+    }
+    net.offer(2, entry(3, 1));
+    net.pass(5_000);
+    assert!((0..3).all(|me| net.entries(me).contains(&entry(3, 1).digest())));
+    assert!(net.replicas.iter().all(|replica| replica.view == view), "nobody left {view}");
+    net.assert_agreement();
+}
