@@ -158,7 +158,8 @@ impl Batch {
         Batch(Arc::new(BatchInner { time, entries, digest }))
     }
 
-    /// The batch that fills a slot in which nothing can have been decided when its view failed.
+    /// The batch that fills a slot in which nothing can have been decided when its view failed, or whose proposer has
+    /// nothing to propose.
     #[must_use]
     pub fn nil() -> Batch {
         Batch::new(Timestamp(0), Vec::new())

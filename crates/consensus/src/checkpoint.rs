@@ -26,7 +26,7 @@ impl Checkpoint {
     }
 }
 
-/// n-f signatures on one checkpoint: f+1 correct replicas hold that state, so it stays available.
+/// n-f signatures on one checkpoint: a correct replica at least holds that state, and of 3f+1 replicas f+1 do.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct CheckpointCertificate {
     /// Which checkpoint.

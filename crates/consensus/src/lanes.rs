@@ -84,7 +84,7 @@ pub const EBAWA: Profile = Profile {
     model: FaultModel::Hybrid,
     per_fault: 2,
     faults_max: 5,
-    strength: "as minbft, and each contact orders what its own clients ask: no slow primary, and short ways over long distances",
+    strength: "as minbft, and each contact orders what its own clients ask: short ways over long distances",
     source: "after Veronese et al., HASE 2010, repaired, with a window of slots",
 };
 
@@ -111,7 +111,7 @@ pub struct Lanes {
     proposed: Slot,
     /// Our own proposals that are not settled, but for empty ones.
     own: VecDeque<Slot>,
-    /// The last slot that somebody voted in, in this view: whoever has a turn before says so if it has nothing.
+    /// The last slot that was proposed in this view: whoever has a turn before says so if it has nothing.
     seen: Slot,
     pool: Pool,
     suspicion: Suspicion,
@@ -123,6 +123,8 @@ pub struct Lanes {
     catch_up: CatchUp,
     patience: Patience,
     decided_at_tick: Slot,
+    /// The machine's clock at this event.
+    clock: Timestamp,
 }
 
 /// What the core was asked for, and what is done with its answer.
@@ -155,8 +157,8 @@ struct Place {
     /// Batches of earlier views for which we voted, the latest last: each may have been decided, so a later view may be
     /// bound to it and ask us. At most [`VOTED_BATCHES_MAX`].
     voted: Vec<Batch>,
-    /// A batch that we had to ask for.
-    fetched: Option<Batch>,
+    /// Batches that we had to ask for, the latest last: one for each replica whose vote may bind a view, at most.
+    fetched: Vec<Batch>,
 }
 
 /// Batches of earlier views that a slot keeps.
@@ -186,6 +188,7 @@ impl Lanes {
             catch_up: CatchUp::default(),
             patience: Patience::default(),
             decided_at_tick: Slot(0),
+            clock: Timestamp(0),
             schedule,
             seat,
             config,
@@ -232,8 +235,11 @@ impl Lanes {
     fn on_attested(&mut self, answer: Result<Signature, Refusal>, effects: &mut Effects<Message>) {
         match answer {
             Ok(signature) => self.answered(Some(signature), effects),
-            // Another hand has used it, or it is another core: what this replica may still say is unknown.
-            Err(why) => effects.report(Observation::CoreRefused(why)),
+            // Another hand has used it, or it is another core: what was asked for will not be said.
+            Err(why) => {
+                self.asked.pop_front();
+                effects.report(Observation::CoreRefused(why));
+            }
         }
     }
 
@@ -255,17 +261,11 @@ impl Lanes {
         }
     }
 
-    fn on_message(
-        &mut self,
-        from: ReplicaId,
-        message: Message,
-        clock: Timestamp,
-        effects: &mut Effects<Message>,
-    ) {
+    fn on_message(&mut self, from: ReplicaId, message: Message, effects: &mut Effects<Message>) {
         match message {
             Message::Forward(entries) => self.on_forward(from, entries, effects),
             Message::Endorse { endorsement, batches } => {
-                self.on_endorse(from, &endorsement, batches, clock, effects);
+                self.on_endorse(from, &endorsement, batches, effects);
             }
             Message::Suspects(suspects) => self.on_suspects(suspects, effects),
             Message::ViewChange(change) => self.on_view_change(from, *change, effects),
@@ -296,12 +296,13 @@ impl Protocol for Lanes {
     type Message = Message;
 
     fn step(&mut self, input: Input<Message>, effects: &mut Effects<Message>) {
+        self.clock = input.clock;
         match input.event {
             Event::Start => effects.arm(Timer::Status, self.config.status_ms),
             Event::Offer(entry) => self.on_offer(entry, effects),
             Event::Message(message) => {
                 let (from, message) = message.into_parts();
-                self.on_message(from, message, input.clock, effects);
+                self.on_message(from, message, effects);
             }
             Event::Attested(answer) => self.on_attested(answer, effects),
             Event::Timer(Timer::Patience) => self.on_patience(effects),
@@ -316,7 +317,7 @@ impl Protocol for Lanes {
         }
         loop {
             self.advance(effects);
-            if !self.act(input.clock, effects) {
+            if !self.act(effects) {
                 break;
             }
         }

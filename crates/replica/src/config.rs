@@ -131,7 +131,9 @@ impl Config {
         within("waiting_max", self.waiting_max.into(), 1, 1 << 20)?;
         within("repeat_ms", self.repeat_ms, 1, 3_600_000)?;
         within("ceremony_ms", self.ceremony_ms, 1, 3_600_000)?;
-        within("ceremony_deadline_ms", self.ceremony_deadline_ms, 1, 24 * 3_600_000)?;
+        // A proposer may move agreed time by what clocks may differ, once each way.
+        let skews = 2 * self.consensus.skew_max_ms;
+        within("ceremony_deadline_ms", self.ceremony_deadline_ms, skews + 1, 24 * 3_600_000)?;
         within("endpoints_valid_ms", self.endpoints_valid_ms, 3_600_000, u64::MAX / 4)
     }
 }

@@ -362,7 +362,7 @@ pub fn hasty_config() -> Config {
         transfer_ms: 200,
         repeat_ms: 100,
         ceremony_ms: 300,
-        ceremony_deadline_ms: 3_000,
+        ceremony_deadline_ms: 12_000,
         sessions_max: 16,
         client_sessions_max: 3,
         blocks_kept: 24,

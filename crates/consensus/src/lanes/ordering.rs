@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use smr_crypto::Digest;
-use smr_wire::{ReplicaId, Slot, Timestamp, View};
+use smr_wire::{ReplicaId, Slot, View};
 
 use super::core::{ITEMS_MAX, Item, Operation};
 use super::message::FORWARD_ENTRIES_MAX;
-use super::schedule::Schedule;
 use super::{Asked, Certificate, Endorsement, Lanes, Message, Place, Proposer, VOTED_BATCHES_MAX};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
@@ -39,22 +38,28 @@ impl Lanes {
         self.tell_primary(fresh, effects);
     }
 
-    /// Where one replica proposes all slots, it must know what waits.
+    /// Who has no slots of its own tells whoever proposes next what waits.
     pub(super) fn tell_primary(&self, entries: Vec<Entry>, effects: &mut Effects<Message>) {
-        let primary = self.primary();
-        let elsewhere = self.schedule == Schedule::Stable && self.installed && primary != self.seat.me;
-        if elsewhere && !entries.is_empty() {
-            effects.send(primary, Message::Forward(entries));
+        if !self.installed || entries.is_empty() || self.has_a_turn() {
+            return;
         }
+        effects.send(self.primary(), Message::Forward(entries));
+    }
+
+    /// Whether a slot that is open, or may soon be, is ours to propose in.
+    fn has_a_turn(&self) -> bool {
+        let first = self.decided().max(self.beginning.bound());
+        let turns = self.seat.group.size() as u64;
+        first.up_to(first.plus(turns)).any(|slot| self.leader(slot) == self.seat.me)
     }
 
     /// Proposes and votes for whatever is due, with as few signatures of the core as it takes.
-    pub(super) fn act(&mut self, clock: Timestamp, effects: &mut Effects<Message>) -> bool {
+    pub(super) fn act(&mut self, effects: &mut Effects<Message>) -> bool {
         if !self.installed {
             return false;
         }
         self.recover();
-        self.propose(clock);
+        self.propose();
         let due = self.due();
         for items in due.chunks(ITEMS_MAX) {
             self.endorse(items.to_vec(), effects);
@@ -81,11 +86,11 @@ impl Lanes {
     }
 
     /// Fills our own slots: with what waits, and with nothing where others are further on.
-    fn propose(&mut self, clock: Timestamp) {
+    fn propose(&mut self) {
         let mut slot = self.proposed.max(self.decided()).max(self.beginning.bound()).next();
         while self.ledger.may_propose(slot) {
             if self.leader(slot) == self.seat.me {
-                let Some(batch) = self.value(slot, clock) else { return };
+                let Some(batch) = self.value(slot) else { return };
                 let view = self.view;
                 let place =
                     self.ledger.window.entry(slot).expect("below the vote limit, which lies in the window");
@@ -97,12 +102,12 @@ impl Lanes {
         }
     }
 
-    fn value(&mut self, slot: Slot, clock: Timestamp) -> Option<Batch> {
+    fn value(&mut self, slot: Slot) -> Option<Batch> {
         let settled = self.ledger.settled().min(self.decided());
         while self.own.front().is_some_and(|oldest| *oldest <= settled) {
             self.own.pop_front();
         }
-        if let Some(batch) = batcher::cut(&mut self.pool, self.own.len() as u64, clock, &self.config) {
+        if let Some(batch) = batcher::cut(&mut self.pool, self.own.len() as u64, self.clock, &self.config) {
             self.own.push_back(slot);
             return Some(batch);
         }
@@ -169,11 +174,10 @@ impl Lanes {
         from: ReplicaId,
         endorsement: &Arc<Endorsement>,
         batches: Vec<(Slot, Batch)>,
-        clock: Timestamp,
         effects: &mut Effects<Message>,
     ) {
         for (slot, batch) in batches {
-            self.on_proposal(from, endorsement, slot, batch, clock, effects);
+            self.on_proposal(from, endorsement, slot, batch, effects);
         }
         self.count(from, endorsement, effects);
     }
@@ -184,10 +188,9 @@ impl Lanes {
         endorsement: &Arc<Endorsement>,
         slot: Slot,
         batch: Batch,
-        clock: Timestamp,
         effects: &mut Effects<Message>,
     ) {
-        let view = self.view;
+        let (view, clock) = (self.view, self.clock);
         if !self.installed || endorsement.view != view || !self.ledger.window.contains(slot) {
             return;
         }
@@ -301,7 +304,7 @@ impl Place {
     pub(super) fn body(&self, digest: &Digest) -> Option<Batch> {
         let proposal = self.proposal.as_ref().map(|(_, batch)| batch);
         let decided = self.decision.as_ref().map(|(_, batch)| batch);
-        let all = [proposal, decided, self.fetched.as_ref()].into_iter().flatten().chain(&self.voted);
+        let all = [proposal, decided].into_iter().flatten().chain(&self.fetched).chain(&self.voted);
         let nil = Batch::nil();
         all.chain([&nil]).find(|batch| batch.digest() == *digest).cloned()
     }

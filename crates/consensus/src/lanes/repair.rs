@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::checkpoint::CheckpointCertificate;
 use crate::protocol::{Effect, Effects, Timer};
 
-/// Open slots whose votes are repeated in one status period at most.
+/// Open slots whose votes are repeated in one status period at most, where the group is not larger.
 const REPEAT_SLOTS_MAX: usize = 8;
 
 /// Batches with the slots that they are proposed for.
@@ -30,6 +30,7 @@ impl Lanes {
             effects.broadcast(Message::Suspects(wishes));
         }
         if !installed {
+            self.on_news(effects);
             self.repeat_change(effects);
         }
         if let Some(peer) = self.catch_up.tick(decided, self.seat.group.one_correct()) {
@@ -61,7 +62,8 @@ impl Lanes {
     /// Nothing was decided for a whole period: says again what we said of the first open slots.
     fn repeat_votes(&self, effects: &mut Effects<Message>) {
         let me = self.seat.me;
-        let open = self.ledger.window.iter().take(REPEAT_SLOTS_MAX);
+        // At least one slot of each replica whose turn it is.
+        let open = self.ledger.window.iter().take(REPEAT_SLOTS_MAX.max(self.seat.group.size()));
         let mut said: Vec<(Arc<Endorsement>, Proposals)> = Vec::new();
         for (slot, place) in open {
             let Some((view, _, endorsement)) = place.votes.of(me) else { continue };
@@ -195,8 +197,13 @@ impl Lanes {
         if !(begun || begins || told || wins) {
             return;
         }
+        let size = self.seat.group.size();
         if let Some(place) = self.ledger.window.entry(slot) {
-            place.fetched = Some(batch);
+            if !place.fetched.contains(&batch) {
+                let surplus = (place.fetched.len() + 1).saturating_sub(size);
+                place.fetched.drain(..surplus);
+                place.fetched.push(batch);
+            }
             self.decide(slot, effects);
             self.on_news(effects);
         }

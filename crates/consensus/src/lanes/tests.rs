@@ -230,3 +230,50 @@ fn whoever_holds_up_turns_loses_them_and_gets_them_back() {
     assert!(net.replicas.iter().all(|replica| replica.view == view), "nobody left {view}");
     net.assert_agreement();
 }
+
+#[test]
+fn a_batch_of_a_time_to_come_that_one_core_alone_voted_for_binds_no_view() {
+    let mut net = Net::new((FaultModel::Hybrid, Schedule::Stable));
+    let ahead = net.clock.plus_ms(1_000_000);
+    let batch = Batch::new(ahead, vec![entry(9, 9)]);
+    let item = super::core::Item { slot: Slot(1), digest: batch.digest() };
+    let operation = Operation::Endorse { view: View(0), items: vec![item] };
+    let signature = net.cores[0].attest(&operation).ok();
+    let vote = Arc::new(Endorsement { view: View(0), items: vec![item], signature });
+    let proposal = Message::Endorse { endorsement: vote.clone(), batches: vec![(Slot(1), batch.clone())] };
+    (1..3).for_each(|to| net.deliver(ReplicaId(0), ReplicaId(to), &proposal));
+    net.deliver_all();
+    assert!(
+        net.reports.iter().all(|(_, seen)| matches!(seen, Observation::Skewed { .. })),
+        "nobody else votes"
+    );
+    // Its host leaves with that vote, rightly grounded, and has the batch for whoever asks.
+    let lanes = {
+        let mut registers = Registers::new(8);
+        registers.apply(&operation).expect("its first");
+        registers.lanes().to_vec()
+    };
+    let seat = net.replicas[0].seat.clone();
+    let change = ViewChange {
+        author: ReplicaId(0),
+        to: View(1),
+        lanes,
+        report: net.cores[0].attest(&Operation::Leave { to: View(1) }).expect("a later view"),
+        decided: Slot(0),
+        proof: PrefixProof::default(),
+        grounds: vec![beginning::Ground::Proposed(ReplicaId(0), vote)],
+        views: Vec::new(),
+        signature: Signature([0; 64]),
+    };
+    let change = Message::ViewChange(Box::new(change.signed(&seat)));
+    net.cut = vec![ReplicaId(0)];
+    for to in 1..3 {
+        net.step(ReplicaId(to), Event::Offer(entry(1, 1)));
+        net.deliver(ReplicaId(0), ReplicaId(to), &change);
+        net.deliver(ReplicaId(0), ReplicaId(to), &Message::Body { slot: Slot(1), batch: batch.clone() });
+    }
+    net.pass(20_000);
+    assert_eq!(net.entries(1), [entry(1, 1).digest()]);
+    assert!(net.decided.iter().flatten().all(|(_, decided)| decided.time() < ahead));
+    net.assert_agreement();
+}

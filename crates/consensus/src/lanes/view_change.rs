@@ -8,7 +8,7 @@ use smr_crypto::{Digest, Signature};
 use smr_wire::{ReplicaId, View};
 
 use super::beginning::{Beginning, Ground, NewView, ViewCertificate, ViewChange};
-use super::core::{Operation, Register};
+use super::core::{Item, Operation, Register};
 use super::message::FORWARD_ENTRIES_MAX;
 use super::{Asked, Lanes, Message};
 use crate::pool::parcels;
@@ -132,8 +132,12 @@ impl Lanes {
             effects.report(Observation::Dropped { from, why: Refused::NoRight });
             return;
         }
+        let is_news = self.changes.get(&change.author).is_none_or(|kept| kept.to < change.to);
         self.changes.insert(change.author, change);
         self.begin_if_able(effects);
+        if is_news {
+            self.fetch_bodies(effects);
+        }
     }
 
     /// As coordinator of a view that has not begun: says how it begins, once a quorum left for it and what they voted
@@ -154,16 +158,25 @@ impl Lanes {
         if changes.len() == group.quorum() {
             let digest = NewView::digest(view, &changes);
             self.ask(Operation::Begin { view, digest }, Asked::Begin { view, changes }, effects);
-        } else {
-            self.fetch_bodies(effects);
         }
     }
 
-    /// Whether the batches that `change` speaks of are here, or decided.
+    /// Whether the batches that `change` speaks of are here, or decided, and no vote of a single core could bind a view to a
+    /// time that is still to come.
     pub(super) fn holds_all_of(&self, change: &ViewChange) -> bool {
-        change
-            .claims()
-            .all(|(_, item)| item.slot <= self.decided() || self.body(item.slot, &item.digest).is_some())
+        let is_here =
+            |item: &Item| item.slot <= self.decided() || self.body(item.slot, &item.digest).is_some();
+        change.claims().all(|(_, item)| is_here(&item)) && self.is_timely(change)
+    }
+
+    /// Whether what its core voted for, and nobody may have decided, has a time that a correct replica could have voted for by
+    /// now, clocks being apart as far as is allowed. Time never runs backwards, so one batch from the future would stay.
+    fn is_timely(&self, change: &ViewChange) -> bool {
+        let latest = self.clock.plus_ms(2 * self.config.skew_max_ms);
+        change.open().iter().all(|vote| {
+            let batch = self.body(vote.item.slot, &vote.item.digest);
+            batch.is_none_or(|batch| batch.time() <= latest)
+        })
     }
 
     /// What a coordinator says of how a view begins, checked but for what needs the schedule.
@@ -184,6 +197,7 @@ impl Lanes {
         let beginning = new_view.beginning(self.schedule, &group, self.config.exclusion_slots);
         self.new_view = Some((new_view, beginning));
         self.acknowledge_if_able(effects);
+        self.fetch_bodies(effects);
     }
 
     /// Acknowledges the beginning of the view we are on the way to, once we have what it names: f+1 of us do then.
@@ -193,8 +207,9 @@ impl Lanes {
         if self.acknowledgements.get(&me).is_some_and(|(acknowledged, _, _)| *acknowledged >= view) {
             return;
         }
-        if !self.lacking(beginning).is_empty() {
-            self.fetch_bodies(effects);
+        let timely =
+            self.new_view.iter().all(|(new_view, _)| new_view.changes.iter().all(|c| self.is_timely(c)));
+        if !timely || !self.lacking(beginning).is_empty() {
             return;
         }
         let digest = beginning.digest();

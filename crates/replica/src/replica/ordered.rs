@@ -257,7 +257,7 @@ impl Replica {
         self.forget(&lost);
         let endpoints = self.system.endpoints.as_ref().map(|e| Statement::Endpoints(e.epoch, e.issued));
         self.shares.prune(self.blocks.oldest(), endpoints);
-        if self.seat.group.model == FaultModel::Crash {
+        if self.seat.group.model == FaultModel::Crash && self.halted.is_none() {
             // Whoever could sign with the others could as well say so alone.
             self.blocks.prove(slot, BlockProof::Channel);
             self.reply(slot, effects);
