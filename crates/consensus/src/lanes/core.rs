@@ -234,6 +234,12 @@ impl SoftwareCore {
         SoftwareCore { group, window_slots, replica, registers: Registers::new(window_slots), key }
     }
 
+    /// What it remembers.
+    #[must_use]
+    pub fn registers(&self) -> &Registers {
+        &self.registers
+    }
+
     /// Does what is asked for and signs it.
     ///
     /// # Errors
