@@ -213,7 +213,10 @@ impl Fact {
         let mut properties = vec![
             never!("one batch is decided in a slot", Disagreement),
             never!("one batch has the right to a slot of a view", TwoProposals),
-            never!("what is decided has the right to its slot in later views, and nothing else has", Unlocked),
+            never!(
+                "what is decided has the right to its slot in later views, and nothing else has",
+                Unlocked
+            ),
             never!("what is decided had the right to its slot", Groundless),
             never!("what a view takes as decided a correct replica has decided", Baseless),
             never!("a correct replica votes at most a window above what it decided", Beyond),
@@ -226,7 +229,10 @@ impl Fact {
             sometimes!("a slot is decided in view 0", DecidedInViewZero),
             sometimes!("a slot is decided in a later view", DecidedLater),
             sometimes!("a slot is decided in one view and again in another", DecidedInTwoViews),
-            sometimes!("a batch of an earlier view is decided because the view's beginning names it", Recovered),
+            sometimes!(
+                "a batch of an earlier view is decided because the view's beginning names it",
+                Recovered
+            ),
             sometimes!("a replica joins a view without having left the last", Jumped),
         ];
         if case.slots > case.window {
@@ -234,11 +240,16 @@ impl Fact {
         }
         if case.faulty.is_some() {
             properties.push(sometimes!("a quorum needs the faulty replica's vote", Borrowed));
-            properties.push(sometimes!("a view begins with what only the faulty replica reports", OnlyTheFaulty));
-            properties.push(sometimes!("a slot is filled with nothing", Skipped));
             if case.slots > case.window {
                 properties.push(sometimes!("the faulty replica's lane hides an open slot", Burned));
             }
+        }
+        if case.faulty_proposes() {
+            properties
+                .push(sometimes!("a view begins with what only the faulty replica reports", OnlyTheFaulty));
+        }
+        if case.faulty_proposes() || case.window > 1 {
+            properties.push(sometimes!("a slot is filled with nothing", Skipped));
         }
         if case.schedule == Schedule::Rotating && case.slots > 1 {
             properties.push(sometimes!("somebody has the turn of one who gets none", Passed));

@@ -57,8 +57,7 @@ impl Faulty {
     /// What it may ask its core for.
     pub(crate) fn moves(&self, scene: &Scene<'_>) -> Vec<Move> {
         let (kit, view) = (scene.kit, self.core.registers().floor());
-        let mut moves: Vec<Move> =
-            (view.0 + 1..kit.case.views).map(|to| Move::Leave(View(to))).collect();
+        let mut moves: Vec<Move> = (view.0 + 1..kit.case.views).map(|to| Move::Leave(View(to))).collect();
         for slot in kit.slots() {
             let items = self.digests(scene, view, slot).into_iter().map(|digest| Item { slot, digest });
             moves.extend(items.map(|item| Move::Endorse(view, item)));

@@ -4,6 +4,7 @@
 //! quorum of votes makes as good a certificate as another, so nothing is lost by not keeping them.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex};
 
 use smr_consensus::lanes::beginning::{Beginning, Ground, NewView, ViewCertificate, ViewChange};
@@ -31,8 +32,33 @@ pub(crate) struct Case {
     pub(crate) views: u64,
     /// Slots above the decided prefix in which a replica votes (alpha).
     pub(crate) window: u64,
+    /// A replica at which nothing waits, so that it fills its slots with nothing.
+    pub(crate) idle: Option<u16>,
     /// What is deliberately wrong, to see that it is found.
     pub(crate) mistake: Option<&'static Bug>,
+}
+
+impl Display for Case {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Case { faulty, schedule, slots, views, window, idle, mistake } = self;
+        write!(f, "{schedule:?}, {slots} slots, {views} views, window {window}, ")?;
+        match faulty {
+            Some(faulty) => write!(f, "{faulty} lies")?,
+            None => write!(f, "any may stop")?,
+        }
+        idle.iter().try_for_each(|idle| write!(f, ", nothing waits at {idle}"))?;
+        mistake.iter().try_for_each(|mistake| write!(f, ", {}", mistake.name))
+    }
+}
+
+impl Case {
+    /// Whether the faulty replica has a turn, where all have turns in the first view.
+    pub(crate) fn faulty_proposes(&self) -> bool {
+        self.faulty.is_some_and(|faulty| match self.schedule {
+            Schedule::Stable => u64::from(faulty) < self.views,
+            Schedule::Rotating => (1..=self.slots).any(|slot| slot % u64::from(SIZE) == u64::from(faulty)),
+        })
+    }
 }
 
 /// A vote of a replica, with the slots whose batches go along as proposals.
@@ -180,8 +206,7 @@ impl Kit {
     }
 
     fn endorsement(&self, author: ReplicaId, view: View, items: &[Item]) -> Arc<Endorsement> {
-        let signature =
-            self.case.faulty.map(|_| self.core_signs(author, |scope| scope.endorse(view, items)));
+        let signature = self.case.faulty.map(|_| self.core_signs(author, |scope| scope.endorse(view, items)));
         Arc::new(Endorsement { view, items: items.to_vec(), signature })
     }
 
@@ -216,8 +241,7 @@ impl Kit {
     }
 
     pub(crate) fn decision(&self, what: &Register) -> Message {
-        let decision =
-            Decision { batch: self.batch(&what.item.digest), certificate: self.certificate(what) };
+        let decision = Decision { batch: self.batch(&what.item.digest), certificate: self.certificate(what) };
         Message::Decided(vec![decision])
     }
 

@@ -34,27 +34,106 @@ const SMALL: Case = Case {
     slots: 2,
     views: 2,
     window: 1,
+    idle: None,
     mistake: None,
 };
 
-const TINY: Case = Case { slots: 1, ..SMALL };
+const SCHEDULES: [Schedule; 2] = [Schedule::Stable, Schedule::Rotating];
+
+/// One of them lies, or any of them may stop.
+const FAULTS: [Option<u16>; 4] = [Some(0), Some(1), Some(2), None];
+
+/// The same case for each schedule and fault.
+fn all(case: &Case) -> impl Iterator<Item = System> {
+    let with = |schedule| FAULTS.map(|faulty| Case { faulty, schedule, ..case.clone() });
+    SCHEDULES.map(with).into_iter().flatten().map(System::new)
+}
 
 #[test]
-fn tiny() {
-    for schedule in [Schedule::Stable, Schedule::Rotating] {
-        for faulty in [None, Some(0), Some(1), Some(2)] {
-            let f = explore(System::new(Case { faulty, schedule, ..TINY }));
-            println!("{:?} {:?}", f.violations, f.missed);
-        }
+fn a_stable_primary_is_safe_whoever_lies() {
+    for faulty in [Some(0), Some(1), Some(2)] {
+        holds(&explore(System::new(Case { faulty, ..SMALL })));
     }
 }
 
 #[test]
-fn small() {
-    for schedule in [Schedule::Stable, Schedule::Rotating] {
-        for faulty in [None, Some(0), Some(1), Some(2)] {
-            let f = explore_deep(System::new(Case { faulty, schedule, ..SMALL }), Duration::from_secs(100));
-            println!("{:?} {:?}", f.violations, f.missed);
-        }
+fn turns_are_safe_whoever_lies() {
+    for faulty in [Some(0), Some(1), Some(2)] {
+        holds(&explore(System::new(Case { faulty, schedule: Schedule::Rotating, ..SMALL })));
     }
+}
+
+#[test]
+fn both_are_safe_without_cores_whoever_stops() {
+    for schedule in SCHEDULES {
+        holds(&explore(System::new(Case { faulty: None, schedule, ..SMALL })));
+    }
+}
+
+#[test]
+fn every_mistake_is_found() {
+    let one = Case { slots: 1, ..SMALL };
+    let turns = Case { schedule: Schedule::Rotating, ..SMALL };
+    for (mistake, case) in [
+        (&known_bugs::PREFIX_NEEDS_NO_PROOF, &one),
+        (&known_bugs::VOTES_NEED_NO_GROUND, &Case { faulty: Some(1), ..one.clone() }),
+        (&known_bugs::ONE_WORD_BEGINS_A_VIEW, &Case { faulty: Some(1), ..one.clone() }),
+        (&known_bugs::VOTES_BEYOND_THE_WINDOW, &SMALL),
+        (&known_bugs::LOWER_VIEW_WINS, &Case { views: 3, ..one.clone() }),
+        (&known_bugs::EXCLUDES_BY_OPINION, &turns),
+    ] {
+        assert!(known_bugs::LANES.contains(&mistake), "{} is not in the list", mistake.name);
+        let found = explore(System::new(Case { mistake: Some(mistake), ..case.clone() }));
+        println!("{}", found.violations.join("\n"));
+        assert!(!found.violations.is_empty(), "{} is not found: {}", mistake.name, found.summary);
+    }
+    assert_eq!(known_bugs::LANES.len(), 6, "each is tried");
+}
+
+#[test]
+fn short_walks_beyond_the_bounds_are_safe() {
+    for window in [1, 2] {
+        let case = Case { slots: 3, views: 3, window, ..SMALL };
+        all(&case).for_each(|system| walks_are_safe(system, 1, 2_000));
+    }
+}
+
+#[test]
+#[ignore = "takes an hour"]
+fn three_slots_and_two_views_are_safe() {
+    visit(&Case { slots: 3, ..SMALL });
+}
+
+#[test]
+#[ignore = "takes hours"]
+fn two_slots_and_three_views_are_safe() {
+    visit(&Case { views: 3, ..SMALL });
+}
+
+#[test]
+#[ignore = "takes hours"]
+fn three_slots_and_a_window_of_two_are_safe() {
+    visit(&Case { slots: 3, window: 2, ..SMALL });
+}
+
+/// Nothing waits at the replica whose turn is first, so it fills its slot with nothing.
+#[test]
+#[ignore = "takes an hour"]
+fn an_idle_replica_that_passes_its_turn_is_safe() {
+    visit(&Case { window: 2, idle: Some(1), ..SMALL });
+}
+
+#[test]
+#[ignore = "takes an hour"]
+fn long_walks_beyond_the_bounds_are_safe() {
+    for (seed, window) in (1..=10).flat_map(|seed| [1, 2].map(|window| (seed, window))) {
+        let case = Case { slots: 3, views: 3, window, ..SMALL };
+        all(&case).for_each(|system| walks_are_safe(system, seed, 20_000));
+        let idle = Case { idle: Some(1), slots: 4, ..case };
+        all(&idle).for_each(|system| walks_are_safe(system, seed, 20_000));
+    }
+}
+
+fn visit(case: &Case) {
+    all(case).for_each(|system| holds(&explore_deep(system, Duration::from_secs(3600))));
 }

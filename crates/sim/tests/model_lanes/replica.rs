@@ -102,14 +102,15 @@ pub(crate) enum Heard {
 }
 
 impl Replica {
-    /// A replica at which every entry waits.
+    /// A replica at which every entry waits, or none.
     pub(crate) fn new(id: ReplicaId, kit: &Kit) -> Replica {
         let lanes = kit.lanes(id);
         let key = Key { id, outline: Some(lanes.outline()), said: Said::default(), wrong: None };
         let (core, armed, wanted) = (kit.core(id), BTreeSet::new(), Vec::new());
         let mut replica = Replica { lanes, core, armed, wanted, key };
         replica.step(Event::Start, kit);
-        (0..=kit.case.slots).for_each(|number| replica.step(Event::Offer(kit.entry(number)), kit));
+        let entries = if kit.case.idle == Some(id.0) { 0 } else { kit.case.slots + 1 };
+        (0..entries).for_each(|number| replica.step(Event::Offer(kit.entry(number)), kit));
         replica.look(kit);
         replica
     }
@@ -141,7 +142,9 @@ impl Replica {
             Move::Patience => return self.wait(Timer::Patience, &before, kit),
             Move::NewViewTimeout => return self.wait(Timer::NewView, &before, kit),
             Move::Hear(heard) => heard,
-            Move::Endorse(..) | Move::Leave(_) | Move::Open(_) => unreachable!("only the faulty one does that"),
+            Move::Endorse(..) | Move::Leave(_) | Move::Open(_) => {
+                unreachable!("only the faulty one does that")
+            }
         };
         let last = heard.len() - 1;
         for (place, heard) in heard.iter().enumerate() {

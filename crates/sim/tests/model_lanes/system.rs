@@ -178,7 +178,7 @@ fn keys(known: &[Arc<Known>; 3]) -> [(ReplicaId, &Key); 3] {
 
 impl Explored for System {
     fn title(&self) -> String {
-        format!("{:?}", self.kit.case)
+        self.kit.case.to_string()
     }
 
     fn replicas(&self) -> usize {
