@@ -35,7 +35,7 @@ pub struct Register {
 }
 
 /// What a core can be asked for.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Operation {
     /// A vote in this view, for each of these slots at once. Ascending; at most [`ITEMS_MAX`].
     Endorse {

@@ -10,7 +10,7 @@ use smr_wire::{ReplicaId, Slot, View};
 
 use crate::choices::{complete, selections};
 use crate::kit::{Kit, Vote};
-use crate::replica::{Key, Move, Said};
+use crate::replica::{Key, Move};
 use crate::scene::Scene;
 
 /// The faulty replica.
@@ -23,7 +23,7 @@ pub(crate) struct Faulty {
 impl Faulty {
     pub(crate) fn new(id: ReplicaId, kit: &Kit) -> Faulty {
         let core = kit.core(id).expect("the faulty one has a core");
-        Faulty { core, key: Key { id, outline: None, said: Said::default(), wrong: None } }
+        Faulty { core, key: Key::new(id) }
     }
 
     /// This replica after a step, if its core agrees to it.
@@ -35,7 +35,9 @@ impl Faulty {
             Move::Open(opening) => {
                 Operation::Begin { view: opening.beginning.view, digest: kit.opening_digest(opening) }
             }
-            Move::Patience | Move::NewViewTimeout | Move::Hear(_) => unreachable!("it needs no reason"),
+            Move::Patience | Move::NewViewTimeout | Move::Answer | Move::Hear(_) => {
+                unreachable!("it needs no reason")
+            }
         };
         next.core.attest(&operation).ok()?;
         let said = &mut next.key.said;
@@ -49,7 +51,7 @@ impl Faulty {
             Move::Open(opening) => {
                 said.openings.insert(opening.clone());
             }
-            Move::Patience | Move::NewViewTimeout | Move::Hear(_) => {}
+            Move::Patience | Move::NewViewTimeout | Move::Answer | Move::Hear(_) => {}
         }
         Some(next)
     }

@@ -34,19 +34,33 @@ pub(crate) struct Case {
     pub(crate) window: u64,
     /// A replica at which nothing waits, so that it fills its slots with nothing.
     pub(crate) idle: Option<u16>,
+    /// When cores answer.
+    pub(crate) answers: Answers,
     /// What is deliberately wrong, to see that it is found.
     pub(crate) mistake: Option<&'static Bug>,
 }
 
+/// When cores answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answers {
+    /// Before anything else happens to their replica.
+    AtOnce,
+    /// At any later time, in the order of what they were asked.
+    Later,
+}
+
 impl Display for Case {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Case { faulty, schedule, slots, views, window, idle, mistake } = self;
+        let Case { faulty, schedule, slots, views, window, idle, answers, mistake } = self;
         write!(f, "{schedule:?}, {slots} slots, {views} views, window {window}, ")?;
         match faulty {
             Some(faulty) => write!(f, "{faulty} lies")?,
             None => write!(f, "any may stop")?,
         }
         idle.iter().try_for_each(|idle| write!(f, ", nothing waits at {idle}"))?;
+        if *answers == Answers::Later {
+            write!(f, ", cores take their time")?;
+        }
         mistake.iter().try_for_each(|mistake| write!(f, ", {}", mistake.name))
     }
 }

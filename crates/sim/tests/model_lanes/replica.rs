@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use smr_consensus::lanes::beginning::Beginning;
-use smr_consensus::lanes::core::{Item, Register, SoftwareCore};
+use smr_consensus::lanes::core::{Item, Operation, Register, SoftwareCore};
 use smr_consensus::lanes::{ChangeOutline, Lanes, Message, Outline, PlaceOutline};
 use smr_consensus::protocol::Record;
 use smr_consensus::verified::Verified;
@@ -12,7 +12,7 @@ use smr_consensus::{Effect, Effects, Event, Input, Observation, Protocol, Timer}
 use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
-use crate::kit::{Kit, Opening, Vote};
+use crate::kit::{Answers, Kit, Opening, Vote};
 
 /// Periods of patience after which a replica that still says nothing never will.
 const PERIODS_MAX: usize = 8;
@@ -34,6 +34,8 @@ pub(crate) struct Key {
     pub(crate) id: ReplicaId,
     /// What it knows; none of the faulty one, which knows everything.
     pub(crate) outline: Option<Outline>,
+    /// What its core was asked for and has not answered.
+    pub(crate) asked: Vec<Operation>,
     pub(crate) said: Said,
     pub(crate) wrong: Option<Wrong>,
 }
@@ -77,6 +79,8 @@ pub(crate) enum Move {
     Patience,
     /// The view it is on the way to does not begin in time.
     NewViewTimeout,
+    /// Its core answers.
+    Answer,
     /// These, one after the other.
     Hear(Vec<Heard>),
     /// A vote of the faulty replica.
@@ -105,7 +109,7 @@ impl Replica {
     /// A replica at which every entry waits, or none.
     pub(crate) fn new(id: ReplicaId, kit: &Kit) -> Replica {
         let lanes = kit.lanes(id);
-        let key = Key { id, outline: Some(lanes.outline()), said: Said::default(), wrong: None };
+        let key = Key { id, outline: Some(lanes.outline()), ..Key::new(id) };
         let (core, armed, wanted) = (kit.core(id), BTreeSet::new(), Vec::new());
         let mut replica = Replica { lanes, core, armed, wanted, key };
         replica.step(Event::Start, kit);
@@ -141,6 +145,13 @@ impl Replica {
         let heard = match step {
             Move::Patience => return self.wait(Timer::Patience, &before, kit),
             Move::NewViewTimeout => return self.wait(Timer::NewView, &before, kit),
+            Move::Answer => {
+                let operation = self.key.asked.remove(0);
+                let event = self.attest(&operation);
+                self.step_and_fetch(event, kit);
+                self.look(kit);
+                return true;
+            }
             Move::Hear(heard) => heard,
             Move::Endorse(..) | Move::Leave(_) | Move::Open(_) => {
                 unreachable!("only the faulty one does that")
@@ -159,7 +170,13 @@ impl Replica {
 
     fn hear(&mut self, (from, message): (ReplicaId, Message), kit: &Kit) {
         let message = Verified::check(from, message, &kit.rules()).expect("well formed");
-        self.step(Event::Message(message), kit);
+        self.step_and_fetch(Event::Message(message), kit);
+    }
+
+    /// Takes an event, and is given the batches that it asks for then.
+    fn step_and_fetch(&mut self, event: Event<Message>, kit: &Kit) {
+        self.step(event, kit);
+        let from = kit.group.members().find(|id| *id != self.key.id).expect("there are three");
         while let Some((slot, digest)) = self.wanted.pop() {
             let body = Message::Body { slot, batch: kit.batch(&digest) };
             let body = Verified::check(from, body, &kit.rules()).expect("well formed");
@@ -172,7 +189,7 @@ impl Replica {
             if self.key != *before || !self.armed.remove(&timer) {
                 break;
             }
-            self.step(Event::Timer(timer), kit);
+            self.step_and_fetch(Event::Timer(timer), kit);
             self.look(kit);
         }
         self.key != *before
@@ -197,10 +214,10 @@ impl Replica {
                             self.key.wrong = Some(Wrong::Beyond(ballot.slot));
                         }
                     }
-                    Effect::Attest(operation) => {
-                        let core = self.core.as_mut().expect("where cores are asked there are some");
-                        events.push_back(Event::Attested(core.attest(&operation)));
+                    Effect::Attest(operation) if kit.case.answers == Answers::Later => {
+                        self.key.asked.push(operation);
                     }
+                    Effect::Attest(operation) => events.push_back(self.attest(&operation)),
                     Effect::Arm { timer, .. } => {
                         self.armed.insert(timer);
                     }
@@ -217,6 +234,11 @@ impl Replica {
                 }
             }
         }
+    }
+
+    fn attest(&mut self, operation: &Operation) -> Event<Message> {
+        let core = self.core.as_mut().expect("where cores are asked there are some");
+        Event::Attested(core.attest(operation))
     }
 
     /// Notes what others can use of a message. Entries are with everyone from the start, and what is asked and
@@ -297,7 +319,8 @@ fn outgrown(outline: &Outline, kit: &Kit) -> Option<&'static str> {
         ("acknowledgements", outline.acknowledgements.len() > size),
         ("wishes", outline.wishes.len() > size),
         ("own proposals", outline.own.len() > window),
-        ("questions to the core", outline.asked > 3),
+        // In each view at most a vote for each slot of the window, its beginning, and having left for it.
+        ("questions to the core", outline.asked as u64 > kit.case.views * (kit.case.window + 2)),
         ("exclusions", outline.beginning.excluded.len() > size),
         ("bound slots", outline.beginning.digests.len() > 2 * window),
     ];
@@ -319,6 +342,11 @@ impl Heard {
 }
 
 impl Key {
+    /// One that has said nothing.
+    pub(crate) fn new(id: ReplicaId) -> Key {
+        Key { id, outline: None, asked: Vec::new(), said: Said::default(), wrong: None }
+    }
+
     /// The last slot of the decided prefix.
     pub(crate) fn decided(&self) -> Slot {
         let log = self.outline.iter().flat_map(|outline| &outline.log);

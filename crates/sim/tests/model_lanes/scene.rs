@@ -30,6 +30,7 @@ impl<'a> Scene<'a> {
     /// Steps that may be open to this correct replica.
     pub(crate) fn moves(&self, mine: &Key) -> Vec<Move> {
         let mut moves = Vec::new();
+        moves.extend((!mine.asked.is_empty()).then_some(Move::Answer));
         self.timeouts(mine, &mut moves);
         self.votes(mine, &mut moves);
         self.wishes(mine, &mut moves);
