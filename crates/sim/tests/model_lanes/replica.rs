@@ -36,6 +36,8 @@ pub(crate) struct Key {
     pub(crate) outline: Option<Outline>,
     /// What its core was asked for and has not answered.
     pub(crate) asked: Vec<Operation>,
+    /// The votes it keeps. One more of them alone shows nothing.
+    votes: Vec<(Slot, ReplicaId, View, Digest)>,
     pub(crate) said: Said,
     pub(crate) wrong: Option<Wrong>,
 }
@@ -136,7 +138,7 @@ impl Replica {
         let Move::Hear(heard) = step else { return false };
         let last = heard.last().filter(|_| heard.len() > 1).map(|last| Move::Hear(vec![last.clone()]));
         let alone = last.and_then(|last| self.after(&last, kit));
-        alone.is_some_and(|alone| alone.key == after.key)
+        alone.is_some_and(|alone| !alone.key.shows(&after.key))
     }
 
     /// Whether the step shows as it should.
@@ -161,7 +163,7 @@ impl Replica {
         for (place, heard) in heard.iter().enumerate() {
             self.hear(heard.message(kit), kit);
             self.look(kit);
-            if (self.key != before) != (place == last) {
+            if self.key.shows(&before) != (place == last) {
                 return false;
             }
         }
@@ -186,13 +188,13 @@ impl Replica {
 
     fn wait(&mut self, timer: Timer, before: &Key, kit: &Kit) -> bool {
         for _ in 0..PERIODS_MAX {
-            if self.key != *before || !self.armed.remove(&timer) {
+            if self.key.shows(before) || !self.armed.remove(&timer) {
                 break;
             }
             self.step_and_fetch(Event::Timer(timer), kit);
             self.look(kit);
         }
-        self.key != *before
+        self.key.shows(before)
     }
 
     /// Takes an event, and has its core answer and its application execute at once.
@@ -286,19 +288,21 @@ impl Replica {
         }
     }
 
-    /// Takes the outline, without what a step has used up. Every step uses what reaches it: votes have made a vote
-    /// or a decision, wishes a departure, view changes and acknowledgements a beginning. None of them is looked at
-    /// again: of the same view there is nothing left to do with them, and in a later view they do not count.
+    /// Takes the outline, without view changes from which a beginning was made already, as they have no other use.
     fn look(&mut self, kit: &Kit) {
         let mut outline = self.lanes.outline();
         if let Some(what) = outgrown(&outline, kit) {
             self.key.wrong = Some(Wrong::Grown(what));
         }
-        outline.wishes.retain(|(author, wants)| *author == self.key.id && wants.0 < kit.case.views);
-        outline.changes.clear();
-        outline.acknowledgements.clear();
-        for (_, place) in &mut outline.places {
-            place.votes.clear();
+        if outline.installed || outline.registers.begun() >= outline.view {
+            outline.changes.clear();
+        }
+        outline.wishes.retain(|(author, wants)| *author == self.key.id || *wants > outline.view);
+        outline.wishes.retain(|(_, wants)| wants.0 < kit.case.views);
+        self.key.votes.clear();
+        for (slot, place) in &mut outline.places {
+            let votes = std::mem::take(&mut place.votes).into_iter();
+            self.key.votes.extend(votes.map(|(author, view, digest)| (*slot, author, view, digest)));
         }
         outline.places.retain(|(_, place)| *place != PlaceOutline::default());
         self.key.outline = Some(outline);
@@ -344,7 +348,14 @@ impl Heard {
 impl Key {
     /// One that has said nothing.
     pub(crate) fn new(id: ReplicaId) -> Key {
-        Key { id, outline: None, asked: Vec::new(), said: Said::default(), wrong: None }
+        Key { id, outline: None, asked: Vec::new(), votes: Vec::new(), said: Said::default(), wrong: None }
+    }
+
+    /// Whether something shows by which this replica differs from the `other`.
+    fn shows(&self, other: &Key) -> bool {
+        let Key { id, outline, asked, votes: _, said, wrong } = self;
+        let all_else = (&other.id, &other.outline, &other.asked, &other.said, &other.wrong);
+        (id, outline, asked, said, wrong) != all_else
     }
 
     /// The last slot of the decided prefix.

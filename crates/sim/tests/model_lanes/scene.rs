@@ -52,7 +52,8 @@ impl<'a> Scene<'a> {
 
     fn timeouts(&self, mine: &Key, moves: &mut Vec<Move>) {
         let Some(outline) = &mine.outline else { return };
-        let wish = outline.wishes.first().map_or(View(0), |(_, wants)| *wants);
+        let own = outline.wishes.iter().find(|(author, _)| *author == self.me);
+        let wish = own.map_or(View(0), |(_, wants)| *wants);
         let next = outline.view.next();
         if next.0 < self.kit.case.views && wish < next {
             moves.push(if outline.installed { Move::Patience } else { Move::NewViewTimeout });
