@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use smr_consensus::Batch;
 use smr_consensus::lanes::beginning::Beginning;
 use smr_consensus::lanes::core::{Item, Register};
 use smr_consensus::lanes::schedule::Schedule;
@@ -97,7 +96,8 @@ impl Facts {
         self.note(Fact::DecidedInTwoViews, views.values().any(|views| views.len() > 1));
         self.note(Fact::DecidedInViewZero, known.iter().any(|what| what.view == View(0)));
         self.note(Fact::DecidedLater, known.iter().any(|what| what.view > View(0)));
-        self.note(Fact::Skipped, known.iter().any(|what| what.item.digest == Batch::nil().digest()));
+        let [_, _, nil] = kit.choices;
+        self.note(Fact::Skipped, known.iter().any(|what| what.item.digest == nil));
         let correct = |what: &Register| {
             let voted = |(id, key): &&(ReplicaId, &Key)| Some(*id) != kit.faulty() && key.said.voted(what);
             all.iter().filter(voted).count()
@@ -117,7 +117,7 @@ impl Facts {
     }
 
     fn views(&mut self, kit: &Kit, all: Keys<'_>, begun: &[Beginning]) {
-        let nil = Batch::nil().digest();
+        let [_, _, nil] = kit.choices;
         let reported = |item: &Item| {
             let changes = all.iter().flat_map(|(_, key)| &key.said.changes);
             let told = |what: &Register| what.item == *item;
@@ -158,7 +158,7 @@ impl Facts {
             let bound = |what: &Register| {
                 what.view == outline.view && begun.at(what.item.slot) == Some(what.item.digest)
             };
-            let nil = Batch::nil().digest();
+            let [_, _, nil] = kit.choices;
             let recovered = key.decisions().any(|what| bound(&what) && what.item.digest != nil);
             self.note(Fact::Recovered, recovered);
             let lanes = || outline.registers.lanes().iter().flatten();

@@ -93,6 +93,8 @@ impl Vote {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Opening {
     pub(crate) beginning: Beginning,
+    /// Of the beginning.
+    pub(crate) digest: Digest,
     /// Whether each view change from which it follows is right.
     pub(crate) right: bool,
 }
@@ -291,7 +293,7 @@ impl Kit {
         let right = changes.iter().all(|change| change.is_right(self.case.schedule, &self.group));
         let new_view = NewView { view, changes, attestation: Signature([0; 64]) };
         let beginning = new_view.beginning(self.case.schedule, &self.group, self.config.exclusion_slots);
-        let opening = Opening { beginning, right };
+        let opening = Opening { digest: beginning.digest(), beginning, right };
         self.openings.lock().unwrap().entry(opening.clone()).or_insert(new_view.changes);
         opening
     }

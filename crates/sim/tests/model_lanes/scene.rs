@@ -185,16 +185,16 @@ pub(crate) fn certified(kit: &Kit, all: [(ReplicaId, &Key); 3]) -> Vec<Register>
 
 /// How views began that enough replicas acknowledged; the faulty one acknowledges anything.
 pub(crate) fn certified_views(kit: &Kit, all: [(ReplicaId, &Key); 3]) -> Vec<Beginning> {
-    let said = all.iter().flat_map(|(_, key)| &key.said.openings).map(|opening| opening.beginning.clone());
-    let mut said: Vec<Beginning> = said.collect();
-    said.sort_unstable();
-    said.dedup();
-    said.retain(|beginning| {
-        let statement = (beginning.view, beginning.digest());
+    let enough = |opening: &&Opening| {
+        let statement = (opening.beginning.view, opening.digest);
         let also = |(id, key): &&(ReplicaId, &Key)| {
             Some(*id) == kit.faulty() || key.said.acknowledged.contains(&statement)
         };
         all.iter().filter(also).count() >= kit.acknowledgements_needed()
-    });
+    };
+    let said = all.iter().flat_map(|(_, key)| &key.said.openings).filter(enough);
+    let mut said: Vec<Beginning> = said.map(|opening| opening.beginning.clone()).collect();
+    said.sort_unstable();
+    said.dedup();
     said
 }

@@ -60,7 +60,7 @@ struct Table {
 #[derive(Debug)]
 enum Anyone {
     Correct(Box<Replica>),
-    Faulty(Faulty),
+    Faulty(Box<Faulty>),
 }
 
 impl Anyone {
@@ -84,7 +84,7 @@ impl Anyone {
                 let after = replica.after(step, kit)?;
                 (!replica.is_longer_than_needed(step, &after, kit)).then(|| Anyone::Correct(Box::new(after)))
             }
-            Anyone::Faulty(faulty) => faulty.after(step, kit).map(Anyone::Faulty),
+            Anyone::Faulty(faulty) => faulty.after(step, kit).map(Box::new).map(Anyone::Faulty),
         }
     }
 }
@@ -194,7 +194,7 @@ impl Model for System {
         let _switched = self.kit.switch();
         let new = |id| {
             if Some(id) == self.kit.faulty() {
-                self.number(Anyone::Faulty(Faulty::new(id, &self.kit)))
+                self.number(Anyone::Faulty(Box::new(Faulty::new(id, &self.kit))))
             } else {
                 self.number(Anyone::Correct(Box::new(Replica::new(id, &self.kit))))
             }
