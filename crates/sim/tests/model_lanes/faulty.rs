@@ -88,7 +88,8 @@ impl Faulty {
 
 impl Scene<'_> {
     /// Every view change that the faulty replica can make of what its core reports: with any decided prefix that can be
-    /// shown, and any of the views that began. Grounds are the right ones if there are any.
+    /// shown, and any of the views that began. Grounds are the right ones if there are any; otherwise it says that the
+    /// view's beginning names it, or that it proposed it itself.
     pub(crate) fn faulty_changes(&self, to: View) -> Vec<ChangeOutline> {
         let mut changes = Vec::new();
         let Some((author, key)) = self.all.iter().find(|(id, _)| Some(*id) == self.kit.faulty()) else {
@@ -113,10 +114,14 @@ impl Scene<'_> {
                         views: views.clone(),
                     };
                     change.grounds = self.grounds(&change);
+                    let own = change.grounds.iter().map(|by| by.or(Some(*author))).collect();
+                    changes.push(ChangeOutline { grounds: own, ..change.clone() });
                     changes.push(change);
                 }
             }
         }
+        changes.sort_unstable();
+        changes.dedup();
         changes.retain(|change| self.kit.change(change).check(&self.kit.rules()).is_ok());
         changes
     }
