@@ -99,6 +99,9 @@ struct Known {
     said: u64,
 }
 
+/// So many sets of open steps are remembered for each replica, so that they do not fill the memory.
+const OPEN_MAX: usize = 256;
+
 /// Steps, and whom each makes of the replica.
 type Open = Arc<Vec<(Arc<Move>, u32)>>;
 
@@ -167,7 +170,11 @@ impl System {
         let scene = Scene::new(&self.kit, ReplicaId::at(place), keys(known));
         let steps = me.who.moves(&scene).into_iter().filter_map(|step| self.after(me, step));
         let open: Open = Arc::new(steps.collect());
-        me.open.lock().unwrap().insert(said, Arc::clone(&open));
+        let mut kept = me.open.lock().unwrap();
+        if kept.len() >= OPEN_MAX {
+            kept.clear();
+        }
+        kept.insert(said, Arc::clone(&open));
         open
     }
 }
