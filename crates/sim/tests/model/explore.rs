@@ -20,7 +20,7 @@ pub(crate) trait Explored:
     fn replicas(&self) -> usize;
 }
 
-/// What was found: how it went, and which properties were met on the way.
+/// What was found: how it went, and which properties were met on the way, or missed though all was visited.
 pub(crate) struct Found {
     pub(crate) summary: String,
     pub(crate) violations: Vec<String>,
@@ -60,11 +60,13 @@ fn found<M: Explored>(checker: &impl Checker<M>, began: Instant) -> Found {
 pub(crate) fn explore_deep(model: impl Explored, time: Duration) -> Found {
     let began = Instant::now();
     let builder = model.checker().threads(2).timeout(time);
-    let found = found(&builder.finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join(), began);
-    println!(
-        "  {}",
-        if began.elapsed() < time { "every state was visited" } else { "there are more states" }
-    );
+    let mut found = found(&builder.finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join(), began);
+    if began.elapsed() < time {
+        println!("  every state was visited");
+    } else {
+        println!("  there are more states; not reached so far: {:?}", found.missed);
+        found.missed.clear();
+    }
     found
 }
 

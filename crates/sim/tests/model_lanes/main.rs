@@ -4,6 +4,7 @@
 //! ```text
 //!   cargo test -p smr-sim --test model_lanes                                         bounded, about a minute
 //!   cargo test --release -p smr-sim --test model_lanes -- --ignored --nocapture      larger bounds and long walks
+//!   MODEL_SECONDS=600 cargo test ...                                                 no longer than that for each case
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "all of it is a test; clippy knows only functions that are marked so")]
@@ -149,6 +150,9 @@ fn long_walks_beyond_the_bounds_are_safe() {
     }
 }
 
+/// Visits each case until all of it is visited, or for as many seconds as `MODEL_SECONDS` says.
 fn visit(case: &Case) {
-    all(case).for_each(|system| holds(&explore_deep(system, HOUR)));
+    let seconds = std::env::var("MODEL_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let time = seconds.map_or(HOUR, Duration::from_secs);
+    all(case).for_each(|system| holds(&explore_deep(system, time)));
 }
