@@ -59,14 +59,14 @@ pub struct Outline {
 pub struct PlaceOutline {
     /// What stands there in the highest view in which it knows it.
     pub proposal: Option<(View, Digest)>,
-    /// Who proposed that.
-    pub proposer: Option<ReplicaId>,
+    /// Who proposed that, and in which view as its vote says.
+    pub proposer: Option<(ReplicaId, View)>,
     /// Votes, of each replica the last.
     pub votes: Vec<(ReplicaId, View, Digest)>,
     /// The view in which it proposed there itself.
     pub is_ours: Option<View>,
     /// The view of its own last vote, and who proposed what that was for; nobody if the view's beginning named it.
-    pub ours: Option<(View, Option<ReplicaId>)>,
+    pub ours: Option<(View, Option<(ReplicaId, View)>)>,
     /// What is decided here, while an earlier slot is not.
     pub decision: Option<Register>,
     /// Other batches it holds for this slot: for which it voted, the latest last, and one it had to ask for.
@@ -163,7 +163,7 @@ impl Certificate {
 impl Place {
     fn outline(&self) -> PlaceOutline {
         let Place { proposal, proposer, votes, is_ours, ours, decision, voted, fetched } = self;
-        let who = |proposer: &Option<Proposer>| proposer.as_ref().map(|(by, _)| *by);
+        let who = |proposer: &Option<Proposer>| proposer.as_ref().map(|(by, vote)| (*by, vote.view));
         PlaceOutline {
             proposal: proposal.as_ref().map(|(view, batch)| (*view, batch.digest())),
             proposer: who(proposer),

@@ -38,6 +38,8 @@ pub(crate) struct Key {
     pub(crate) asked: Vec<Operation>,
     /// The votes it keeps. One more of them alone shows nothing.
     votes: Vec<(Slot, ReplicaId, View, Digest)>,
+    /// The view changes that it keeps for later views. They show when it leaves for one.
+    later: Vec<ChangeOutline>,
     pub(crate) said: Said,
     pub(crate) wrong: Option<Wrong>,
 }
@@ -288,15 +290,18 @@ impl Replica {
         }
     }
 
-    /// Takes the outline, without view changes from which a beginning was made already, as they have no other use.
+    /// Takes the outline, without view changes from which a beginning was made already, as they have no other use, and
+    /// with what does not show set apart.
     fn look(&mut self, kit: &Kit) {
         let mut outline = self.lanes.outline();
         if let Some(what) = outgrown(&outline, kit) {
             self.key.wrong = Some(Wrong::Grown(what));
         }
-        if outline.installed || outline.registers.begun() >= outline.view {
-            outline.changes.clear();
-        }
+        let (view, is_open) = (outline.view, !outline.installed && outline.registers.begun() < outline.view);
+        let changes = std::mem::take(&mut outline.changes).into_iter();
+        let (now, later) = changes.filter(|change| change.to >= view).partition(|change| change.to == view);
+        outline.changes = if is_open { now } else { Vec::new() };
+        self.key.later = later;
         outline.wishes.retain(|(author, wants)| *author == self.key.id || *wants > outline.view);
         outline.wishes.retain(|(_, wants)| wants.0 < kit.case.views);
         self.key.votes.clear();
@@ -348,12 +353,20 @@ impl Heard {
 impl Key {
     /// One that has said nothing.
     pub(crate) fn new(id: ReplicaId) -> Key {
-        Key { id, outline: None, asked: Vec::new(), votes: Vec::new(), said: Said::default(), wrong: None }
+        Key {
+            id,
+            outline: None,
+            asked: Vec::new(),
+            votes: Vec::new(),
+            later: Vec::new(),
+            said: Said::default(),
+            wrong: None,
+        }
     }
 
     /// Whether something shows by which this replica differs from the `other`.
     fn shows(&self, other: &Key) -> bool {
-        let Key { id, outline, asked, votes: _, said, wrong } = self;
+        let Key { id, outline, asked, votes: _, later: _, said, wrong } = self;
         let all_else = (&other.id, &other.outline, &other.asked, &other.said, &other.wrong);
         (id, outline, asked, said, wrong) != all_else
     }
