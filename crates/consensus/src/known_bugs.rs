@@ -142,7 +142,7 @@ pub static ONE_VOTE_MAKES_A_CHECKPOINT: Bug = Bug {
     source: "PBFT, section 4.3: stable with 2f+1",
 };
 
-/// All of them.
+/// All that the hunt over seeds takes.
 pub const ALL: &[&Bug] = &[
     &HALF_IS_A_QUORUM,
     &COUNTS_A_VOTE_AGAIN,
@@ -164,4 +164,56 @@ pub const ALL: &[&Bug] = &[
     &REPEATS_NO_VOTES,
     &SHOWS_NO_NEW_VIEW,
     &ONE_VOTE_MAKES_A_CHECKPOINT,
+];
+
+/// In `ViewChange::check`: neither the proof of its prefix nor that its votes lie within a window above it.
+pub static PREFIX_NEEDS_NO_PROOF: Bug = Bug {
+    name: "prefix-needs-no-proof",
+    what: "A view change convinces without proof that everything a window below its votes is decided.",
+    source: "our own notes on lanes: what a lane says of a slot is lost when it moves on",
+};
+
+/// In `ViewChange::is_right`: always.
+pub static VOTES_NEED_NO_GROUND: Bug = Bug {
+    name: "votes-need-no-ground",
+    what: "A view change may report votes for what nobody proposed who had the right to.",
+    source: "our own notes on lanes: a core signs what its host likes",
+};
+
+/// In `ViewCertificate::votes_needed`: one.
+pub static ONE_WORD_BEGINS_A_VIEW: Bug = Bug {
+    name: "one-word-begins-a-view",
+    what: "A view begins with one acknowledgement, its coordinator's will do, though no quorum saw that it follows.",
+    source: "our own notes on lanes; hybrid protocols that trust an attested new view",
+};
+
+/// In `due`: as far as there is memory.
+pub static VOTES_BEYOND_THE_WINDOW: Bug = Bug {
+    name: "votes-beyond-the-window",
+    what: "A replica votes in a slot although the one a window below is open, so its lane forgets that one.",
+    source: "Paxos Made Simple (Lamport 2001), section 3: at most alpha slots above the decided prefix",
+};
+
+/// In `NewView::beginning`: the vote of the lowest view.
+pub static LOWER_VIEW_WINS: Bug = Bug {
+    name: "lower-view-wins",
+    what: "Of several votes reported for a slot the one of the lowest view binds the next.",
+    source: "Paxos Made Simple (Lamport 2001), section 2.2: the value of the highest-numbered proposal",
+};
+
+/// In `install`: who held up the slot that this replica waits for.
+pub static EXCLUDES_BY_OPINION: Bug = Bug {
+    name: "excludes-by-opinion",
+    what: "Each replica takes the turns from whom it blames itself.",
+    source: "EBAWA (Veronese et al., HASE 2010): the blacklist",
+};
+
+/// Those of `lanes`, which its model finds.
+pub const LANES: &[&Bug] = &[
+    &PREFIX_NEEDS_NO_PROOF,
+    &VOTES_NEED_NO_GROUND,
+    &ONE_WORD_BEGINS_A_VIEW,
+    &VOTES_BEYOND_THE_WINDOW,
+    &LOWER_VIEW_WINS,
+    &EXCLUDES_BY_OPINION,
 ];

@@ -35,7 +35,7 @@ pub struct Register {
 }
 
 /// What a core can be asked for.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Operation {
     /// A vote in this view, for each of these slots at once. Ascending; at most [`ITEMS_MAX`].
     Endorse {
@@ -232,6 +232,12 @@ impl SoftwareCore {
         key: std::sync::Arc<IdentityKey>,
     ) -> SoftwareCore {
         SoftwareCore { group, window_slots, replica, registers: Registers::new(window_slots), key }
+    }
+
+    /// What it remembers.
+    #[must_use]
+    pub fn registers(&self) -> &Registers {
+        &self.registers
     }
 
     /// Does what is asked for and signs it.

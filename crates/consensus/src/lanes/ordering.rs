@@ -10,6 +10,7 @@ use super::message::FORWARD_ENTRIES_MAX;
 use super::{Asked, Certificate, Endorsement, Lanes, Message, Place, Proposer, VOTED_BATCHES_MAX};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
+use crate::known_bugs;
 use crate::patience::Standing;
 use crate::pool::{Added, parcels};
 use crate::protocol::{Effect, Effects, Observation, Record};
@@ -116,7 +117,8 @@ impl Lanes {
 
     /// Slots in which something stands that we have not voted for in this view, and may.
     fn due(&self) -> Vec<Item> {
-        let (view, limit) = (self.view, self.ledger.vote_limit());
+        let beyond = if known_bugs::VOTES_BEYOND_THE_WINDOW.is_on() { self.config.window_slots } else { 0 };
+        let (view, limit) = (self.view, self.ledger.vote_limit().plus(beyond));
         let open = self.ledger.window.iter().filter(|(slot, place)| {
             let voted = place.ours.as_ref().is_some_and(|(ours, _)| *ours >= view);
             *slot <= limit && place.stands(view) && !voted && self.registers.may_endorse(view, *slot)

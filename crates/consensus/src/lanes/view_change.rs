@@ -10,7 +10,9 @@ use smr_wire::{ReplicaId, View};
 use super::beginning::{Beginning, Ground, NewView, ViewCertificate, ViewChange};
 use super::core::{Item, Operation, Register};
 use super::message::FORWARD_ENTRIES_MAX;
+use super::schedule::exclude;
 use super::{Asked, Lanes, Message};
+use crate::known_bugs;
 use crate::pool::parcels;
 use crate::protocol::{Effect, Effects, Observation, Record, Timer};
 use crate::suspicion::Suspect;
@@ -235,7 +237,7 @@ impl Lanes {
 
     pub(super) fn install_if_able(&mut self, effects: &mut Effects<Message>) {
         let Some((_, beginning)) = self.new_view.as_ref().filter(|_| !self.installed) else { return };
-        let (digest, quorum) = (beginning.digest(), self.seat.group.quorum());
+        let (digest, quorum) = (beginning.digest(), ViewCertificate::votes_needed(&self.seat.group));
         let for_it = self.acknowledgements.iter().filter(|(_, (v, d, _))| (*v, *d) == (self.view, digest));
         let votes: Vec<(ReplicaId, Signature)> =
             for_it.map(|(author, (_, _, signature))| (*author, *signature)).take(quorum).collect();
@@ -263,7 +265,12 @@ impl Lanes {
         if self.registers.floor() < view {
             self.have_core_leave(effects);
         }
+        let blamed = self.leader(self.decided().next());
         self.beginning = certificate.beginning.clone();
+        if known_bugs::EXCLUDES_BY_OPINION.is_on() {
+            let (bound, base) = (self.beginning.bound(), self.config.exclusion_slots);
+            self.beginning.excluded = exclude(&[], blamed, bound, base, self.seat.group.faults);
+        }
         self.begun.insert(view, certificate);
         self.forget_views();
         self.proposed = self.beginning.bound();

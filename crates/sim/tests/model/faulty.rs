@@ -6,6 +6,7 @@ use smr_consensus::pbft::ChangeOutline;
 use smr_consensus::quorum::{Ballot, Phase};
 use smr_wire::{ReplicaId, Slot, View};
 
+use crate::choices::{complete, selections};
 use crate::kit::{Kit, Mistake};
 use crate::replica::{Key, Move};
 
@@ -217,30 +218,4 @@ pub(crate) fn votes(
         moves.extend(sets.map(Move::Votes));
     }
     moves
-}
-
-/// Every way to take at most one of each list, and something at all.
-fn selections<T: Clone>(lists: &[Vec<T>]) -> Vec<Vec<T>> {
-    let mut all = vec![Vec::new()];
-    for list in lists {
-        for at in 0..all.len() {
-            let with = |item: &T| all[at].iter().chain([item]).cloned().collect::<Vec<T>>();
-            let more: Vec<Vec<T>> = list.iter().map(with).collect();
-            all.extend(more);
-        }
-    }
-    all.retain(|set| !set.is_empty());
-    all
-}
-
-/// Every way to take one of each list.
-fn complete<T: Clone>(lists: &[Vec<T>]) -> Vec<Vec<T>> {
-    let mut all = vec![Vec::new()];
-    for list in lists {
-        let with = |set: &Vec<T>| {
-            list.iter().map(|item| set.iter().chain([item]).cloned().collect()).collect::<Vec<_>>()
-        };
-        all = all.iter().flat_map(with).collect();
-    }
-    all
 }

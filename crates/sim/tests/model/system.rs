@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use smr_wire::ReplicaId;
 use stateright::{Model, Property};
 
+use crate::explore::Explored;
 use crate::facts::{Fact, Facts};
 use crate::faulty::{self, Scene};
 use crate::kit::{Case, Kit};
@@ -107,14 +108,9 @@ impl System {
     }
 
     /// The replicas of a state.
-    pub(crate) fn replicas(&self, state: &State) -> [Arc<Known>; 3] {
+    fn replicas_of(&self, state: &State) -> [Arc<Known>; 3] {
         let table = self.table.read().unwrap();
         state.replicas.map(|number| table.known[number as usize].clone())
-    }
-
-    /// How many replicas occur.
-    pub(crate) fn known(&self) -> usize {
-        self.table.read().unwrap().known.len()
     }
 
     fn number(&self, replica: Replica) -> u32 {
@@ -138,7 +134,7 @@ impl System {
 
     fn state(&self, replicas: [u32; 3]) -> State {
         let mut state = State { replicas, canonical: 0 };
-        let known = self.replicas(&state);
+        let known = self.replicas_of(&state);
         state.canonical = hash_of(&[&known[0], &known[1], &known[2]].map(|k| k.hash));
         if let Some(twins) = self.kit.twins() {
             let place = |id: ReplicaId| known.iter().position(|k| k.replica.key.id == id).unwrap();
@@ -164,7 +160,7 @@ impl System {
         if let Some((_, facts)) = LAST.get().filter(|(replicas, _)| *replicas == state.replicas) {
             return facts;
         }
-        let known = self.replicas(state);
+        let known = self.replicas_of(state);
         let facts = Facts::of(&self.kit, keys(&known));
         LAST.set(Some((state.replicas, facts)));
         facts
@@ -205,6 +201,16 @@ fn keys(known: &[Arc<Known>; 3]) -> [(ReplicaId, &Key); 3] {
     [&known[0], &known[1], &known[2]].map(|k| (k.replica.key.id, &k.replica.key))
 }
 
+impl Explored for System {
+    fn title(&self) -> String {
+        format!("{:?}", self.kit.case)
+    }
+
+    fn replicas(&self) -> usize {
+        self.table.read().unwrap().known.len()
+    }
+}
+
 impl Model for System {
     type State = State;
     type Action = Action;
@@ -218,7 +224,7 @@ impl Model for System {
         if self.facts(state).has_violation() {
             return;
         }
-        let known = self.replicas(state);
+        let known = self.replicas_of(state);
         for (place, me) in known.iter().enumerate() {
             let who = me.replica.key.id;
             let open = self.open(&known, place);

@@ -1,0 +1,213 @@
+//! A replica as plain, ordered data: what it will say later depends on nothing else, time apart. Two replicas with
+//! equal outlines answer the same inputs alike, so whoever explores interleavings needs to follow only one of them.
+//!
+//! Left out are lengths of waiting (patience, back-off), whom to ask for what was missed, signatures, and which votes a
+//! certificate consists of, as any quorum convinces alike. A view change matters only by what it says.
+
+use smr_crypto::Digest;
+use smr_wire::{ReplicaId, Slot, View};
+
+use super::beginning::{Beginning, Ground, ViewChange};
+use super::core::{Register, Registers};
+use super::{Certificate, Lanes, Place, PrefixProof, Proposer};
+
+/// What one replica knows and has said.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Outline {
+    /// The view it is in or on its way to.
+    pub view: View,
+    /// Whether that view has begun for it.
+    pub installed: bool,
+    /// How the last view that began here did.
+    pub beginning: Beginning,
+    /// How those began that its votes may have to be shown to be right in.
+    pub begun: Vec<Beginning>,
+    /// What its core holds.
+    pub registers: Registers,
+    /// How many answers of its core it waits for.
+    pub asked: usize,
+    /// Up to here its own slots have proposals.
+    pub proposed: Slot,
+    /// Its own proposals that are not settled.
+    pub own: Vec<Slot>,
+    /// The last slot in which it saw a proposal.
+    pub seen: Slot,
+    /// Slots above the decided prefix of which it knows anything, in order.
+    pub places: Vec<(Slot, PlaceOutline)>,
+    /// What it has decided and keeps.
+    pub log: Vec<Register>,
+    /// The slot below the first that it keeps.
+    pub log_base: Slot,
+    /// Its stable checkpoint and the one before.
+    pub stable: (Slot, Slot),
+    /// Up to where it has executed, and up to where replies are settled.
+    pub executed: (Slot, Slot),
+    /// Entries that wait, oldest first, and whether each stands in an open proposal.
+    pub waiting: Vec<(Digest, bool)>,
+    /// Which view each replica wants at least.
+    pub wishes: Vec<(ReplicaId, View)>,
+    /// What others, and itself, told for a view that has not begun.
+    pub changes: Vec<ChangeOutline>,
+    /// How the view that it is on its way to begins, says its coordinator.
+    pub new_view: Option<Beginning>,
+    /// Who acknowledged which beginning last, by its digest.
+    pub acknowledgements: Vec<(ReplicaId, View, Digest)>,
+}
+
+/// What a replica knows of a slot.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct PlaceOutline {
+    /// What stands there in the highest view in which it knows it.
+    pub proposal: Option<(View, Digest)>,
+    /// Who proposed that, and in which view as its vote says.
+    pub proposer: Option<(ReplicaId, View)>,
+    /// Votes, of each replica the last.
+    pub votes: Vec<(ReplicaId, View, Digest)>,
+    /// The view in which it proposed there itself.
+    pub is_ours: Option<View>,
+    /// The view of its own last vote, and who proposed what that was for; nobody if the view's beginning named it.
+    pub ours: Option<(View, Option<(ReplicaId, View)>)>,
+    /// What is decided here, while an earlier slot is not.
+    pub decision: Option<Register>,
+    /// Other batches it holds for this slot: for which it voted, the latest last, and those it had to ask for.
+    pub bodies: (Vec<Digest>, Vec<Digest>),
+}
+
+/// What a view change says.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ChangeOutline {
+    /// Who says it.
+    pub author: ReplicaId,
+    /// The view it is on its way to.
+    pub to: View,
+    /// The last vote in each lane.
+    pub lanes: Vec<Option<Register>>,
+    /// The last slot of its decided prefix.
+    pub decided: Slot,
+    /// The slot of the checkpoint that shows it.
+    pub checkpoint: Slot,
+    /// The decisions that show it.
+    pub commits: Vec<Register>,
+    /// Who proposed what each vote above is for; nobody if the view's beginning named it.
+    pub grounds: Vec<Option<ReplicaId>>,
+    /// How the views began that it shows.
+    pub views: Vec<Beginning>,
+}
+
+impl Lanes {
+    /// This replica as plain data.
+    #[must_use]
+    pub fn outline(&self) -> Outline {
+        // Every field is named, so that a new one does not compile until somebody says whether it matters here.
+        let Lanes {
+            schedule: _,
+            seat: _,
+            config: _,
+            view,
+            installed,
+            beginning,
+            begun,
+            registers,
+            asked,
+            ledger,
+            proposed,
+            own,
+            seen,
+            pool,
+            suspicion,
+            changes,
+            new_view,
+            acknowledgements,
+            backoff: _,
+            catch_up: _,
+            patience: _,
+            decided_at_tick: _,
+            clock: _,
+        } = self;
+        let places = ledger.window.iter().map(|(slot, place)| (slot, place.outline()));
+        let log = &ledger.log;
+        Outline {
+            view: *view,
+            installed: *installed,
+            beginning: beginning.clone(),
+            begun: begun.values().map(|certificate| certificate.beginning.clone()).collect(),
+            registers: registers.clone(),
+            asked: asked.len(),
+            proposed: *proposed,
+            own: own.iter().copied().collect(),
+            seen: *seen,
+            places: places.filter(|(_, place)| *place != PlaceOutline::default()).collect(),
+            log: log.after(log.base()).map(|(_, (_, certificate))| certificate.decided()).collect(),
+            log_base: log.base(),
+            stable: ledger.checkpoints(),
+            executed: (ledger.executed(), ledger.settled()),
+            waiting: pool.outline(),
+            wishes: suspicion.wishes().collect(),
+            changes: changes.values().map(ViewChange::outline).collect(),
+            new_view: new_view.as_ref().map(|(_, beginning)| beginning.clone()),
+            acknowledgements: acknowledgements
+                .iter()
+                .map(|(id, (view, digest, _))| (*id, *view, *digest))
+                .collect(),
+        }
+    }
+}
+
+impl Certificate {
+    /// What it decides.
+    #[must_use]
+    pub fn decided(&self) -> Register {
+        Register { view: self.view, item: self.item }
+    }
+}
+
+impl Place {
+    fn outline(&self) -> PlaceOutline {
+        let Place { proposal, proposer, votes, is_ours, ours, decision, voted, fetched } = self;
+        let who = |proposer: &Option<Proposer>| proposer.as_ref().map(|(by, vote)| (*by, vote.view));
+        PlaceOutline {
+            proposal: proposal.as_ref().map(|(view, batch)| (*view, batch.digest())),
+            proposer: who(proposer),
+            votes: votes.iter().collect(),
+            is_ours: *is_ours,
+            ours: ours.as_ref().map(|(view, proposer)| (*view, who(proposer))),
+            decision: decision.as_ref().map(|(certificate, _)| certificate.decided()),
+            bodies: (
+                voted.iter().map(crate::Batch::digest).collect(),
+                fetched.iter().map(crate::Batch::digest).collect(),
+            ),
+        }
+    }
+}
+
+impl ViewChange {
+    /// What it says, without signatures.
+    #[must_use]
+    pub fn outline(&self) -> ChangeOutline {
+        let ViewChange {
+            author,
+            to,
+            lanes,
+            report: _,
+            decided,
+            proof: PrefixProof { checkpoint, commits },
+            grounds,
+            views,
+            signature: _,
+        } = self;
+        let by = |ground: &Ground| match ground {
+            Ground::Proposed(by, _) => Some(*by),
+            Ground::Recovered => None,
+        };
+        ChangeOutline {
+            author: *author,
+            to: *to,
+            lanes: lanes.clone(),
+            decided: *decided,
+            checkpoint: checkpoint.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default(),
+            commits: commits.iter().map(Certificate::decided).collect(),
+            grounds: grounds.iter().map(by).collect(),
+            views: views.iter().map(|certificate| certificate.beginning.clone()).collect(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The faulty replica: what its core says, which is all that it cannot make up, and everything else it can send.
+
+use std::collections::BTreeSet;
+
+use smr_consensus::lanes::ChangeOutline;
+use smr_consensus::lanes::beginning::Beginning;
+use smr_consensus::lanes::core::{Item, Operation, Register, SoftwareCore};
+use smr_crypto::Digest;
+use smr_wire::{ReplicaId, Slot, View};
+
+use crate::choices::{complete, selections};
+use crate::kit::{Kit, Vote};
+use crate::replica::{Key, Move};
+use crate::scene::Scene;
+
+/// The faulty replica.
+#[derive(Clone, Debug)]
+pub(crate) struct Faulty {
+    core: SoftwareCore,
+    pub(crate) key: Key,
+}
+
+impl Faulty {
+    pub(crate) fn new(id: ReplicaId, kit: &Kit) -> Faulty {
+        let core = kit.core(id).expect("the faulty one has a core");
+        Faulty { core, key: Key::new(id) }
+    }
+
+    /// This replica after a step, if its core agrees to it.
+    pub(crate) fn after(&self, step: &Move, kit: &Kit) -> Option<Faulty> {
+        let mut next = self.clone();
+        let operation = match step {
+            Move::Endorse(view, item) => Operation::Endorse { view: *view, items: vec![*item] },
+            Move::Leave(to) => Operation::Leave { to: *to },
+            Move::Open(opening) => {
+                Operation::Begin { view: opening.beginning.view, digest: kit.opening_digest(opening) }
+            }
+            Move::Patience | Move::NewViewTimeout | Move::Answer | Move::Hear(_) => {
+                unreachable!("it needs no reason")
+            }
+        };
+        next.core.attest(&operation).ok()?;
+        let said = &mut next.key.said;
+        match step {
+            Move::Endorse(view, item) => {
+                said.votes.insert(Vote { view: *view, items: vec![*item], proposes: Vec::new() });
+            }
+            Move::Leave(to) => {
+                said.reports.insert((*to, next.core.registers().lanes().to_vec()));
+            }
+            Move::Open(opening) => {
+                said.openings.insert(opening.clone());
+            }
+            Move::Patience | Move::NewViewTimeout | Move::Answer | Move::Hear(_) => {}
+        }
+        Some(next)
+    }
+
+    /// What it may ask its core for.
+    pub(crate) fn moves(&self, scene: &Scene<'_>) -> Vec<Move> {
+        let (kit, view) = (scene.kit, self.core.registers().floor());
+        let mut moves: Vec<Move> = (view.0 + 1..kit.case.views).map(|to| Move::Leave(View(to))).collect();
+        for slot in kit.slots() {
+            let items = self.digests(scene, view, slot).into_iter().map(|digest| Item { slot, digest });
+            moves.extend(items.map(|item| Move::Endorse(view, item)));
+        }
+        if view > View(0) && kit.group.primary_of(view) == self.key.id {
+            let sets = selections(&scene.all_changes(view)).into_iter();
+            let quorums = sets.filter(|set| set.len() == kit.group.quorum());
+            let openings: BTreeSet<_> = quorums.map(|set| scene.opening(view, set)).collect();
+            moves.extend(openings.into_iter().map(Move::Open));
+        }
+        moves
+    }
+
+    /// What it may vote for: whatever others voted for there, and what it likes. Its second batch differs from the first in
+    /// nothing, so it takes the first one first.
+    fn digests(&self, scene: &Scene<'_>, view: View, slot: Slot) -> BTreeSet<Digest> {
+        let [one, other, nil] = scene.kit.choices;
+        let votes = scene.others().flat_map(|(_, key)| &key.said.votes).filter(|vote| vote.view == view);
+        let here = votes.flat_map(|vote| &vote.items).filter(|item| item.slot == slot);
+        let named = scene.certified_views.iter().filter(|begun| begun.view == view);
+        let named = named.filter_map(|begun| begun.at(slot));
+        let used = self.key.said.votes.iter().any(|vote| vote.items.iter().any(|item| item.digest == one));
+        here.map(|item| item.digest).chain(named).chain([one, nil]).chain(used.then_some(other)).collect()
+    }
+}
+
+impl Scene<'_> {
+    /// Every view change that the faulty replica can make of what its core reports: with any decided prefix that can be
+    /// shown, and any of the views that began. Grounds are the right ones if there are any; otherwise it says that the
+    /// view's beginning names it, or that it proposed it itself.
+    pub(crate) fn faulty_changes(&self, to: View) -> Vec<ChangeOutline> {
+        let mut changes = Vec::new();
+        let Some((author, key)) = self.all.iter().find(|(id, _)| Some(*id) == self.kit.faulty()) else {
+            return changes;
+        };
+        let views: Vec<Vec<_>> = (1..to.0)
+            .map(|view| self.certified_views.iter().filter(|b| b.view == View(view)).cloned().collect())
+            .collect();
+        let mut shown = selections(&views);
+        shown.push(Vec::new());
+        for (_, lanes) in key.said.reports.iter().filter(|(left_for, _)| *left_for == to) {
+            for (decided, commits) in self.prefixes() {
+                for views in &shown {
+                    let mut change = ChangeOutline {
+                        author: *author,
+                        to,
+                        lanes: lanes.clone(),
+                        decided,
+                        checkpoint: Slot(0),
+                        commits: commits.clone(),
+                        grounds: Vec::new(),
+                        views: views.clone(),
+                    };
+                    change.grounds = self.grounds(&change);
+                    let own = change.grounds.iter().map(|by| by.or(Some(*author))).collect();
+                    changes.push(ChangeOutline { grounds: own, ..change.clone() });
+                    changes.push(change);
+                }
+            }
+        }
+        changes.sort_unstable();
+        changes.dedup();
+        changes.retain(|change| self.kit.change(change).check(&self.kit.rules()).is_ok());
+        changes
+    }
+
+    /// Prefixes that can be shown to be decided, with what shows it; and those that cannot.
+    fn prefixes(&self) -> Vec<(Slot, Vec<Register>)> {
+        let mut prefixes = Vec::new();
+        for decided in Slot(0).up_to(Slot(self.kit.case.slots)).chain([Slot(0)]) {
+            let shown = decided.minus(self.kit.case.window).up_to(decided);
+            let of = |slot| self.certified.iter().filter(|what| what.item.slot == slot).copied().collect();
+            let proofs = complete(&shown.map(of).collect::<Vec<Vec<_>>>());
+            prefixes.extend(proofs.into_iter().map(|proof| (decided, proof)));
+            prefixes.push((decided, Vec::new()));
+        }
+        prefixes.sort();
+        prefixes.dedup();
+        prefixes
+    }
+
+    fn grounds(&self, change: &ChangeOutline) -> Vec<Option<ReplicaId>> {
+        let mut open: Vec<_> =
+            change.lanes.iter().flatten().filter(|vote| vote.item.slot > change.decided).collect();
+        open.sort_unstable_by_key(|vote| vote.item.slot);
+        let first = Beginning::default();
+        let ground = |vote: &&Register| {
+            let begun = change.views.iter().chain([&first]).find(|begun| begun.view == vote.view)?;
+            let leader = begun.leader(self.kit.case.schedule, &self.kit.group, vote.item.slot);
+            let named = vote.item.slot <= begun.bound();
+            let proposed = self.all.iter().any(|(id, key)| *id == leader && key.said.voted(vote));
+            Some(leader).filter(|_| proposed && !named)
+        };
+        open.iter().map(ground).collect()
+    }
+}
