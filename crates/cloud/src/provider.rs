@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use smr_node::trusted::BackingName;
 use tokio::time::{Instant, sleep};
 
 pub use process::Processes;
@@ -40,7 +41,7 @@ pub trait Provider {
 /// What to start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Launch {
-    /// The program; understands `replica --dir D --listen A --workers W`.
+    /// The program; understands `replica --dir D --listen A --workers W --core C`.
     pub program: PathBuf,
     /// The replica's own directory; made if it is not there. Its log goes there, too.
     pub dir: PathBuf,
@@ -50,6 +51,8 @@ pub struct Launch {
     pub workers: NonZeroUsize,
     /// How long it is to live.
     pub life: Life,
+    /// What is to stand behind its trusted core.
+    pub core: BackingName,
 }
 
 /// How long a replica is to live.

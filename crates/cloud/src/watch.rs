@@ -260,6 +260,7 @@ mod tests {
 
     fn up(replica: u16) -> ReplicaHealth {
         let status = NodeStatus {
+            core: None,
             service: ServiceId(Digest::default()),
             name: "kv".to_owned(),
             replica: ReplicaId(replica),

@@ -16,6 +16,7 @@ use crate::inbox::{Inbox, Sources};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::Control;
+use crate::trusted::CoreStatus;
 
 /// Good signatures that are remembered, so that what came before and comes again costs nothing; about 8 MB.
 const SIGNATURES_REMEMBERED: usize = 1 << 16;
@@ -27,6 +28,8 @@ pub(crate) struct Edge {
     pub(crate) group: Arc<Group>,
     pub(crate) me: ReplicaId,
     pub(crate) identity: Arc<IdentityKey>,
+    /// None if the protocol asks no core for anything.
+    pub(crate) core: Option<CoreStatus>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) verifier: Verifier,
@@ -64,6 +67,7 @@ impl Edge {
         genesis: Arc<Genesis>,
         me: ReplicaId,
         identity: Arc<IdentityKey>,
+        core: Option<CoreStatus>,
         limits: Limits,
     ) -> (Arc<Edge>, Queues) {
         let group = Arc::new(genesis.group());
@@ -85,6 +89,7 @@ impl Edge {
             group,
             me,
             identity,
+            core,
             limits,
             sources,
             control,

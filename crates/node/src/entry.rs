@@ -23,6 +23,8 @@ use smr_app::Application;
 
 use crate::applications::Applications;
 use crate::serve::{Listen, NodeError, NodeOptions, run};
+use crate::trusted::inside;
+use crate::trusted::{Backing, BackingName, Program};
 
 /// Exit code of a process that was called in the wrong way.
 const USAGE: u8 = 2;
@@ -34,6 +36,7 @@ pub fn main<A: Application>(name: &str, make: impl Fn() -> A + Send + Sync + 'st
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next().as_ref().and_then(|verb| verb.to_str()) {
         Some("replica") => replica(arguments, &Applications::of(name, make)),
+        Some(inside::VERB) => inside::run(arguments),
         Some("name") => {
             println!("{name}");
             ExitCode::SUCCESS
@@ -91,7 +94,7 @@ fn run_in_runtime(options: NodeOptions, applications: &Applications) -> Result<(
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeOptions, BadArguments> {
     let mut arguments = arguments.into_iter();
     let (mut dir, mut listen, mut advertised, mut workers) = (None, None, None, None);
-    let mut die_with_parent = false;
+    let (mut die_with_parent, mut core) = (false, Backing::default());
     #[cfg(feature = "misbehave")]
     let mut misbehaviour = None;
     while let Some(name) = arguments.next() {
@@ -117,6 +120,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeOption
                 workers = Some(count.ok_or_else(|| bad(&text, "a number from 1 to 1024"))?);
             }
             "--die-with-parent" => die_with_parent = true,
+            "--core" => {
+                let text = value()?;
+                core = if text == BackingName::InProcess.word() {
+                    Backing::InProcess
+                } else if text == BackingName::Process.word() {
+                    Backing::Process(Program::this())
+                } else {
+                    return Err(bad(&text, "in-process or process"));
+                };
+            }
             #[cfg(feature = "misbehave")]
             "--misbehave" => {
                 let text = value()?;
@@ -131,6 +144,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeOption
     let mut options = NodeOptions::new(dir, Listen { at, advertised });
     options.workers = workers.unwrap_or(options.workers);
     options.die_with_parent = die_with_parent;
+    options.core = core;
     #[cfg(feature = "misbehave")]
     {
         options.misbehaviour = misbehaviour;
@@ -146,7 +160,7 @@ const WORKERS_MAX: usize = 1024;
 pub enum BadArguments {
     /// An argument that there is not.
     #[error(
-        "unknown argument `{0}`; there are --dir, --listen, --advertise, --workers and --die-with-parent"
+        "unknown argument `{0}`; there are --dir, --listen, --advertise, --workers, --core and --die-with-parent"
     )]
     Unknown(String),
     /// One that must be there.
@@ -181,6 +195,9 @@ mod tests {
         assert_eq!(options.dir, PathBuf::from("/d"));
         assert_eq!(options.listen, "127.0.0.1:0".parse::<SocketAddr>().unwrap().into());
         assert_eq!((options.workers.get(), options.die_with_parent), (3, true));
+        assert_eq!(options.core, Backing::InProcess);
+        let options = parsed("--dir /d --listen 127.0.0.1:0 --core process").unwrap();
+        assert_eq!(options.core, Backing::Process(Program::this()));
         let options = parsed("--dir /d --listen 10.0.0.7:70 --advertise 192.0.2.1:7070").unwrap();
         assert_eq!(options.listen.advertised, Some("192.0.2.1:7070".parse().unwrap()));
     }
@@ -192,6 +209,7 @@ mod tests {
         assert_eq!(error("--dir"), "`--dir` needs a value");
         assert!(error("--dir /d --listen here").contains("127.0.0.1:0"));
         assert!(error("--workers 0").contains("1 to 1024"));
+        assert!(error("--core tpm").contains("in-process or process"));
         assert!(error("--fast").contains("--workers"));
     }
 }

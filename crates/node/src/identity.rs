@@ -8,7 +8,7 @@
 //!   dealing.seed     what its dealings are made from
 //! ```
 //!
-//! The key of its trusted core is made anew in each process and kept nowhere.
+//! The key of its trusted core is none of them: `trusted` has it made anew for each run, and it is kept nowhere.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,8 +31,6 @@ pub struct Identity {
     channel: ChannelKey,
     decryption: Arc<DecryptionKey>,
     dealing_seed: DealingSeed,
-    /// Born in this process and nowhere kept.
-    core: Arc<IdentityKey>,
 }
 
 impl Identity {
@@ -47,18 +45,17 @@ impl Identity {
             channel: ChannelKey::from_seed(&*seed(dir, "channel.seed")?),
             decryption: Arc::new(DecryptionKey::from_seed(&*seed(dir, "decryption.seed")?)),
             dealing_seed: DealingSeed(*seed(dir, "dealing.seed")?),
-            core: Arc::new(IdentityKey::from_seed(&*fresh_seed()?)),
         })
     }
 
-    /// The public half, for a replica that listens at `address`.
+    /// The public half, for a replica that listens at `address` and whose core signs with `core`.
     #[must_use]
-    pub fn public(&self, address: &str) -> Public {
+    pub fn public(&self, core: PublicKey, address: &str) -> Public {
         Public {
             identity: self.identity.public(),
             channel: self.channel.public(),
             encryption: self.decryption.public(),
-            core: self.core.public(),
+            core,
             address: address.to_owned(),
         }
     }
@@ -73,12 +70,6 @@ impl Identity {
     #[must_use]
     pub fn identity(&self) -> &Arc<IdentityKey> {
         &self.identity
-    }
-
-    /// The key of its trusted core.
-    #[must_use]
-    pub fn core(&self) -> &Arc<IdentityKey> {
-        &self.core
     }
 
     /// What the replica's value needs of it.
@@ -146,7 +137,8 @@ pub fn seed_file(path: &Path) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
     Ok(seed)
 }
 
-fn fresh_seed() -> Result<Zeroizing<[u8; 32]>, IdentityError> {
+/// A seed for a key that nobody else can have.
+pub(crate) fn fresh_seed() -> Result<Zeroizing<[u8; 32]>, IdentityError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).map_err(|error| IdentityError::Chance(error.to_string()))?;
     Ok(seed)
@@ -182,11 +174,10 @@ mod tests {
     fn an_identity_survives_being_opened_again_and_no_two_are_alike() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (a, b) = (a.path().join("r"), b.path().join("r"));
-        let first = Identity::create_or_open(&a).unwrap().public("x:1");
-        let again = Identity::create_or_open(&a).unwrap().public("x:1");
-        assert_eq!(Public { core: first.core, ..again.clone() }, first);
-        assert_ne!(again.core, first.core, "a core does not outlive its process");
-        let other = Identity::create_or_open(&b).unwrap().public("x:1");
+        let public = |dir| Identity::create_or_open(dir).unwrap().public(PublicKey([0; 32]), "x:1");
+        let first = public(&a);
+        assert_eq!(public(&a), first);
+        let other = public(&b);
         assert_ne!((other.identity, other.channel), (first.identity, first.channel));
         assert_ne!(first.identity, first.channel);
     }

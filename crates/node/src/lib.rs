@@ -2,6 +2,7 @@
 //!
 //! - [`serve`]: a replica's life, from the first start in an empty directory to its end;
 //! - [`node`]: the task that owns the replica's value, feeds it and does what it says;
+//! - [`trusted`]: what stands behind the core that never says two things;
 //! - [`identity`], [`files`]: secrets that are born here and never leave;
 //! - `channel`, `listener`: encrypted connections, one listener for all; [`handshakes`]: room for those unproven;
 //! - `inbox`: what waits for the core, in fair turns; [`budget`]: how much a peer may have answered;
@@ -35,6 +36,7 @@ mod peers;
 pub mod serve;
 pub mod statement;
 mod store;
+pub mod trusted;
 
 pub use applications::Applications;
 pub use entry::main;

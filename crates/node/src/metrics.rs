@@ -58,6 +58,8 @@ counters! {
     slots_executed,
     /// Commands that the application has executed.
     commands_executed,
+    /// Answers of the trusted core.
+    attested,
     /// Shares of service signatures made.
     shares_signed,
     /// Service signatures combined.

@@ -2,6 +2,8 @@
 //! hears is bent, or what it says is twisted and signed with its own key. Only in builds with the feature
 //! `misbehave`.
 
+pub mod attempt;
+
 use std::str::FromStr;
 use std::sync::Arc;
 

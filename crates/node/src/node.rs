@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork};
-use smr_consensus::lanes::core::SoftwareCore;
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status};
 use smr_uds::Workers;
@@ -39,6 +38,7 @@ use crate::metrics::RefusalKind;
 use crate::operator::{self, NodeStatus};
 use crate::peers::Peers;
 use crate::store::Memory;
+use crate::trusted::{Born, CoreError, Lost, Place, TrustedCore};
 use care::{Care, Looker};
 use jobs::Jobs;
 use timers::Timers;
@@ -50,7 +50,7 @@ use crate::misbehave::{Liar, Misbehaviour};
 pub struct Node {
     edge: Arc<Edge>,
     /// None once its end was told.
-    core: Option<JoinHandle<()>>,
+    core: Option<JoinHandle<Result<(), CoreError>>>,
     listener: JoinHandle<()>,
 }
 
@@ -62,6 +62,8 @@ pub struct Parts {
     pub me: ReplicaId,
     /// Its secrets.
     pub identity: Identity,
+    /// Its trusted core.
+    pub core: Born,
     /// Where it takes connections.
     pub listener: TcpListener,
     /// Threads that execute commands, and as many again that sign.
@@ -77,10 +79,13 @@ impl Node {
     /// Starts a replica, in the runtime that this is called in.
     ///
     /// # Errors
-    /// The application is unknown or refuses its settings, or the system gives no threads.
+    /// The application is unknown or refuses its settings, the system gives no threads, or the trusted core does not take
+    /// its place.
     pub fn start(parts: Parts, applications: &Applications) -> Result<Node, StartError> {
         let Parts { genesis, me, identity, listener, workers, limits, .. } = parts;
-        let (edge, queues) = Edge::new(genesis.clone(), me, identity.identity().clone(), limits);
+        let asked = genesis.members[me.index()].core.is_some();
+        let core_status = asked.then(|| parts.core.status().clone());
+        let (edge, queues) = Edge::new(genesis.clone(), me, identity.identity().clone(), core_status, limits);
         let sink = host_sink(edge.sources.results.clone());
         let config = host_config(&genesis);
         let host = applications.start(&genesis.application, config, sink).ok_or_else(|| {
@@ -89,17 +94,16 @@ impl Node {
         })??;
         let executor = Workers::start(host.scheduler(), workers).map_err(StartError::Threads)?;
         let jobs = Jobs::start(workers).map_err(StartError::Threads)?;
+        let place = Place::of(&edge.group, genesis.config.consensus.window_slots, me);
+        let results = edge.sources.results.clone();
+        let deliver = Arc::new(move |answer| results.put(Event::Attested(answer)));
+        let (trusted, lost) = parts.core.join(place, deliver)?;
         let now = Instant::now();
         let budgets = edge.group.members().map(|_| Budget::new(edge.limits.answers, now)).collect();
         let core = Core {
             #[cfg(feature = "misbehave")]
             liar: parts.misbehaviour.map(|how| Liar::new(how, &edge)),
-            trusted: SoftwareCore::new(
-                edge.group.clone(),
-                genesis.config.consensus.window_slots,
-                me,
-                identity.core().clone(),
-            ),
+            trusted,
             replica: Replica::new(genesis, me, identity.secrets()),
             peers: Peers::dial(&edge, identity.channel()),
             host,
@@ -116,7 +120,7 @@ impl Node {
         };
         let accepting = crate::listener::listen(edge.clone(), listener, Acceptor::new(identity.channel()));
         Ok(Node {
-            core: Some(tokio::spawn(core.run(queues, executor))),
+            core: Some(tokio::spawn(core.run(queues, executor, lost))),
             listener: tokio::spawn(accepting),
             edge,
         })
@@ -127,22 +131,22 @@ impl Node {
         operator::status(&self.edge).await
     }
 
-    /// Waits until it ends: told so by the administrator, or by a mistake in the program, which is told once.
+    /// Waits until it ends: told so by the administrator, or in another way, which is told once.
     ///
     /// # Errors
-    /// [`CorePanicked`].
-    pub async fn ended(&mut self) -> Result<(), CorePanicked> {
+    /// [`Ended`].
+    pub async fn ended(&mut self) -> Result<(), Ended> {
         let Some(core) = &mut self.core else { return Ok(()) };
-        let ended = core.await.map_err(|error| CorePanicked(error.to_string()));
+        let ended = core.await.map_err(|error| Ended::Panicked(error.to_string()));
         self.core = None;
-        ended
+        Ok(ended??)
     }
 
     /// Ends it: connections close, threads end.
     ///
     /// # Errors
-    /// [`CorePanicked`].
-    pub async fn stop(mut self) -> Result<(), CorePanicked> {
+    /// [`Ended`].
+    pub async fn stop(mut self) -> Result<(), Ended> {
         // If nobody listens any more it has ended by itself, and how shows below.
         let _ = self.edge.control.send(Control::Stop).await;
         self.ended().await
@@ -181,12 +185,21 @@ pub enum StartError {
     /// No threads.
     #[error("the system gives no threads: {0}")]
     Threads(#[source] io::Error),
+    /// The trusted core does not take its place.
+    #[error(transparent)]
+    Core(#[from] CoreError),
 }
 
-/// The replica's own task panicked: a mistake in this program.
+/// How a replica ended that was not told to.
 #[derive(Debug, thiserror::Error)]
-#[error("the replica failed by a mistake in this program: {0}")]
-pub struct CorePanicked(String);
+pub enum Ended {
+    /// Its own task panicked: a mistake in this program.
+    #[error("the replica failed by a mistake in this program: {0}")]
+    Panicked(String),
+    /// Its trusted core is gone.
+    #[error(transparent)]
+    WithCore(#[from] CoreError),
+}
 
 /// How commands run; the same on every replica of the service.
 fn host_config(genesis: &Genesis) -> HostConfig {
@@ -222,7 +235,7 @@ struct Core {
     edge: Arc<Edge>,
     replica: Replica,
     /// What never says two things, whatever else this process is made to say.
-    trusted: SoftwareCore,
+    trusted: TrustedCore,
     peers: Peers,
     host: Box<dyn AnyHost>,
     /// Operations that the host had no room for; in order. As limited as the replica's slots in execution.
@@ -243,21 +256,31 @@ struct Core {
 }
 
 impl Core {
-    async fn run(mut self, mut queues: Queues, executor: Workers) {
+    /// Runs until it is told to end, or the trusted core is gone: a replica without one can only be in the way.
+    async fn run(mut self, mut queues: Queues, executor: Workers, mut lost: Lost) -> Result<(), CoreError> {
         self.step(Event::Start);
         let mut turn = Vec::new();
-        while self.wake(&mut queues, &mut turn).await == Next::GoOn {
+        let end = loop {
+            match self.wake(&mut queues, &mut turn, &mut lost).await {
+                Next::GoOn => {}
+                Next::End => break Ok(()),
+                Next::EndWithCore(gone) => {
+                    error!(%gone, "this replica ends");
+                    break Err(gone);
+                }
+            }
             for waiting in turn.drain(..) {
                 self.take(waiting);
             }
             self.publish();
-        }
+        };
         // Commands that run may take their time; the runtime's threads do not wait for them.
         let _ = tokio::task::spawn_blocking(move || executor.stop()).await;
+        end
     }
 
     /// Waits for something to happen, and gathers a turn of it.
-    async fn wake(&mut self, queues: &mut Queues, turn: &mut Vec<Waiting>) -> Next {
+    async fn wake(&mut self, queues: &mut Queues, turn: &mut Vec<Waiting>, lost: &mut Lost) -> Next {
         while let Some(timer) = self.timers.due(Instant::now()) {
             self.step(Event::Timer(timer));
         }
@@ -265,6 +288,8 @@ impl Core {
         let timer = self.timers.next().into_iter().chain(self.care.next()).min();
         tokio::select! {
             biased;
+            // Its other end goes only once it has told why.
+            Ok(gone) = lost => return Next::EndWithCore(gone),
             Some(control) = queues.control.recv() => match control {
                 Control::Status(reply) => {
                     let _ = reply.send(self.replica.status());
@@ -316,6 +341,10 @@ impl Core {
         };
         let finished =
             matches!(event, Event::Executed { .. } | Event::SnapshotTaken { .. } | Event::SnapshotFailed(_));
+        if let Event::Attested(_) = &event {
+            counters.attested.one();
+            self.trusted.answered();
+        }
         if let Event::Executed { outcomes, .. } = &event {
             counters.slots_executed.one();
             counters.commands_executed.add(outcomes.len() as u64);
@@ -349,10 +378,7 @@ impl Core {
                 }
             }
             Effect::Broadcast(message) => self.peers.broadcast(&message),
-            Effect::Attest(operation) => {
-                let answer = self.trusted.attest(&operation);
-                self.edge.sources.results.put(Event::Attested(answer));
-            }
+            Effect::Attest(operation) => self.trusted.ask(operation),
             Effect::Execute(work) => self.give(HostWork::Execute(work)),
             Effect::Snapshot(slot) => self.give(HostWork::Snapshot(slot)),
             Effect::Restore { slot, bytes } => {
@@ -455,10 +481,11 @@ fn let_go(connections: usize) {
 }
 
 /// Whether the core goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
     GoOn,
     End,
+    /// The trusted core is gone.
+    EndWithCore(CoreError),
 }
 
 /// The machine's clock. One before 1970 is shown as 1970, and then this replica takes part in no proposal.

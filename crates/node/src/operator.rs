@@ -21,6 +21,7 @@ use crate::edge::Edge;
 use crate::metrics::PeerReport;
 use crate::node::Control;
 use crate::statement::{ServiceStatement, SignedServiceStatement};
+use crate::trusted::CoreStatus;
 
 pub use client::{Client, OperatorError};
 
@@ -139,6 +140,9 @@ pub struct NodeStatus {
     pub ceremony: String,
     /// Why it says nothing more to clients, in words, if it has come to that.
     pub halted: Option<String>,
+    /// What stands behind its trusted core; none if the protocol asks no core for anything.
+    #[serde(default)]
+    pub core: Option<CoreStatus>,
     /// Counts by name.
     pub counters: BTreeMap<String, u64>,
     /// What it knows of the other replicas.
@@ -171,6 +175,7 @@ impl NodeStatus {
             certified: edge.published.borrow().certificate.is_some(),
             ceremony: status.ceremony,
             halted: status.halted.map(|halt| halt.to_string()),
+            core: edge.core.clone(),
             counters: edge.metrics.counters.report(),
             peers: edge.metrics.peers(),
         }

@@ -77,7 +77,7 @@ fn genesis() -> Genesis {
 fn edge() -> (Arc<Edge>, Queues) {
     let genesis = Arc::new(genesis());
     let limits = Limits { handshake: Duration::from_millis(50), ..Limits::for_config(&genesis.config) };
-    let (edge, queues) = Edge::new(genesis, ReplicaId(0), Arc::new(key(1)), limits);
+    let (edge, queues) = Edge::new(genesis, ReplicaId(0), Arc::new(key(1)), None, limits);
     edge.published.send_replace(Published { key: Some((Epoch(1), ServiceKey([7; 48]))), certificate: None });
     (edge, queues)
 }

@@ -1,7 +1,7 @@
 //! The life of one replica's process.
 //!
 //! ```text
-//!   provision: make or open the identity, bind the listener, write public.json
+//!   provision: make or open the identity, start the trusted core, bind the listener, write public.json
 //!   wait:      whoever deploys puts genesis.bin into the directory
 //!   check:     it names exactly this replica, here, and an application of this program
 //!   run:       until a signal, the administrator's word, or the end of the parent
@@ -28,7 +28,8 @@ use crate::applications::Applications;
 use crate::files::{self, FileError, Secrecy};
 use crate::identity::{Identity, IdentityError, Public};
 use crate::limits::Limits;
-use crate::node::{CorePanicked, Node, Parts, StartError};
+use crate::node::{Ended, Node, Parts, StartError};
+use crate::trusted::{Backing, Born, CoreError};
 
 /// Written by a replica into its directory: who it is, and which process.
 pub const PUBLIC_FILE: &str = "public.json";
@@ -62,13 +63,15 @@ pub struct NodeOptions {
     pub workers: NonZeroUsize,
     /// Whether to end when standard input does, that is with the process that holds the other end.
     pub die_with_parent: bool,
+    /// What stands behind its trusted core.
+    pub core: Backing,
     /// How it lies.
     #[cfg(feature = "misbehave")]
     pub misbehaviour: Option<crate::misbehave::Misbehaviour>,
 }
 
 impl NodeOptions {
-    /// With as many workers as there are cores, and a life of its own.
+    /// With as many workers as there are cores, a life of its own, and the trusted core in its own process.
     #[must_use]
     pub fn new(dir: PathBuf, listen: impl Into<Listen>) -> NodeOptions {
         NodeOptions {
@@ -76,6 +79,7 @@ impl NodeOptions {
             listen: listen.into(),
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             die_with_parent: false,
+            core: Backing::default(),
             #[cfg(feature = "misbehave")]
             misbehaviour: None,
         }
@@ -126,7 +130,7 @@ impl PublicFile {
 /// Why it could not start, or why it ended otherwise than it was told to.
 pub async fn run(options: NodeOptions, applications: &Applications) -> Result<(), NodeError> {
     let mut stop = StopSignals::new(options.die_with_parent)?;
-    let provisioned = Provisioned::provision(&options.dir, options.listen).await?;
+    let mut provisioned = Provisioned::with_core(&options.dir, options.listen, options.core).await?;
     info!(address = provisioned.public().address, "waiting for the genesis of the service");
     let genesis = tokio::select! {
         genesis = timeout(GENESIS_PATIENCE, provisioned.genesis()) => {
@@ -153,15 +157,29 @@ pub struct Provisioned {
     dir: PathBuf,
     identity: Identity,
     listener: TcpListener,
+    core: Born,
     public: Public,
 }
 
 impl Provisioned {
-    /// Makes or opens the identity in `dir`, binds the listener and tells both in [`PUBLIC_FILE`].
+    /// As [`Provisioned::with_core`], with the core in this process.
     ///
     /// # Errors
-    /// The directory, a file in it or the address cannot be used, or the replica has run before.
+    /// The same.
     pub async fn provision(dir: &Path, listen: impl Into<Listen>) -> Result<Provisioned, NodeError> {
+        Provisioned::with_core(dir, listen, Backing::InProcess).await
+    }
+
+    /// Makes or opens the identity in `dir`, starts the trusted core, binds the listener and tells of all three in
+    /// [`PUBLIC_FILE`].
+    ///
+    /// # Errors
+    /// The directory, a file in it or the address cannot be used, there is no core, or the replica has run before.
+    pub async fn with_core(
+        dir: &Path,
+        listen: impl Into<Listen>,
+        backing: Backing,
+    ) -> Result<Provisioned, NodeError> {
         let Listen { at, advertised } = listen.into();
         let identity = Identity::create_or_open(dir)?;
         if files::read(&dir.join(RAN_FILE), 0)?.is_some() {
@@ -173,11 +191,14 @@ impl Provisioned {
             Ok((listener, address))
         };
         let (listener, address) = bind.await.map_err(|error| NodeError::Bind { listen: at, error })?;
-        let public = identity.public(&advertised.unwrap_or(address).to_string());
+        let born = tokio::task::spawn_blocking(move || Born::start(&backing)).await;
+        let core = born.expect("to start a core does not panic, and nothing aborts it")?;
+        info!(backing = %core.status().backing, precautions = %core.status().precautions, "trusted core");
+        let public = identity.public(core.key(), &advertised.unwrap_or(address).to_string());
         let file = PublicFile { replica: public.clone(), pid: std::process::id() };
         let json = serde_json::to_vec_pretty(&file).expect("plain data with text keys");
         files::write_atomically(&dir.join(PUBLIC_FILE), &json, Secrecy::Public)?;
-        Ok(Provisioned { dir: dir.to_owned(), identity, listener, public })
+        Ok(Provisioned { dir: dir.to_owned(), identity, listener, core, public })
     }
 
     /// What the others need to know of it.
@@ -189,10 +210,11 @@ impl Provisioned {
     /// Waits for [`GENESIS_FILE`].
     ///
     /// # Errors
-    /// The file cannot be read or is no genesis.
-    pub async fn genesis(&self) -> Result<Genesis, NodeError> {
+    /// The file cannot be read or is no genesis, or the core is gone.
+    pub async fn genesis(&mut self) -> Result<Genesis, NodeError> {
         let path = self.dir.join(GENESIS_FILE);
         loop {
+            self.core.check()?;
             if let Some(bytes) = files::read(&path, GENESIS_BYTES_MAX)? {
                 return smr_wire::decode(&bytes, GENESIS_BYTES_MAX)
                     .map_err(|error| NodeError::Malformed { path, error: error.to_string() });
@@ -220,6 +242,7 @@ impl Provisioned {
             genesis: Arc::new(genesis),
             me: ReplicaId::at(place),
             identity: self.identity,
+            core: self.core,
             listener: self.listener,
             workers,
             #[cfg(feature = "misbehave")]
@@ -319,9 +342,12 @@ pub enum NodeError {
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It failed.
+    /// Its trusted core, before it had a service.
     #[error(transparent)]
-    Panicked(#[from] CorePanicked),
+    Core(#[from] CoreError),
+    /// It ended otherwise than it was told to.
+    #[error(transparent)]
+    Ended(#[from] Ended),
     /// The system does not let it hear signals.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),

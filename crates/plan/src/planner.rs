@@ -317,8 +317,9 @@ fn agreement(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
 }
 
 fn trusted_core(protocol: &ProtocolFact) -> Option<Choice> {
-    let because = "it never votes twice, whatever else a replica is made to say, so 2f+1 replicas do what takes 3f+1 without";
-    (protocol.model == FaultModel::Hybrid).then(|| choice("trusted core", "software", because))
+    let because = "it never votes twice, whatever else a replica is made to say, so 2f+1 replicas do what takes 3f+1 without; \
+                   a process of its own has the key, so a replica that is taken over from outside cannot read it";
+    (protocol.model == FaultModel::Hybrid).then(|| choice("trusted core", "software, own process", because))
 }
 
 fn signature(blueprint: &Blueprint) -> Choice {
@@ -412,9 +413,9 @@ fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, facts: &Facts) -> Ve
     ));
     if protocol.model == FaultModel::Hybrid {
         warnings.push(format!(
-            "The trusted cores are software in the replicas' own processes: they stop errors, and a replica that is \
-             made to lie from outside, but not whoever takes over a machine; against that, leave trusted_hardware out \
-             and have {} replicas.",
+            "The trusted cores are software, each in a process that gave up its rights: they stop errors, and a replica \
+             that is taken over from outside, but not whoever becomes root on a machine; and a replica that runs as root \
+             can be made to be one. Against that, leave trusted_hardware out and have {} replicas.",
             3 * faults + 1
         ));
     }

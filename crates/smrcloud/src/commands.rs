@@ -49,4 +49,7 @@ verbs! {
     /// Run one replica; `up` does this.
     #[command(hide = true)]
     Replica: replica;
+    /// Be the trusted core of a replica; a replica does this.
+    #[command(hide = true)]
+    TrustedCore: trusted_core;
 }

@@ -11,6 +11,7 @@ use smr_node::files::{self, Secrecy};
 use smr_node::operator::{Client, NodePhase, NodeStatus, OperatorError};
 use smr_node::serve::{GENESIS_FILE, PublicFile};
 use smr_node::statement::agreed;
+use smr_node::trusted::BackingName;
 use smr_node::{Public, ServiceStatement, SignedServiceStatement};
 use smr_plan::Blueprint;
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
@@ -68,7 +69,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         let administrator = self.service.administrator()?;
         self.service.keep(&self.record)?;
         self.tell(Progress::Prepared { dir: self.service.path() });
-        self.start_replicas()?;
+        self.start_replicas(core_backing(protocol))?;
         let members = self.members().await?;
         let genesis = Genesis {
             name: blueprint.name.as_str().to_owned(),
@@ -96,7 +97,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         Ok(descriptor)
     }
 
-    fn start_replicas(&mut self) -> Result<(), DeployError> {
+    fn start_replicas(&mut self, core: BackingName) -> Result<(), DeployError> {
         let of = usize::from(self.record.blueprint.replicas);
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         for replica in 0..of {
@@ -107,6 +108,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
                 // They share this machine.
                 workers: NonZeroUsize::new(cores / of).unwrap_or(NonZeroUsize::MIN),
                 life: self.options.life,
+                core,
             };
             let handle = self.provider.start(&launch)?;
             self.record.replicas.push(ReplicaRecord { handle, public: None });
@@ -285,6 +287,14 @@ fn log_tail(path: &std::path::Path) -> String {
         return "    (nothing)".to_owned();
     }
     shown.iter().map(|line| format!("    {}", clean(line))).collect::<Vec<_>>().join("\n")
+}
+
+/// What stands behind trusted cores: a process of their own wherever the protocol counts on them.
+fn core_backing(protocol: ProtocolName) -> BackingName {
+    match protocol.profile().model {
+        FaultModel::Hybrid => BackingName::Process,
+        FaultModel::Crash | FaultModel::Byzantine => BackingName::InProcess,
+    }
 }
 
 /// What clients accept as proof of a reply: where machines do not lie, the word of a contact besides.

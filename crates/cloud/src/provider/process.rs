@@ -35,6 +35,7 @@ impl Provider for Processes {
         let mut command = Command::new(&launch.program);
         command.arg("replica").arg("--dir").arg(&launch.dir);
         command.args(["--listen", &launch.listen.to_string(), "--workers", &launch.workers.to_string()]);
+        command.args(["--core", launch.core.word()]);
         match launch.life {
             Life::Detached => command.stdin(Stdio::null()),
             Life::WithParent => command.stdin(Stdio::piped()).arg("--die-with-parent"),
@@ -110,6 +111,7 @@ fn boot() -> String {
 mod tests {
     use super::*;
     use crate::provider::{Ending, stop_all};
+    use smr_node::trusted::BackingName;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
     use std::time::{Duration, Instant};
@@ -127,6 +129,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             workers: std::num::NonZeroUsize::MIN,
             life,
+            core: BackingName::InProcess,
         }
     }
 
@@ -158,7 +161,10 @@ mod tests {
         let log = launch.dir.join(LOG_FILE);
         wait("the log", || fs::read_to_string(&log).unwrap().contains('\n'));
         let said = fs::read_to_string(&log).unwrap();
-        assert!(said.starts_with("started replica --dir ") && said.contains("--workers 1"), "{said}");
+        assert!(
+            said.starts_with("started replica --dir ") && said.contains("--workers 1 --core in-process"),
+            "{said}"
+        );
         assert!(processes.is_alive(&handle));
         let handles = [handle];
         assert_eq!(stop_all(&processes, &handles, PATIENCE).await.unwrap(), [Ending::Asked]);

@@ -59,7 +59,7 @@ pub enum Operation {
 }
 
 /// Why a core does not do what it is asked for. A correct replica never asks for such a thing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, thiserror::Error)]
 pub enum Refusal {
     /// Of a view that was left, or is not yet reached.
     #[error("the view is not the one that this core is in")]

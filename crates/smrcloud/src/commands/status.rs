@@ -8,6 +8,7 @@ use serde::Serialize;
 use smr_cloud::{Handle, Health, Processes, Record, ReplicaHealth, ServiceDir, Verdict, health};
 use smr_crypto::Digest;
 use smr_crypto::threshold::ServiceKey;
+use smr_node::trusted::CoreStatus;
 use smr_wire::{ReplicaId, Slot, View};
 
 use crate::output::{Code, Output, Trouble};
@@ -143,6 +144,8 @@ pub(crate) struct Replica {
     view: Option<View>,
     slot: Option<Slot>,
     digest: Option<Digest>,
+    /// What stands behind its trusted core, where the protocol counts on one.
+    core: Option<CoreStatus>,
     pub(crate) trouble: Option<String>,
 }
 
@@ -193,6 +196,7 @@ impl Seen {
             ));
             lines.extend(replica.trouble.as_ref().map(|trouble| format!("        {trouble}")));
         }
+        lines.extend(cores(&self.replicas));
         lines.extend(self.group.advice.iter().map(|advice| format!("\n{advice}")));
         lines.join("\n")
     }
@@ -211,6 +215,7 @@ fn replica(seen: &ReplicaHealth, handle: &Handle) -> Replica {
             view: Some(status.view),
             slot: Some(status.executed),
             digest: Some(status.digest),
+            core: status.core.clone(),
             trouble: status.halted.clone(),
         },
         smr_cloud::watch::ReplicaState::Down { reason } => Replica {
@@ -222,9 +227,26 @@ fn replica(seen: &ReplicaHealth, handle: &Handle) -> Replica {
             view: None,
             slot: None,
             digest: None,
+            core: None,
             trouble: Some(reason.clone()),
         },
     }
+}
+
+/// What stands behind the trusted cores: a line for all that are alike, so that the odd one out is seen.
+fn cores(replicas: &[Replica]) -> Vec<String> {
+    let mut alike: Vec<(String, Vec<String>)> = Vec::new();
+    for replica in replicas {
+        let Some(CoreStatus { backing, precautions, .. }) = &replica.core else { continue };
+        let words = format!("{backing}; {precautions}");
+        match alike.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, ids)) => ids.push(replica.id.to_string()),
+            None => alike.push((words, vec![replica.id.to_string()])),
+        }
+    }
+    let line = |(words, ids): &(String, Vec<String>)| format!("trusted cores of {}: {words}", ids.join(", "));
+    let blank = (!alike.is_empty()).then(String::new);
+    blank.into_iter().chain(alike.iter().map(line)).collect()
 }
 
 fn shown<T: ToString>(value: Option<&T>) -> String {

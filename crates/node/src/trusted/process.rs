@@ -1,0 +1,261 @@
+//! The replica's end of a core in a process of its own.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
+use rustix::process::{Pid, Resource, Rlimit, geteuid, prlimit};
+use smr_consensus::lanes::core::Operation;
+use smr_crypto::PublicKey;
+use tokio::sync::oneshot;
+
+use super::exchange::{Ask, PACKET_BYTES_MAX, Place, Said};
+use super::precautions::{Precaution, Precautions};
+use super::{CoreError, Deliver, PATIENCE, Program};
+
+/// A core's process that has its key and no place.
+pub(super) struct Unjoined {
+    link: Link,
+    child: Child,
+}
+
+impl Unjoined {
+    /// Starts it, with nothing of this process but one end of a pair of sockets, and has it make its key.
+    pub(super) fn start(program: &Program) -> Result<(Unjoined, PublicKey, Precautions), CoreError> {
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(talk)?;
+        set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE)).map_err(talk)?;
+        let (child, own_user) = spawn(program, theirs)?;
+        let unjoined = Unjoined { link: Link(Arc::new(ours)), child };
+        // So that it can lock its memory, all of it. Where this process may not raise limits the core finds out, and says so.
+        let unlimited = Rlimit { current: None, maximum: None };
+        let _ = prlimit(Pid::from_child(&unjoined.child).into(), Resource::Memlock, unlimited);
+        match unjoined.ask(&Ask::Begin) {
+            Ok(Said::Born { key, precautions }) => {
+                let precautions = seen_from_outside(precautions, own_user);
+                Ok((unjoined, key, precautions))
+            }
+            other => Err(unjoined.given_up(other)),
+        }
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    pub(super) fn check(&mut self) -> Result<(), CoreError> {
+        let pid = self.pid();
+        match self.child.try_wait().map_err(CoreError::Talk)? {
+            None => Ok(()),
+            Some(status) => Err(CoreError::Gone { pid, how: how(status) }),
+        }
+    }
+
+    /// Gives it its place. From then on a thread waits for its answers, and for its end.
+    pub(super) fn join(
+        self,
+        place: Place,
+        deliver: Deliver,
+        loses: oneshot::Sender<CoreError>,
+    ) -> Result<Process, CoreError> {
+        match self.ask(&Ask::Join(place)) {
+            Ok(Said::Joined) => {}
+            other => return Err(self.given_up(other)),
+        }
+        set_socket_timeout(&*self.link.0, Timeout::Recv, None).map_err(talk)?;
+        let Unjoined { link, child } = self;
+        let process = Process(link.clone());
+        let listen = move || {
+            // Whoever waited for it may have ended before it.
+            let _ = loses.send(listen(&link, child, &*deliver));
+        };
+        thread::Builder::new().name("trusted-core".to_owned()).spawn(listen).map_err(CoreError::Talk)?;
+        Ok(process)
+    }
+
+    fn ask(&self, ask: &Ask) -> Result<Said, NoAnswer> {
+        let mut room = [0; PACKET_BYTES_MAX];
+        let received = self.link.send(ask).and_then(|()| self.link.receive(&mut room));
+        match received {
+            Ok(Some(Ok(said))) => Ok(said),
+            Ok(Some(Err(what))) => Err(NoAnswer::Strange(what)),
+            Err(Errno::AGAIN) => Err(NoAnswer::Late),
+            Ok(None) | Err(_) => Err(NoAnswer::Ended),
+        }
+    }
+
+    /// Ends it, because it did not say what it should.
+    fn given_up(mut self, said: Result<Said, NoAnswer>) -> CoreError {
+        let pid = self.pid();
+        let strange = match said {
+            Ok(said) => format!("{said:?}"),
+            Err(NoAnswer::Strange(what)) => what,
+            Err(NoAnswer::Late) => format!("nothing, for {PATIENCE:?}"),
+            Err(NoAnswer::Ended) => {
+                return CoreError::Gone { pid, how: self.child.wait().map_or_else(|e| e.to_string(), how) };
+            }
+        };
+        // If it may not be ended, it sees the end of the sockets.
+        if self.child.kill().is_ok() {
+            let _ = self.child.wait();
+        }
+        CoreError::Strange { pid, what: strange }
+    }
+}
+
+/// Why there is no answer.
+enum NoAnswer {
+    /// It has ended, or has closed its end of the sockets.
+    Ended,
+    /// It takes too long.
+    Late,
+    /// What it says is none.
+    Strange(String),
+}
+
+/// A core's process in its place. Once this is dropped it ends.
+pub(super) struct Process(Link);
+
+impl Process {
+    /// Asks for an operation; the listening thread delivers the answer.
+    pub(super) fn send(&self, operation: Operation) {
+        if self.0.send(&Ask::Attest(operation)).is_err() {
+            // It is gone, or it does not read, which comes to the same; the thread that listens says so.
+            self.0.close();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The replica's end of the pair of sockets.
+#[derive(Clone)]
+struct Link(Arc<OwnedFd>);
+
+impl Link {
+    /// Never waits.
+    fn send(&self, ask: &Ask) -> rustix::io::Result<()> {
+        let packet = smr_wire::encode(ask);
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        rustix::io::retry_on_intr(|| rustix::net::send(&*self.0, &packet, flags)).map(|_| ())
+    }
+
+    /// Waits for what is said next; none at the end.
+    fn receive(&self, room: &mut [u8]) -> rustix::io::Result<Option<Result<Said, String>>> {
+        let received =
+            rustix::io::retry_on_intr(|| rustix::net::recv(&*self.0, &mut *room, RecvFlags::empty()));
+        match received {
+            Ok((_, 0)) | Err(Errno::CONNRESET) => Ok(None),
+            Ok((_, count)) => {
+                let packet = &room[..count.min(room.len())];
+                Ok(Some(smr_wire::decode(packet, PACKET_BYTES_MAX).map_err(|error| error.to_string())))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn close(&self) {
+        // Fails only if the other end went first.
+        let _ = rustix::net::shutdown(&*self.0, Shutdown::Both);
+    }
+}
+
+/// Delivers what the core answers until its end, and tells how that came.
+fn listen(link: &Link, mut child: Child, deliver: &dyn Fn(Answer)) -> CoreError {
+    let pid = child.id();
+    let mut room = [0; PACKET_BYTES_MAX];
+    let strange = loop {
+        match link.receive(&mut room) {
+            Ok(Some(Ok(Said::Attested(answer)))) => deliver(answer),
+            Ok(Some(Ok(other))) => break Some(format!("{other:?}")),
+            Ok(Some(Err(what))) => break Some(what),
+            Ok(None) | Err(_) => break None,
+        }
+    };
+    link.close();
+    if let Some(what) = strange {
+        // Whatever answers there is no core. If it may not be ended, it sees the end of the sockets.
+        let _ = child.kill();
+        return CoreError::Strange { pid, what };
+    }
+    let how = child.wait().map_or_else(|error| error.to_string(), how);
+    CoreError::Gone { pid, how }
+}
+
+type Answer = Result<smr_crypto::Signature, smr_consensus::lanes::core::Refusal>;
+
+fn how(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("signal {signal} ended it"),
+        (None, Some(0)) => "it ended by itself".to_owned(),
+        (None, code) => format!("it failed with code {}", code.unwrap_or(-1)),
+    }
+}
+
+fn talk(error: Errno) -> CoreError {
+    CoreError::Talk(error.into())
+}
+
+/// Users that systems keep for services without an account, so that nobody else is one of them.
+/// Source: systemd, "Users, Groups, UIDs and GIDs".
+const USERS: std::ops::Range<u32> = 61_184..65_520;
+
+/// Starts the process, as a user of its own where this one may choose; tells how that went.
+fn spawn(program: &Program, socket: OwnedFd) -> Result<(Child, Result<(), String>), CoreError> {
+    let start = |socket: OwnedFd, user: Option<u32>| {
+        let mut command = Command::new(&program.path);
+        command.args(&program.arguments).env_clear().current_dir("/");
+        command.stdin(Stdio::from(socket)).stdout(Stdio::null());
+        // What is typed at a terminal, or sent to all of a group, means the replica, and ends the core through it.
+        command.process_group(0);
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        command.spawn()
+    };
+    if !geteuid().is_root() {
+        let why = "only a replica that runs as root may choose another user";
+        let child = start(socket, None).map_err(CoreError::Start)?;
+        return Ok((child, Err(why.to_owned())));
+    }
+    let spare = socket.try_clone().map_err(CoreError::Start)?;
+    match start(socket, Some(user())) {
+        Ok(child) => Ok((child, Ok(()))),
+        // In a namespace that has no such user, for one.
+        Err(error) => Ok((start(spare, None).map_err(CoreError::Start)?, Err(error.to_string()))),
+    }
+}
+
+/// A user for the core of this process: another one for most others on this machine, which are untraceable besides.
+fn user() -> u32 {
+    USERS.start + std::process::id() % (USERS.end - USERS.start)
+}
+
+/// The core's own list, corrected by what only the replica can know.
+fn seen_from_outside(inside: Precautions, own_user: Result<(), String>) -> Precautions {
+    let mut precautions = Precautions::default();
+    precautions.note(Precaution::OwnUser, own_user);
+    for what in inside.taken {
+        let holds = match what {
+            Precaution::Untraceable if geteuid().is_root() => {
+                Err("for root, and the replica runs as root".to_owned())
+            }
+            _ => Ok(()),
+        };
+        precautions.note(what, holds);
+    }
+    precautions.missing.extend(inside.missing);
+    precautions
+}

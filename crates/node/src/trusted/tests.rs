@@ -1,0 +1,171 @@
+use std::sync::Mutex;
+
+use smr_consensus::Config;
+use smr_consensus::lanes::core::{ITEMS_MAX, Item, Scope};
+use smr_crypto::Digest;
+use smr_mutate::{Dice, Encoding, runs};
+use smr_wire::{Generation, ReplicaId, ServiceId, Slot, View};
+
+use super::exchange::{Ask, Misuse, PACKET_BYTES_MAX, Said, WINDOW_SLOTS_MAX};
+use super::inside::Core;
+use super::*;
+
+fn place() -> Place {
+    Place {
+        service: ServiceId(Digest::default()),
+        generation: Generation(0),
+        window_slots: 8,
+        replica: ReplicaId(1),
+    }
+}
+
+fn endorse(slot: u64, text: &str) -> Operation {
+    let digest = Digest::of("T", &[text.as_bytes()]);
+    Operation::Endorse { view: View(0), items: vec![Item { slot: Slot(slot), digest }] }
+}
+
+fn prepare() -> Result<(IdentityKey, Precautions), ()> {
+    Ok((IdentityKey::from_seed(&[3; 32]), Precautions::default()))
+}
+
+fn answer(core: &mut Core, ask: &Ask) -> Said {
+    core.answer(&smr_wire::encode(ask), prepare)
+}
+
+fn joined() -> Core {
+    let mut core = Core::default();
+    assert!(matches!(answer(&mut core, &Ask::Begin), Said::Born { .. }));
+    assert_eq!(answer(&mut core, &Ask::Join(place())), Said::Joined);
+    core
+}
+
+#[test]
+fn a_core_speaks_only_after_its_key_and_its_place_and_has_one_of_each() {
+    let mut core = Core::default();
+    let refused = Said::Refused;
+    assert_eq!(answer(&mut core, &Ask::Attest(endorse(1, "a"))), refused(Misuse::Early));
+    assert_eq!(answer(&mut core, &Ask::Join(place())), refused(Misuse::Early));
+    let Said::Born { key, .. } = answer(&mut core, &Ask::Begin) else { panic!("it begins") };
+    assert_eq!(answer(&mut core, &Ask::Begin), refused(Misuse::Again));
+    assert_eq!(answer(&mut core, &Ask::Attest(endorse(1, "a"))), refused(Misuse::Early));
+    for window_slots in [0, WINDOW_SLOTS_MAX + 1, u64::MAX] {
+        let ask = Ask::Join(Place { window_slots, ..place() });
+        assert_eq!(answer(&mut core, &ask), refused(Misuse::Window));
+    }
+    assert_eq!(answer(&mut core, &Ask::Join(place())), Said::Joined);
+    // In a smaller window lanes would be folded together, and elsewhere all registers would be empty.
+    let smaller = Place { window_slots: 1, ..place() };
+    assert_eq!(answer(&mut core, &Ask::Join(smaller)), refused(Misuse::Again));
+
+    let operation = endorse(1, "a");
+    let Said::Attested(Ok(signature)) = answer(&mut core, &Ask::Attest(operation.clone())) else {
+        panic!("a first vote")
+    };
+    let group = Place::of(&group(), 8, ReplicaId(1)).core(Arc::new(IdentityKey::from_seed(&[3; 32])));
+    let whole = group_of(key);
+    let scope = Scope { group: &whole, window_slots: 8, replica: ReplicaId(1) };
+    assert!(key.verify(&scope.of(&operation, group.registers()), &signature));
+    assert_eq!(answer(&mut core, &Ask::Attest(endorse(1, "b"))), Said::Attested(Err(Refusal::Lane)));
+}
+
+fn group() -> smr_consensus::Group {
+    group_of(PublicKey([0; 32]))
+}
+
+/// The group of which a core sees no more than its name.
+fn group_of(core: PublicKey) -> smr_consensus::Group {
+    smr_consensus::Group {
+        service: place().service,
+        generation: place().generation,
+        model: smr_wire::client::FaultModel::Hybrid,
+        faults: 1,
+        keys: vec![PublicKey([9; 32]); 3],
+        cores: vec![PublicKey([8; 32]), core, PublicKey([7; 32])],
+    }
+}
+
+#[test]
+fn whatever_is_not_a_question_is_refused_and_changes_nothing() {
+    let vote = Encoding::of(&Ask::Attest(endorse(3, "a")));
+    let join = Encoding::of(&Ask::Join(place()));
+    let mut dice = Dice::new(runs::seed());
+    let reads = |bytes: &[u8]| smr_wire::decode::<Ask>(bytes, PACKET_BYTES_MAX).is_ok();
+    let (mut garbage, mut refused, mut signed) = (0u64, 0u64, 0u64);
+    let mut core = joined();
+    let mut counted = runs::Counted::new("packets to a core");
+    for _ in 0..runs::executions(20_000) {
+        counted.one();
+        let which = if dice.draw().is_multiple_of(4) { &join } else { &vote };
+        let packet = which.wild(&[], &mut dice, reads);
+        match core.answer(&packet, prepare) {
+            Said::Refused(Misuse::Garbage) => {
+                assert!(!reads(&packet));
+                garbage += 1;
+            }
+            Said::Refused(_) | Said::Attested(Err(_)) => refused += 1,
+            Said::Attested(Ok(_)) => signed += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    println!("core: {garbage} were garbage, {refused} refused, {signed} signed");
+    assert!(garbage > 100 && refused > 100 && signed > 0);
+    let long = vec![0; PACKET_BYTES_MAX + 1];
+    assert_eq!(core.answer(&long, prepare), Said::Refused(Misuse::Garbage));
+}
+
+#[test]
+fn the_largest_packets_fit_and_a_core_holds_every_window_that_a_service_may_have() {
+    let mut precautions = Precautions::default();
+    for what in [
+        Precaution::OwnUser,
+        Precaution::Untraceable,
+        Precaution::NoCoreDump,
+        Precaution::MemoryLocked,
+        Precaution::NoNewPrivileges,
+        Precaution::Landlock,
+        Precaution::Seccomp,
+    ] {
+        precautions.note(what, Err("\u{1f980}".repeat(1000)));
+    }
+    let born = smr_wire::encode(&Said::Born { key: PublicKey([0; 32]), precautions });
+    assert!(born.len() <= PACKET_BYTES_MAX, "{}", born.len());
+    let item = |slot| Item { slot: Slot(slot), digest: Digest::default() };
+    let items = (1..=ITEMS_MAX as u64).map(item).collect();
+    let vote = smr_wire::encode(&Ask::Attest(Operation::Endorse { view: View(1), items }));
+    assert!(vote.len() < 1024, "{}", vote.len());
+
+    let config = |window_slots| Config { window_slots, log_slots_max: 1 << 20, ..Config::default() };
+    assert!(config(WINDOW_SLOTS_MAX).validate().is_ok());
+    assert!(config(WINDOW_SLOTS_MAX + 1).validate().is_err());
+}
+
+#[test]
+fn a_core_in_this_process_answers_in_order_and_is_never_lost() {
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let taken = answers.clone();
+    let deliver: Deliver = Arc::new(move |answer| taken.lock().unwrap().push(answer.is_ok()));
+    let born = Born::start(&Backing::InProcess).unwrap();
+    assert_eq!((born.status().backing, born.status().pid), (BackingName::InProcess, None));
+    assert_ne!(born.key(), Born::start(&Backing::InProcess).unwrap().key(), "each has a key of its own");
+    let (mut core, mut lost) = born.join(place(), deliver).unwrap();
+    for (slot, text) in [(1, "a"), (2, "a"), (1, "b")] {
+        core.ask(endorse(slot, text));
+        core.answered();
+    }
+    assert_eq!(*answers.lock().unwrap(), [true, true, false]);
+    assert!(matches!(lost.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+}
+
+#[test]
+fn a_program_that_is_no_core_is_an_error_that_says_so() {
+    let started = |path: &str, arguments: &[&str]| {
+        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+        Born::start(&Backing::Process(Program { path: path.into(), arguments })).unwrap_err()
+    };
+    let missing = started("/no/such/program", &[]).to_string();
+    assert!(missing.contains("does not start"), "{missing}");
+    let ends = started("/bin/false", &[]);
+    assert!(matches!(&ends, CoreError::Gone { how, .. } if how == "it failed with code 1"), "{ends}");
+    let echo = started("/bin/sh", &["-c", "cat >&0"]);
+    assert!(matches!(echo, CoreError::Strange { .. }), "{echo}");
+}
