@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
+use rustix::io::Errno;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::set_no_new_privs;
@@ -102,28 +103,40 @@ impl std::fmt::Display for Precautions {
     }
 }
 
+/// Takes one precaution, or tells why it cannot be had.
+type Step = fn() -> Result<(), String>;
+
 /// Takes those that go before there is a secret. `but` are left out, for tests of the others.
 #[must_use]
 pub(super) fn before_the_key(but: &[Precaution]) -> Precautions {
-    let mut precautions = Precautions::default();
-    let words = |error: rustix::io::Errno| error.to_string();
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    let steps: [(Precaution, &dyn Fn() -> Result<(), String>); 5] = [
-        (Precaution::Untraceable, &|| set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(words)),
-        (Precaution::NoCoreDump, &|| setrlimit(Resource::Core, none.clone()).map_err(words)),
-        (Precaution::MemoryLocked, &|| {
-            // What comes later is as secret as what is there.
-            mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).map_err(|error| {
-                format!("{error}: `ulimit -l` is too small, and this replica may not raise it")
-            })
+    let steps: [(Precaution, Step); 5] = [
+        (Precaution::Untraceable, || set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(words)),
+        (Precaution::NoCoreDump, || {
+            setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(words)
         }),
-        (Precaution::NoNewPrivileges, &|| set_no_new_privs(true).map_err(words)),
-        (Precaution::Landlock, &landlock),
+        (Precaution::MemoryLocked, lock_memory),
+        (Precaution::NoNewPrivileges, || set_no_new_privs(true).map_err(words)),
+        (Precaution::Landlock, landlock),
     ];
+    let mut precautions = Precautions::default();
     for (what, step) in steps.into_iter().filter(|(what, _)| !but.contains(what)) {
         precautions.note(what, step());
     }
     precautions
+}
+
+fn words(error: Errno) -> String {
+    error.to_string()
+}
+
+/// Locks what is there, and what comes later, which is as secret.
+fn lock_memory() -> Result<(), String> {
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).map_err(|error| match error {
+        Errno::NOMEM | Errno::PERM | Errno::AGAIN => {
+            format!("{error}: `ulimit -l` is too small, and this replica may not raise it")
+        }
+        _ => error.to_string(),
+    })
 }
 
 /// Takes the last one, which leaves no way to take others or to make a key.
