@@ -19,6 +19,7 @@ pub mod exchange;
 pub mod inside;
 pub mod precautions;
 mod process;
+pub mod tpm;
 
 use std::collections::VecDeque;
 use std::io;

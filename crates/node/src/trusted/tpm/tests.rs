@@ -1,0 +1,93 @@
+use std::net::TcpListener;
+use std::process::{Child, Command as Program, Stdio};
+use std::time::Instant;
+
+use super::*;
+
+/// A TPM in software, with its state in a directory of the test; ended with it.
+struct Swtpm {
+    device: Device,
+    child: Child,
+    _state: tempfile::TempDir,
+}
+
+impl Swtpm {
+    /// None where there is no such program.
+    fn start() -> Option<Swtpm> {
+        let state = tempfile::tempdir().unwrap();
+        // The ports are free now; should somebody else take one before it does, it ends, and others are tried.
+        for _ in 0..20 {
+            let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let (address, control) = (port(), port());
+            let mut program = Program::new("swtpm");
+            program.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"]);
+            program.arg("--tpmstate").arg(format!("dir={}", state.path().display()));
+            program.arg("--server").arg(format!("type=tcp,port={}", address.port()));
+            program.arg("--ctrl").arg(format!("type=tcp,port={}", control.port()));
+            let started = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            let mut child = match started {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+                started => started.unwrap(),
+            };
+            let until = Instant::now() + PATIENCE;
+            while child.try_wait().unwrap().is_none() {
+                assert!(Instant::now() < until, "swtpm does not listen");
+                if TcpStream::connect(control).is_ok() {
+                    return Some(Swtpm { device: Device::Address(address), child, _state: state });
+                }
+                std::thread::yield_now();
+            }
+        }
+        panic!("swtpm finds no port");
+    }
+}
+
+impl Drop for Swtpm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_tpm_certifies_each_boot_with_a_larger_number_and_always_with_one_key() {
+    let Some(swtpm) = Swtpm::start() else {
+        println!("skipped: there is no swtpm here");
+        return;
+    };
+    let mut last: Option<Evidence> = None;
+    for number in 0..3u8 {
+        let said = statement(&PublicKey([1; 32]), &PublicKey([number; 32]));
+        let evidence = certify(&swtpm.device, &said).unwrap();
+        assert!(evidence.certifies(&said));
+        assert!(!evidence.certifies(&statement(&PublicKey([2; 32]), &PublicKey([number; 32]))));
+        if let Some(last) = last {
+            assert_eq!((evidence.key, evidence.counter), (last.key, last.counter + 1));
+            assert!(evidence.clock_ms >= last.clock_ms);
+        }
+        println!("{}", serde_json::to_string(&evidence).unwrap());
+        last = Some(evidence);
+    }
+}
+
+#[test]
+fn a_tpm_that_is_not_there_or_is_none_is_an_error_that_names_it() {
+    let missing = certify(&"/dev/no-tpm".parse().unwrap(), &Digest::default()).unwrap_err().to_string();
+    assert!(missing.contains("/dev/no-tpm cannot be reached"), "{missing}");
+    assert!("tpm0".parse::<Device>().is_err());
+    // A file takes every command and answers with nothing.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let device = Device::File(file.path().to_owned());
+    let none = certify(&device, &Digest::default()).unwrap_err();
+    assert!(matches!(none, TpmError::Strange { .. }), "{none}");
+}
+
+#[test]
+fn responses_that_are_none_are_refused() {
+    for bytes in [&[][..], &[0; 9], &[0x80, 1, 0, 0, 0, 9, 0, 0, 0], &[0x80, 1, 0, 0, 0, 11, 0, 0, 0, 0]] {
+        assert!(Answer::read(bytes).is_none(), "{bytes:?}");
+    }
+    let empty = Answer::read(&[0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0]).unwrap();
+    assert_eq!(empty.code, 0);
+    assert!(empty.key().is_none() && empty.evidence(smr_crypto::boot::AttestationKey([0; 64])).is_none());
+}
