@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use smr_node::operator::NodePhase;
+use smr_node::trusted::tpm::Device;
 use smr_plan::{Application, Blueprint, ServiceName};
 use smr_replica::genesis::BadGenesis;
 use smr_wire::{Descriptor, ServiceId};
@@ -37,12 +38,14 @@ pub struct DeployOptions {
     pub host: IpAddr,
     /// How long replicas are to live.
     pub life: Life,
+    /// Where machines have their TPM, if it is to vouch for trusted cores.
+    pub tpm: Device,
     /// How long the whole may take.
     pub patience: Duration,
 }
 
 impl DeployOptions {
-    /// On this machine's own address, for good, within two minutes.
+    /// On this machine's own address, for good, with the TPM where Linux has it, within two minutes.
     #[must_use]
     pub fn new(binary: PathBuf, base: PathBuf) -> DeployOptions {
         DeployOptions {
@@ -50,6 +53,7 @@ impl DeployOptions {
             base,
             host: Ipv4Addr::LOCALHOST.into(),
             life: Life::Detached,
+            tpm: Device::File(PathBuf::from("/dev/tpmrm0")),
             patience: Duration::from_secs(120),
         }
     }

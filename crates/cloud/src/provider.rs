@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use smr_node::trusted::BackingName;
+use smr_node::trusted::tpm::Device;
 use tokio::time::{Instant, sleep};
 
 pub use process::Processes;
@@ -41,7 +42,7 @@ pub trait Provider {
 /// What to start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Launch {
-    /// The program; understands `replica --dir D --listen A --workers W --core C`.
+    /// The program; understands `replica --dir D --listen A --workers W --core C`, and `--tpm T`.
     pub program: PathBuf,
     /// The replica's own directory; made if it is not there. Its log goes there, too.
     pub dir: PathBuf,
@@ -53,6 +54,8 @@ pub struct Launch {
     pub life: Life,
     /// What is to stand behind its trusted core.
     pub core: BackingName,
+    /// The TPM that is to vouch for it.
+    pub tpm: Option<Device>,
 }
 
 /// How long a replica is to live.

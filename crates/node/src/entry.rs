@@ -24,7 +24,7 @@ use smr_app::Application;
 use crate::applications::Applications;
 use crate::serve::{Listen, NodeError, NodeOptions, run};
 use crate::trusted::inside;
-use crate::trusted::{Backing, BackingName, Program};
+use crate::trusted::{Backing, BackingName, CoreOptions, Program};
 
 /// Exit code of a process that was called in the wrong way.
 const USAGE: u8 = 2;
@@ -94,7 +94,7 @@ fn run_in_runtime(options: NodeOptions, applications: &Applications) -> Result<(
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeOptions, BadArguments> {
     let mut arguments = arguments.into_iter();
     let (mut dir, mut listen, mut advertised, mut workers) = (None, None, None, None);
-    let (mut die_with_parent, mut core) = (false, Backing::default());
+    let (mut die_with_parent, mut core) = (false, CoreOptions::default());
     #[cfg(feature = "misbehave")]
     let mut misbehaviour = None;
     while let Some(name) = arguments.next() {
@@ -122,13 +122,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeOption
             "--die-with-parent" => die_with_parent = true,
             "--core" => {
                 let text = value()?;
-                core = if text == BackingName::InProcess.word() {
+                core.backing = if text == BackingName::InProcess.word() {
                     Backing::InProcess
                 } else if text == BackingName::Process.word() {
                     Backing::Process(Program::this())
                 } else {
                     return Err(bad(&text, "in-process or process"));
                 };
+            }
+            "--tpm" => {
+                let text = value()?;
+                let device = text.to_str().and_then(|text| text.parse().ok());
+                core.tpm = Some(device.ok_or_else(|| bad(&text, "a path such as /dev/tpmrm0"))?);
             }
             #[cfg(feature = "misbehave")]
             "--misbehave" => {
@@ -160,7 +165,7 @@ const WORKERS_MAX: usize = 1024;
 pub enum BadArguments {
     /// An argument that there is not.
     #[error(
-        "unknown argument `{0}`; there are --dir, --listen, --advertise, --workers, --core and --die-with-parent"
+        "unknown argument `{0}`; there are --dir, --listen, --advertise, --workers, --core, --tpm and --die-with-parent"
     )]
     Unknown(String),
     /// One that must be there.
@@ -184,6 +189,7 @@ pub enum BadArguments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trusted::tpm::Device;
 
     fn parsed(line: &str) -> Result<NodeOptions, BadArguments> {
         parse(line.split_whitespace().map(OsString::from))
@@ -195,9 +201,10 @@ mod tests {
         assert_eq!(options.dir, PathBuf::from("/d"));
         assert_eq!(options.listen, "127.0.0.1:0".parse::<SocketAddr>().unwrap().into());
         assert_eq!((options.workers.get(), options.die_with_parent), (3, true));
-        assert_eq!(options.core, Backing::InProcess);
-        let options = parsed("--dir /d --listen 127.0.0.1:0 --core process").unwrap();
-        assert_eq!(options.core, Backing::Process(Program::this()));
+        assert_eq!(options.core, CoreOptions::default());
+        let options = parsed("--dir /d --listen 127.0.0.1:0 --core process --tpm /dev/tpmrm0").unwrap();
+        assert_eq!(options.core.backing, Backing::Process(Program::this()));
+        assert_eq!(options.core.tpm, Some(Device::File("/dev/tpmrm0".into())));
         let options = parsed("--dir /d --listen 10.0.0.7:70 --advertise 192.0.2.1:7070").unwrap();
         assert_eq!(options.listen.advertised, Some("192.0.2.1:7070".parse().unwrap()));
     }
@@ -209,6 +216,7 @@ mod tests {
         assert_eq!(error("--dir"), "`--dir` needs a value");
         assert!(error("--dir /d --listen here").contains("127.0.0.1:0"));
         assert!(error("--workers 0").contains("1 to 1024"));
+        assert!(error("--tpm tpm0").contains("/dev/tpmrm0"));
         assert!(error("--core tpm").contains("in-process or process"));
         assert!(error("--fast").contains("--workers"));
     }

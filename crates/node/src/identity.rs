@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smr_client::connect::tls::ChannelKey;
 use smr_consensus::ProtocolName;
+use smr_crypto::boot::Evidence;
 use smr_crypto::dkg::{DecryptionKey, EncryptionKey};
 use smr_crypto::{IdentityKey, PublicKey};
 use smr_replica::replica::DealingSeed;
@@ -24,6 +25,7 @@ use smr_wire::client::FaultModel;
 use zeroize::Zeroizing;
 
 use crate::files::{self, FileError, Secrecy};
+use crate::trusted::Born;
 
 /// Who a replica is. The files behind it have mode 0600 in a directory of mode 0700.
 pub struct Identity {
@@ -48,14 +50,15 @@ impl Identity {
         })
     }
 
-    /// The public half, for a replica that listens at `address` and whose core signs with `core`.
+    /// The public half, for a replica that listens at `address` and has this core.
     #[must_use]
-    pub fn public(&self, core: PublicKey, address: &str) -> Public {
+    pub fn public(&self, core: &Born, address: &str) -> Public {
         Public {
             identity: self.identity.public(),
             channel: self.channel.public(),
             encryption: self.decryption.public(),
-            core,
+            core: core.key(),
+            boot: core.status().boot.clone(),
             address: address.to_owned(),
         }
     }
@@ -102,6 +105,9 @@ pub struct Public {
     /// Its trusted core signs with it, in a protocol that counts on one. Of this run only: a core that was lost with its
     /// memory does not come back.
     pub core: PublicKey,
+    /// What a TPM says of the boot in which that key was made, where it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Evidence>,
     /// Where it listens, `host:port`.
     pub address: String,
 }
@@ -168,13 +174,15 @@ pub enum IdentityError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trusted::Backing;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn an_identity_survives_being_opened_again_and_no_two_are_alike() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (a, b) = (a.path().join("r"), b.path().join("r"));
-        let public = |dir| Identity::create_or_open(dir).unwrap().public(PublicKey([0; 32]), "x:1");
+        let core = Born::start(&Backing::InProcess).unwrap();
+        let public = |dir| Identity::create_or_open(dir).unwrap().public(&core, "x:1");
         let first = public(&a);
         assert_eq!(public(&a), first);
         let other = public(&b);

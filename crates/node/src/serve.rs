@@ -29,7 +29,8 @@ use crate::files::{self, FileError, Secrecy};
 use crate::identity::{Identity, IdentityError, Public};
 use crate::limits::Limits;
 use crate::node::{Ended, Node, Parts, StartError};
-use crate::trusted::{Backing, Born, CoreError};
+use crate::trusted::boots::{self, BadBoots};
+use crate::trusted::{Born, CoreError, CoreOptions};
 
 /// Written by a replica into its directory: who it is, and which process.
 pub const PUBLIC_FILE: &str = "public.json";
@@ -64,7 +65,7 @@ pub struct NodeOptions {
     /// Whether to end when standard input does, that is with the process that holds the other end.
     pub die_with_parent: bool,
     /// What stands behind its trusted core.
-    pub core: Backing,
+    pub core: CoreOptions,
     /// How it lies.
     #[cfg(feature = "misbehave")]
     pub misbehaviour: Option<crate::misbehave::Misbehaviour>,
@@ -79,7 +80,7 @@ impl NodeOptions {
             listen: listen.into(),
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             die_with_parent: false,
-            core: Backing::default(),
+            core: CoreOptions::default(),
             #[cfg(feature = "misbehave")]
             misbehaviour: None,
         }
@@ -167,7 +168,7 @@ impl Provisioned {
     /// # Errors
     /// The same.
     pub async fn provision(dir: &Path, listen: impl Into<Listen>) -> Result<Provisioned, NodeError> {
-        Provisioned::with_core(dir, listen, Backing::InProcess).await
+        Provisioned::with_core(dir, listen, CoreOptions::default()).await
     }
 
     /// Makes or opens the identity in `dir`, starts the trusted core, binds the listener and tells of all three in
@@ -178,7 +179,7 @@ impl Provisioned {
     pub async fn with_core(
         dir: &Path,
         listen: impl Into<Listen>,
-        backing: Backing,
+        core: CoreOptions,
     ) -> Result<Provisioned, NodeError> {
         let Listen { at, advertised } = listen.into();
         let identity = Identity::create_or_open(dir)?;
@@ -191,10 +192,15 @@ impl Provisioned {
             Ok((listener, address))
         };
         let (listener, address) = bind.await.map_err(|error| NodeError::Bind { listen: at, error })?;
-        let born = tokio::task::spawn_blocking(move || Born::start(&backing)).await;
-        let core = born.expect("to start a core does not panic, and nothing aborts it")?;
+        let replica = identity.identity().public();
+        let born = tokio::task::spawn_blocking(move || {
+            let mut born = Born::start(&core.backing)?;
+            core.tpm.iter().try_for_each(|tpm| born.certify(tpm, &replica))?;
+            Ok::<Born, CoreError>(born)
+        });
+        let core = born.await.expect("to start a core does not panic, and nothing aborts it")?;
         info!(backing = %core.status().backing, precautions = %core.status().precautions, "trusted core");
-        let public = identity.public(core.key(), &advertised.unwrap_or(address).to_string());
+        let public = identity.public(&core, &advertised.unwrap_or(address).to_string());
         let file = PublicFile { replica: public.clone(), pid: std::process::id() };
         let json = serde_json::to_vec_pretty(&file).expect("plain data with text keys");
         files::write_atomically(&dir.join(PUBLIC_FILE), &json, Secrecy::Public)?;
@@ -227,14 +233,21 @@ impl Provisioned {
     /// without its memory does not know what it has promised, so it would count as one that lies.
     ///
     /// # Errors
-    /// The genesis is not valid or does not name exactly this replica.
+    /// The genesis is not valid or does not name exactly this replica, or a member's core is not certified though this one
+    /// is.
     pub fn join(self, genesis: Genesis, workers: NonZeroUsize) -> Result<Parts, NodeError> {
         genesis.validate()?;
+        let certified = self.public.boot.is_some();
         let me = self.public.member(genesis.protocol);
         let place = genesis.members.iter().position(|member| member.identity == me.identity);
         let place = place.ok_or(NodeError::NotAMember)?;
         if genesis.members[place] != me {
             return Err(NodeError::OtherMember { replica: ReplicaId::at(place), address: me.address });
+        }
+        if certified {
+            for (member, boot) in boots::check(&self.dir, &genesis)?.iter().enumerate() {
+                info!(member, tpm = %boot.key, boot = boot.counter, "certified core");
+            }
         }
         files::write_atomically(&self.dir.join(RAN_FILE), b"", Secrecy::Public)?;
         Ok(Parts {
@@ -342,6 +355,9 @@ pub enum NodeError {
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The boots of the members' trusted cores.
+    #[error(transparent)]
+    Boots(#[from] BadBoots),
     /// Its trusted core, before it had a service.
     #[error(transparent)]
     Core(#[from] CoreError),

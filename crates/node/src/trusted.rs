@@ -13,8 +13,10 @@
 //! - `exchange`: what crosses between the two, a packet each;
 //! - `inside`: what the core's process decides, a value without IO, and the loop around it;
 //! - `precautions`: the rights it gives up, and what of that could not be had;
-//! - `process`: the replica's end.
+//! - `process`: the replica's end;
+//! - `boots`, `tpm`: what a TPM says of the boot in which a core's key was made.
 
+pub mod boots;
 pub mod exchange;
 pub mod inside;
 pub mod precautions;
@@ -29,6 +31,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use smr_consensus::lanes::core::{Operation, Refusal, SoftwareCore};
+use smr_crypto::boot::Evidence;
 use smr_crypto::{IdentityKey, PublicKey, Signature};
 use tokio::sync::oneshot;
 
@@ -46,6 +49,15 @@ pub enum Backing {
     InProcess,
     /// A process of its own, which has nothing but its end of a pair of sockets.
     Process(Program),
+}
+
+/// How a replica's core is made.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CoreOptions {
+    /// What is to stand behind it.
+    pub backing: Backing,
+    /// The TPM that is to certify in which boot its key was made; none if nobody asks for that.
+    pub tpm: Option<tpm::Device>,
 }
 
 /// How the process of a core is started.
@@ -105,6 +117,9 @@ pub struct CoreStatus {
     pub pid: Option<u32>,
     /// What was done for it to be left alone.
     pub precautions: Precautions,
+    /// What a TPM says of the boot in which its key was made.
+    #[serde(default)]
+    pub boot: Option<Evidence>,
 }
 
 /// A core that has its key, made when it was started and kept nowhere, and no place yet.
@@ -134,16 +149,26 @@ impl Born {
                     backing: BackingName::InProcess,
                     pid: None,
                     precautions: Precautions::default(),
+                    boot: None,
                 };
                 Ok(Born { key: key.public(), status, unjoined: Behind::InProcess(key) })
             }
             Backing::Process(program) => {
                 let (unjoined, key, precautions) = Unjoined::start(program)?;
                 let pid = Some(unjoined.pid());
-                let status = CoreStatus { backing: BackingName::Process, pid, precautions };
+                let status = CoreStatus { backing: BackingName::Process, pid, precautions, boot: None };
                 Ok(Born { key, status, unjoined: Behind::Process(unjoined) })
             }
         }
+    }
+
+    /// Has the TPM at `device` certify in which boot its key was made, for the replica with the key `replica`.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn certify(&mut self, device: &tpm::Device, replica: &PublicKey) -> Result<(), CoreError> {
+        self.status.boot = Some(tpm::certify(device, &tpm::statement(replica, &self.key))?);
+        Ok(())
     }
 
     /// The key that it signs with.
@@ -276,6 +301,9 @@ pub enum CoreError {
     /// No chance for a key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Nothing vouches for its boot.
+    #[error(transparent)]
+    Tpm(#[from] tpm::TpmError),
     /// It has ended.
     #[error(
         "the trusted core (process {pid}) is gone: {how}. Without it this replica cannot vote, and another core would have \

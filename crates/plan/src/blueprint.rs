@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::wish::{Application, Durability, FAULTS_MAX, FaultModel, ServiceName};
+use crate::wish::{Application, Durability, FAULTS_MAX, FaultModel, ServiceName, TrustedHardware};
 use crate::words::{WIDTH, wrap};
 
 /// Every choice made for one service. Only [`crate::plan`] and reading a kept one make it.
@@ -37,6 +37,9 @@ pub struct Blueprint {
     pub checkpoint_slots: u64,
     /// What outlives the machines.
     pub durability: Durability,
+    /// What stands behind trusted cores; none if the protocol does without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_hardware: Option<TrustedHardware>,
     /// Who starts and stops the replicas.
     pub provider: Provider,
     /// What clients have to keep to.

@@ -21,4 +21,4 @@ pub mod words;
 pub use blueprint::{Blueprint, Choice};
 pub use planner::{Facts, ProtocolFact, Refusal, plan};
 pub use problem::{Problem, Problems};
-pub use wish::{Application, Durability, FaultModel, ServiceName, Wish, WishError};
+pub use wish::{Application, Durability, FaultModel, ServiceName, TrustedHardware, Wish, WishError};

@@ -2,7 +2,7 @@
 
 use crate::blueprint::{Blueprint, CheckpointStrategy, Choice, Limits, Provider, Scheduler};
 use crate::problem::Problem;
-use crate::wish::{Application, Durability, FaultModel, Wish};
+use crate::wish::{Application, Durability, FaultModel, TrustedHardware, Wish};
 use crate::words::quoted;
 
 /// The first blueprint for `wish`.
@@ -26,6 +26,7 @@ pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
         checkpoint: CheckpointStrategy::Quiescent,
         checkpoint_slots: CHECKPOINT_SLOTS,
         durability: wish.durability,
+        trusted_hardware: wish.trusted_hardware.filter(|_| protocol.model == FaultModel::Hybrid),
         provider: Provider::Process,
         limits: LIMITS,
         choices: Vec::new(),
@@ -244,7 +245,7 @@ fn choices(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish) -> Vec<C
     let mut choices = vec![application(blueprint), ordering(blueprint, protocol, wish)];
     if blueprint.faults > 0 {
         choices.extend([replicas(blueprint, protocol), agreement(blueprint, protocol)]);
-        choices.extend(trusted_core(protocol));
+        choices.extend(blueprint.trusted_hardware.map(trusted_core));
     }
     choices.extend([
         signature(blueprint),
@@ -316,10 +317,16 @@ fn agreement(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
     choice("agreement", format!("{quorum} of {replicas} votes"), because)
 }
 
-fn trusted_core(protocol: &ProtocolFact) -> Option<Choice> {
+fn trusted_core(hardware: TrustedHardware) -> Choice {
     let because = "it never votes twice, whatever else a replica is made to say, so 2f+1 replicas do what takes 3f+1 without; \
-                   a process of its own has the key, so a replica that is taken over from outside cannot read it";
-    (protocol.model == FaultModel::Hybrid).then(|| choice("trusted core", "software, own process", because))
+                   a process of its own has the key, so who takes over a replica that does not run as root cannot read it";
+    match hardware {
+        TrustedHardware::Software => choice("trusted core", "software, own process", because),
+        TrustedHardware::Tpm => {
+            let because = format!("{because}; the machine's TPM says in which boot the key was made");
+            choice("trusted core", "own process, TPM", because)
+        }
+    }
 }
 
 fn signature(blueprint: &Blueprint) -> Choice {
@@ -412,10 +419,17 @@ fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, facts: &Facts) -> Ve
          whoever takes over the machine has them all."
     ));
     if protocol.model == FaultModel::Hybrid {
+        let tpm = match blueprint.trusted_hardware {
+            Some(TrustedHardware::Tpm) => {
+                " The TPM only vouches for when their keys were made; it is taken at its word that it is genuine, and it \
+                 takes no part in votes."
+            }
+            _ => "",
+        };
         warnings.push(format!(
             "The trusted cores are software, each in a process that gave up its rights: they stop errors, and a replica \
              that is taken over from outside, but not whoever becomes root on a machine; and a replica that runs as root \
-             can be made to be one. Against that, leave trusted_hardware out and have {} replicas.",
+             can be made to be one.{tpm} Against that, leave trusted_hardware out and have {} replicas.",
             3 * faults + 1
         ));
     }

@@ -8,7 +8,7 @@
 //! faults = 1                 # machines that may fail at the same time
 //! against = "byzantine"      # what they may do; or "crash"
 //! durability = "memory"
-//! trusted_hardware = "software"   # may be left out: with a trusted core in each replica fewer of them do
+//! trusted_hardware = "software"   # or "tpm"; may be left out: with a trusted core in each replica fewer of them do
 //! [scheduler]                # may be left out
 //! preset = "mat"             # or: primaries = 4, steps = 2, order = "round-robin"
 //! [protocol]                 # may be left out
@@ -229,17 +229,15 @@ pub enum Durability {
 pub enum TrustedHardware {
     /// Nothing: the core is software.
     Software,
+    /// A TPM 2.0 that vouches for the boot in which the core's key was made; the core is software all the same.
+    Tpm,
 }
 
 fn trusted_hardware(reader: &mut Reader<'_>) -> Option<TrustedHardware> {
     reader.stated(Section::Wish, "trusted_hardware")?;
     let found = reader.text(Section::Wish, "trusted_hardware")?;
-    if found.value == "tpm" {
-        let message = "trusted_hardware \"tpm\" cannot be had yet";
-        reader.problem(found.span, message, "say \"software\", or leave it out and have 3f+1 replicas");
-        return None;
-    }
-    one_of(reader, "trusted_hardware", &found, &[("software", TrustedHardware::Software)])
+    let known = [("software", TrustedHardware::Software), ("tpm", TrustedHardware::Tpm)];
+    one_of(reader, "trusted_hardware", &found, &known)
 }
 
 fn name(reader: &mut Reader<'_>, found: &Found<&str>) -> Option<ServiceName> {

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use smr_client::connect::tls::ChannelKey;
 use smr_consensus::ProtocolName;
+use smr_crypto::boot::Evidence;
 use smr_node::files::{self, Secrecy};
 use smr_node::operator::{Client, NodePhase, NodeStatus, OperatorError};
 use smr_node::serve::{GENESIS_FILE, PublicFile};
 use smr_node::statement::agreed;
 use smr_node::trusted::BackingName;
+use smr_node::trusted::boots::{self, BOOTS_FILE};
 use smr_node::{Public, ServiceStatement, SignedServiceStatement};
-use smr_plan::Blueprint;
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
+use smr_plan::{Blueprint, TrustedHardware};
 use smr_replica::{Config, Genesis, Scheduling};
 use smr_wire::Descriptor;
 use smr_wire::client::{FaultModel, ProofKind};
@@ -82,7 +84,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
             config: config(&blueprint),
         };
         genesis.validate()?;
-        self.begin(&genesis)?;
+        self.begin(&genesis, &members)?;
         self.wait_ready(&members, &administrator).await?;
         let statement = self.agreement(&genesis, &members, &administrator).await?;
         let descriptor = Descriptor {
@@ -99,6 +101,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
 
     fn start_replicas(&mut self, core: BackingName) -> Result<(), DeployError> {
         let of = usize::from(self.record.blueprint.replicas);
+        let tpm = self.counts_on_tpms();
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         for replica in 0..of {
             let launch = Launch {
@@ -109,6 +112,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
                 workers: NonZeroUsize::new(cores / of).unwrap_or(NonZeroUsize::MIN),
                 life: self.options.life,
                 core,
+                tpm: tpm.then(|| self.options.tpm.clone()),
             };
             let handle = self.provider.start(&launch)?;
             self.record.replicas.push(ReplicaRecord { handle, public: None });
@@ -129,6 +133,10 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
                     None => self.pause(|| Waiting::Public { replica }).await?,
                 }
             };
+            if self.counts_on_tpms() && !is_certified(&public) {
+                let why = "no TPM has certified its trusted core".to_owned();
+                return Err(DeployError::ReplicaUnclear { replica, why });
+            }
             self.tell(Progress::Listening { replica, address: public.address.clone() });
             self.record.replicas[replica].public = Some(public.clone());
             members.push(public);
@@ -136,9 +144,20 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         Ok(members)
     }
 
-    fn begin(&mut self, genesis: &Genesis) -> Result<(), DeployError> {
+    fn counts_on_tpms(&self) -> bool {
+        self.record.blueprint.trusted_hardware == Some(TrustedHardware::Tpm)
+    }
+
+    fn begin(&mut self, genesis: &Genesis, members: &[Public]) -> Result<(), DeployError> {
         let bytes = smr_wire::encode(genesis);
+        let boots: Vec<&Evidence> = members.iter().filter_map(|member| member.boot.as_ref()).collect();
         for replica in 0..self.record.replicas.len() {
+            if self.counts_on_tpms() {
+                // Before the genesis, which is what a replica waits for.
+                let json = serde_json::to_vec_pretty(&boots).expect("plain data");
+                let path = self.service.replica(replica).join(BOOTS_FILE);
+                files::write_atomically(&path, &json, Secrecy::Public)?;
+            }
             let path = self.service.replica(replica).join(GENESIS_FILE);
             files::write_atomically(&path, &bytes, Secrecy::Public)?;
         }
@@ -287,6 +306,11 @@ fn log_tail(path: &std::path::Path) -> String {
         return "    (nothing)".to_owned();
     }
     shown.iter().map(|line| format!("    {}", clean(line))).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a TPM has certified the replica's core.
+fn is_certified(public: &Public) -> bool {
+    public.boot.as_ref().is_some_and(|boot| boots::certifies(boot, &public.identity, &public.core))
 }
 
 /// What stands behind trusted cores: a process of their own wherever the protocol counts on them.

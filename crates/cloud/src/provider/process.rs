@@ -36,6 +36,9 @@ impl Provider for Processes {
         command.arg("replica").arg("--dir").arg(&launch.dir);
         command.args(["--listen", &launch.listen.to_string(), "--workers", &launch.workers.to_string()]);
         command.args(["--core", launch.core.word()]);
+        if let Some(tpm) = &launch.tpm {
+            command.arg("--tpm").arg(tpm.to_string());
+        }
         match launch.life {
             Life::Detached => command.stdin(Stdio::null()),
             Life::WithParent => command.stdin(Stdio::piped()).arg("--die-with-parent"),
@@ -130,6 +133,7 @@ mod tests {
             workers: std::num::NonZeroUsize::MIN,
             life,
             core: BackingName::InProcess,
+            tpm: None,
         }
     }
 

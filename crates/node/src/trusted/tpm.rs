@@ -103,7 +103,11 @@ impl Tpm {
                 0 => return Ok(answer),
                 code if command::is_busy(code) => std::thread::sleep(PAUSE),
                 code => {
-                    return Err(TpmError::Refused { device: self.device.clone(), what: command.name(), code });
+                    return Err(TpmError::Refused {
+                        device: self.device.clone(),
+                        what: command.name(),
+                        code,
+                    });
                 }
             }
         }

@@ -164,8 +164,14 @@ fn a_trusted_core_serves_liars_with_fewer_replicas_and_its_limits_are_told() {
     assert!(cores.warnings.iter().any(|text| text.contains("not whoever becomes root on a machine")));
     assert!(cores.choices.iter().any(|choice| choice.what == "trusted core"));
     assert!(plain.choices.iter().all(|choice| choice.what != "trusted core"));
-    let wrong = asked("byzantine", 1, "trusted_hardware = \"tpm\"", "").expect_err("not yet");
-    assert!(wrong.contains("cannot be had yet"), "{wrong}");
+    assert_eq!((cores.trusted_hardware, plain.trusted_hardware), (Some(TrustedHardware::Software), None));
+    let tpm = asked("byzantine", 1, "trusted_hardware = \"tpm\"", "").expect("there is minbft");
+    assert_eq!((tpm.trusted_hardware, tpm.protocol.as_str()), (Some(TrustedHardware::Tpm), "minbft"));
+    assert!(tpm.warnings.iter().any(|text| text.contains("takes no part in votes")));
+    let unused = asked("crash", 1, "trusted_hardware = \"tpm\"", "").expect("there is paxos");
+    assert_eq!((unused.trusted_hardware, unused.protocol.as_str()), (None, "paxos"));
+    let wrong = asked("byzantine", 1, "trusted_hardware = \"sgx\"", "").expect_err("not known");
+    assert!(wrong.contains("\"software\" or \"tpm\""), "{wrong}");
 }
 
 #[test]

@@ -237,8 +237,9 @@ fn replica(seen: &ReplicaHealth, handle: &Handle) -> Replica {
 fn cores(replicas: &[Replica]) -> Vec<String> {
     let mut alike: Vec<(String, Vec<String>)> = Vec::new();
     for replica in replicas {
-        let Some(CoreStatus { backing, precautions, .. }) = &replica.core else { continue };
-        let words = format!("{backing}; {precautions}");
+        let Some(CoreStatus { backing, precautions, boot, .. }) = &replica.core else { continue };
+        let boot = boot.as_ref().map(|boot| format!("; made in boots that the TPM {} counts", boot.key));
+        let words = format!("{backing}; {precautions}{}", boot.unwrap_or_default());
         match alike.iter_mut().find(|(known, _)| *known == words) {
             Some((_, ids)) => ids.push(replica.id.to_string()),
             None => alike.push((words, vec![replica.id.to_string()])),

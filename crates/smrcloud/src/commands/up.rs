@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use smr_app::builtin;
 use smr_cloud::{DeployOptions, Deployed, Home, Life, Processes, Progress, Removed, deploy, remove};
+use smr_node::trusted::tpm::Device;
 use smr_plan::{Application, Blueprint};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +28,9 @@ pub(crate) struct Up {
     /// Return at once and leave the service running.
     #[arg(long)]
     detach: bool,
+    /// Where the TPM is, for a service with trusted_hardware = "tpm": a path, or the address of one in software.
+    #[arg(long, default_value = "/dev/tpmrm0")]
+    tpm: Device,
 }
 
 impl Up {
@@ -38,7 +42,7 @@ impl Up {
         let parent = self.description.parent().filter(|parent| *parent != Path::new(""));
         let base = parent.unwrap_or(Path::new(".")).to_owned();
         let life = if self.detach { Life::Detached } else { Life::WithParent };
-        let options = DeployOptions { life, ..DeployOptions::new(binary, base) };
+        let options = DeployOptions { life, tpm: self.tpm, ..DeployOptions::new(binary, base) };
         services::runtime()?.block_on(run(&blueprint, &options, output))
     }
 }
