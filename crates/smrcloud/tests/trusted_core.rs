@@ -2,6 +2,8 @@
 //! misused and broken into.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -46,16 +48,22 @@ struct Deployed {
 
 impl Deployed {
     fn up(protocol: &str) -> Deployed {
+        let (deployed, output) = Deployed::tried(protocol, "software", &[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        deployed
+    }
+
+    fn tried(protocol: &str, hardware: &str, arguments: &[&str]) -> (Deployed, Output) {
         let deployed = Deployed { home: tempfile::tempdir().expect("a directory") };
         let description = deployed.home.path().join("service.toml");
         let text = format!(
             "name = \"kv\"\n[application]\nbuiltin = \"kv\"\n[wish]\nfaults = 1\nagainst = \"byzantine\"\n\
-             durability = \"memory\"\ntrusted_hardware = \"software\"\n[protocol]\nname = \"{protocol}\"\n"
+             durability = \"memory\"\ntrusted_hardware = \"{hardware}\"\n[protocol]\nname = \"{protocol}\"\n"
         );
         fs::write(&description, text).expect("a description");
-        let output = deployed.run(&["up", &description.display().to_string(), "--detach"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        deployed
+        let up = ["up", &description.display().to_string(), "--detach"];
+        let output = deployed.run(&[&up, arguments].concat());
+        (deployed, output)
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -365,4 +373,76 @@ fn whoever_gets_into_a_core_s_process_can_do_nothing_there_but_answer() {
             println!("{name}: not tried under Landlock alone: {precautions}");
         }
     }
+}
+
+/// A TPM in software, ended with the test; none where there is no such program.
+struct Swtpm {
+    child: Child,
+    address: SocketAddr,
+    _state: tempfile::TempDir,
+}
+
+impl Swtpm {
+    fn start() -> Option<Swtpm> {
+        let state = tempfile::tempdir().expect("a directory");
+        // The ports are free now; should somebody else take one before it does, it ends, and others are tried.
+        for _ in 0..20 {
+            let port = || TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+            let (address, control) = (port(), port());
+            let mut command = Command::new("swtpm");
+            command.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear", "--tpmstate"]);
+            command.arg(format!("dir={}", state.path().display()));
+            command.args(["--server", &format!("type=tcp,port={}", address.port())]);
+            command.args(["--ctrl", &format!("type=tcp,port={}", control.port())]);
+            let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            let mut child = match started {
+                Err(error) if error.kind() == ErrorKind::NotFound => return None,
+                started => started.expect("swtpm starts"),
+            };
+            let listens = until("swtpm listens or ends", || {
+                let ended = child.try_wait().expect("its state").is_some();
+                if ended { Some(false) } else { TcpStream::connect(control).is_ok().then_some(true) }
+            });
+            if listens {
+                return Some(Swtpm { child, address, _state: state });
+            }
+        }
+        panic!("swtpm finds no port");
+    }
+}
+
+impl Drop for Swtpm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_service_that_counts_on_a_tpm_serves_with_certified_cores_and_does_not_start_without() {
+    let (deployed, output) = Deployed::tried("ebawa", "tpm", &["--tpm", "/dev/no-tpm"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("the TPM at /dev/no-tpm cannot be reached"), "{said}");
+    drop(deployed);
+
+    let Some(swtpm) = Swtpm::start() else {
+        println!("skipped: there is no swtpm here");
+        return;
+    };
+    let (service, output) = Deployed::tried("ebawa", "tpm", &["--tpm", &swtpm.address.to_string()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(service.call(&["put", "a", "one"]), "ok");
+    let status = service.status();
+    let (mut counts, mut keys) = (Vec::new(), Vec::new());
+    for replica in 0..3 {
+        let boot = &status["replicas"][replica]["core"]["boot"];
+        counts.push(number(&boot["counter"]));
+        keys.push(boot["key"].as_str().expect("a key").to_owned());
+    }
+    // One machine, so one TPM, which counts the cores in the order in which they came.
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 2, 3], "{status}");
+    assert!(keys.iter().all(|key| *key == keys[0]), "{status}");
+    let log = fs::read_to_string(service.replica_dir(0).join("replica.log")).expect("a log");
+    assert_eq!(log.matches("certified core").count(), 3, "{log}");
 }

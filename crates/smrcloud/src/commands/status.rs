@@ -238,7 +238,8 @@ fn cores(replicas: &[Replica]) -> Vec<String> {
     let mut alike: Vec<(String, Vec<String>)> = Vec::new();
     for replica in replicas {
         let Some(CoreStatus { backing, precautions, boot, .. }) = &replica.core else { continue };
-        let boot = boot.as_ref().map(|boot| format!("; made in boots that the TPM {} counts", boot.key));
+        let boot =
+            boot.as_ref().map(|boot| format!("; boots certified by TPM {}", &boot.key.to_string()[..16]));
         let words = format!("{backing}; {precautions}{}", boot.unwrap_or_default());
         match alike.iter_mut().find(|(known, _)| *known == words) {
             Some((_, ids)) => ids.push(replica.id.to_string()),
