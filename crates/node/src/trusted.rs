@@ -234,7 +234,7 @@ pub struct TrustedCore {
     under_way: usize,
 }
 
-/// Packets that a core's process may have before it at once. A pair of sockets takes about twice as many of the largest
+/// Packets that a core's process may have before it at once. A pair of sockets takes more than twice as many of the largest
 /// ones with the system's usual settings, so to ask never waits.
 const UNDER_WAY_MAX: usize = 64;
 

@@ -27,9 +27,7 @@ pub(super) struct Unjoined {
 impl Unjoined {
     /// Starts it, with nothing of this process but one end of a pair of sockets, and has it make its key.
     pub(super) fn start(program: &Program) -> Result<(Unjoined, PublicKey, Precautions), CoreError> {
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(talk)?;
+        let (ours, theirs) = pair().map_err(talk)?;
         set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE)).map_err(talk)?;
         let (child, own_user) = spawn(program, theirs)?;
         let unjoined = Unjoined { link: Link(Arc::new(ours)), child };
@@ -138,6 +136,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.0.close();
     }
+}
+
+/// Two ends that keep packets apart and in order, of which neither goes to a program unless it is given.
+fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
 /// The replica's end of the pair of sockets.
@@ -258,4 +261,26 @@ fn seen_from_outside(inside: Precautions, own_user: Result<(), String>) -> Preca
     }
     precautions.missing.extend(inside.missing);
     precautions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trusted::UNDER_WAY_MAX;
+    use smr_consensus::lanes::core::{ITEMS_MAX, Item};
+    use smr_crypto::Digest;
+    use smr_wire::{Slot, View};
+
+    #[test]
+    fn all_that_may_be_under_way_goes_out_though_nobody_reads() {
+        let (ours, _theirs) = pair().unwrap();
+        let link = Link(Arc::new(ours));
+        let item = |slot| Item { slot: Slot(slot), digest: Digest::default() };
+        let items: Vec<Item> = (1..=ITEMS_MAX as u64).map(item).collect();
+        let ask = Ask::Attest(Operation::Endorse { view: View(0), items });
+        let fit = (0..).take_while(|_| link.send(&ask).is_ok()).take(100 * UNDER_WAY_MAX).count();
+        println!("{fit} fit");
+        assert!(fit >= UNDER_WAY_MAX, "{fit}");
+        assert!(fit < 100 * UNDER_WAY_MAX, "nobody reads, so there is an end");
+    }
 }
