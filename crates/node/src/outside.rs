@@ -1,6 +1,7 @@
 //! Tests of all that reads bytes from outside here, fed with changed frames over pipes: connections end, nothing
 //! panics, and nothing reaches the core unchecked. The decoders themselves are fuzzed in `smr-sim`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use smr_client::connect::frame::{read_frame, write_frame};
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
+use smr_consensus::lanes::core::{Operation, Refusal};
 use smr_consensus::pbft::Message as Pbft;
 use smr_consensus::quorum::{Ballot, Phase};
 use smr_consensus::suspicion::Suspect;
@@ -21,8 +23,8 @@ use smr_replica::message::PeerMessage;
 use smr_replica::{Config, Event, Genesis, Member, Message, Scheduling};
 use smr_wire::client::WIRE_VERSION;
 use smr_wire::{
-    Access, Call, Command, Epoch, FromContact, ReplicaId, Request, RequestNumber, ServiceId, SessionId, Slot,
-    Timestamp, ToContact, View,
+    Access, Call, Command, Epoch, FromContact, Generation, ReplicaId, Request, RequestNumber, ServiceId,
+    SessionId, Slot, Timestamp, ToContact, View,
 };
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinSet;
@@ -33,6 +35,8 @@ use crate::limits::Limits;
 use crate::operator::{self, Answer, Ask};
 use crate::peers::{self, Incomings, PeerHello};
 use crate::statement::{ServiceStatement, SignedServiceStatement, agreed};
+use crate::trusted::exchange::{Ask as CoreAsk, Said};
+use crate::trusted::{Place, Precaution, Precautions, tpm};
 use crate::{gateway, serve};
 
 /// Connections made to each part in a usual run.
@@ -355,6 +359,20 @@ fn encodings_are_those_of_before() {
         let json = serde_json::to_vec(&ask).expect("plain");
         pins.add_bytes(&format!("ask.{ask:?}"), &json, hash);
     }
+    let place = Place { service, generation: Generation(0), window_slots: 32, replica: ReplicaId(2) };
+    let operation = Operation::Leave { to: View(7) };
+    for (name, packet) in
+        [("begin", CoreAsk::Begin), ("join", CoreAsk::Join(place)), ("attest", CoreAsk::Attest(operation))]
+    {
+        pins.add(&format!("core.ask.{name}"), &packet, hash);
+    }
+    let precautions = Precautions { taken: vec![Precaution::Seccomp], missing: BTreeMap::new() };
+    let born = Said::Born { key: key(1).public(), precautions };
+    let refused = Said::Attested(Err(Refusal::Lane));
+    for (name, packet) in [("born", born), ("joined", Said::Joined), ("refused", refused)] {
+        pins.add(&format!("core.said.{name}"), &packet, hash);
+    }
+    pins.add("core.boot-statement", &tpm::statement(&key(1).public(), &key(2).public()), hash);
     let answers =
         [Answer::Service(Some(said.sign(&key(1)))), Answer::Stopping, Answer::Refused("why".into())];
     for (place, answer) in answers.iter().enumerate() {

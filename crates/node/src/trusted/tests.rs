@@ -114,6 +114,36 @@ fn whatever_is_not_a_question_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn whatever_comes_in_place_of_an_answer_is_read_in_one_way_or_not_at_all() {
+    let mut precautions = Precautions::default();
+    precautions.note(Precaution::Seccomp, Ok(()));
+    precautions.note(Precaution::Landlock, Err("why".to_owned()));
+    precautions.note(Precaution::OwnUser, Err("why not".to_owned()));
+    let said = [
+        Said::Born { key: PublicKey([3; 32]), precautions },
+        Said::Attested(Ok(Signature([5; 64]))),
+        Said::Attested(Err(Refusal::Lane)),
+        Said::Refused(Misuse::Early),
+    ];
+    let corpus: Vec<Encoding> = said.iter().map(Encoding::of).collect();
+    let mut dice = Dice::new(runs::seed());
+    let reads = |bytes: &[u8]| smr_wire::decode::<Said>(bytes, PACKET_BYTES_MAX).is_ok();
+    let mut read = 0u64;
+    let mut counted = runs::Counted::new("packets of a core");
+    for _ in 0..runs::executions(20_000) {
+        counted.one();
+        let bytes = dice.pick(&corpus).expect("four").wild(&corpus, &mut dice.clone(), reads);
+        dice.draw();
+        if let Ok(said) = smr_wire::decode::<Said>(&bytes, PACKET_BYTES_MAX) {
+            assert_eq!(smr_wire::encode(&said), bytes, "accepted in two encodings");
+            read += 1;
+        }
+    }
+    println!("core: {read} changed answers were read");
+    assert!(read > 100);
+}
+
+#[test]
 fn the_largest_packets_fit_and_a_core_holds_every_window_that_a_service_may_have() {
     let mut precautions = Precautions::default();
     for what in [

@@ -1,4 +1,5 @@
 use smr_crypto::dkg::DecryptionKey;
+use smr_mutate::{Dice, runs, text};
 use smr_replica::Member;
 
 use super::*;
@@ -53,4 +54,32 @@ fn a_replica_counts_only_on_cores_that_a_tpm_has_certified_each() {
     assert!(matches!(checked(&boots, &other), Err(BadBoots::Forged { replica: ReplicaId(0) })));
     write_atomically(&dir.path().join(BOOTS_FILE), b"[{}]", Secrecy::Public).unwrap();
     assert!(matches!(check(dir.path(), &genesis()), Err(BadBoots::Malformed { .. })));
+}
+
+#[test]
+fn no_changed_evidence_passes_for_what_tpms_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let good: Vec<Evidence> = serde_json::from_str(RECORDED).unwrap();
+    let mut dice = Dice::new(runs::seed());
+    let (mut same, mut read) = (0u64, 0u64);
+    let executions = runs::executions(1_000);
+    let mut counted = runs::Counted::new("files of evidence");
+    for _ in 0..executions {
+        counted.one();
+        let changed = text::change(RECORDED, "[{\"counter\":7}]", &mut dice);
+        std::fs::write(dir.path().join(BOOTS_FILE), &changed).unwrap();
+        match check(dir.path(), &genesis()) {
+            // Spaces, and digits in the other case, change nothing.
+            Ok(boots) => {
+                assert_eq!(boots, good);
+                same += 1;
+            }
+            Err(error) => {
+                read += u64::from(!matches!(error, BadBoots::Malformed { .. }));
+                assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+    println!("boots: of {executions} files {same} were as before, {read} others were read");
+    assert!(read > 0);
 }
