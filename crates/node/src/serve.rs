@@ -199,7 +199,6 @@ impl Provisioned {
             Ok::<Born, CoreError>(born)
         });
         let core = born.await.expect("to start a core does not panic, and nothing aborts it")?;
-        info!(backing = %core.status().backing, precautions = %core.status().precautions, "trusted core");
         let public = identity.public(&core, &advertised.unwrap_or(address).to_string());
         let file = PublicFile { replica: public.clone(), pid: std::process::id() };
         let json = serde_json::to_vec_pretty(&file).expect("plain data with text keys");
@@ -243,6 +242,10 @@ impl Provisioned {
         let place = place.ok_or(NodeError::NotAMember)?;
         if genesis.members[place] != me {
             return Err(NodeError::OtherMember { replica: ReplicaId::at(place), address: me.address });
+        }
+        if me.core.is_some() {
+            let status = self.core.status();
+            info!(backing = %status.backing, precautions = %status.precautions, "trusted core");
         }
         if certified {
             for (member, boot) in boots::check(&self.dir, &genesis)?.iter().enumerate() {

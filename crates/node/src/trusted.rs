@@ -47,7 +47,7 @@ pub enum Backing {
     /// The replica's own process: for tests, and for protocols that ask no core for anything.
     #[default]
     InProcess,
-    /// A process of its own, which has nothing but its end of a pair of sockets.
+    /// A process of its own, which can do nothing but answer at its end of a pair of sockets.
     Process(Program),
 }
 

@@ -112,9 +112,13 @@ fn is_gone(pid: u64) -> bool {
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
+fn signal(which: &str, pid: u64) {
+    let told = Command::new("kill").args([which, &pid.to_string()]).status().expect("kill runs");
+    assert!(told.success(), "{pid} could not be told {which}");
+}
+
 fn kill(pid: u64) {
-    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
-    assert!(killed.success(), "{pid} could not be killed");
+    signal("-KILL", pid);
 }
 
 fn serves_and_survives_the_loss_of_a_core(protocol: &str) {
@@ -136,8 +140,19 @@ fn serves_and_survives_the_loss_of_a_core(protocol: &str) {
     let text = String::from_utf8(service.run(&["status", "kv"]).stdout).expect("text");
     assert!(text.contains("separate process"), "{text}");
 
-    // A core that is killed takes its replica along, and nobody else.
+    // One that stands still keeps its replica from voting, which the others do without; that is no end.
     let (replica, core) = cores[0];
+    signal("-STOP", core);
+    assert_eq!(service.call(&["put", "a", "meanwhile"]), "ok");
+    signal("-CONT", core);
+    until("all have the same history", || {
+        let status = service.status();
+        let seen =
+            |replica: usize| (&status["replicas"][replica]["digest"], &status["replicas"][replica]["state"]);
+        ((0..3).all(|replica| seen(replica) == seen(0)) && seen(0).1 == "ready").then_some(())
+    });
+
+    // A core that is killed takes its replica along, and nobody else.
     kill(core);
     until("the replica ends with its core", || is_gone(replica).then_some(()));
     let log = fs::read_to_string(service.replica_dir(0).join("replica.log")).expect("a log");

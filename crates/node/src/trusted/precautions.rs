@@ -1,5 +1,6 @@
 //! What the process of a core does so that it is left alone, step by step; and the honest list of what could not be had.
-//! It begins with nothing opened but its end of the sockets, and ends with hardly a call to the system that it may make.
+//! It is given one end of a pair of sockets and the replica's log, and ends with hardly a call to the system that it may
+//! make, and those for these two only.
 
 use std::collections::BTreeMap;
 
@@ -94,7 +95,7 @@ impl Precautions {
 impl std::fmt::Display for Precautions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let taken: Vec<String> = self.taken.iter().map(Precaution::to_string).collect();
-        f.write_str(if taken.is_empty() { "nothing" } else { "" })?;
+        f.write_str(if taken.is_empty() { "no precautions" } else { "" })?;
         f.write_str(&taken.join(", "))?;
         for (number, (what, why)) in self.missing.iter().enumerate() {
             write!(f, "{} {what} ({why})", if number == 0 { "; missing:" } else { "," })?;

@@ -5,6 +5,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -25,7 +26,7 @@ pub(super) struct Unjoined {
 }
 
 impl Unjoined {
-    /// Starts it, with nothing of this process but one end of a pair of sockets, and has it make its key.
+    /// Starts it, with one end of a pair of sockets and a place for its last words, and has it make its key.
     pub(super) fn start(program: &Program) -> Result<(Unjoined, PublicKey, Precautions), CoreError> {
         let (ours, theirs) = pair().map_err(talk)?;
         set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE)).map_err(talk)?;
@@ -97,9 +98,7 @@ impl Unjoined {
             Ok(said) => format!("{said:?}"),
             Err(NoAnswer::Strange(what)) => what,
             Err(NoAnswer::Late) => format!("nothing, for {PATIENCE:?}"),
-            Err(NoAnswer::Ended) => {
-                return CoreError::Gone { pid, how: self.child.wait().map_or_else(|e| e.to_string(), how) };
-            }
+            Err(NoAnswer::Ended) => return CoreError::Gone { pid, how: end(&mut self.child) },
         };
         // If it may not be ended, it sees the end of the sockets.
         if self.child.kill().is_ok() {
@@ -193,8 +192,29 @@ fn listen(link: &Link, mut child: Child, deliver: &dyn Fn(Answer)) -> CoreError 
         let _ = child.kill();
         return CoreError::Strange { pid, what };
     }
-    let how = child.wait().map_or_else(|error| error.to_string(), how);
-    CoreError::Gone { pid, how }
+    CoreError::Gone { pid, how: end(&mut child) }
+}
+
+/// How long a process may take to end once its sockets are closed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often to look whether it has.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Waits for the end of a process whose sockets are closed, and tells how it came. One that stands still is ended.
+fn end(child: &mut Child) -> String {
+    let until = Instant::now() + GRACE;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return how(status),
+            Ok(None) if Instant::now() < until => thread::sleep(POLL),
+            Ok(None) => {
+                let _ = child.kill();
+                return "it closed its sockets, and had to be ended".to_owned();
+            }
+            Err(error) => return error.to_string(),
+        }
+    }
 }
 
 type Answer = Result<smr_crypto::Signature, smr_consensus::lanes::core::Refusal>;
