@@ -19,6 +19,7 @@ use smr_consensus::lanes::core::SoftwareCore;
 use smr_consensus::pbft;
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::suspicion::Suspect;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Batch, Entry, Message as Ordering, Seat};
 use smr_crypto::threshold::SignatureShare;
 use smr_crypto::{Digest, IdentityKey, Verifier, dkg, merkle};
@@ -247,9 +248,9 @@ impl Adversary {
     /// Entries for others to order, as its protocol says it.
     fn forward(&self, entries: Vec<Entry>) -> Message {
         Message::Consensus(match self.seat.group.model {
-            FaultModel::Byzantine => Ordering::Pbft(pbft::Message::Forward(entries)),
+            FaultModel::Byzantine => Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Forward(entries))),
             FaultModel::Crash | FaultModel::Hybrid => {
-                Ordering::Lanes(smr_consensus::lanes::Message::Forward(entries))
+                Ordering::Lanes(smr_consensus::lanes::Message::Upkeep(Upkeep::Forward(entries)))
             }
         })
     }

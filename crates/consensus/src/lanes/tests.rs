@@ -205,14 +205,14 @@ fn whoever_holds_up_turns_loses_them_and_gets_them_back() {
     let mut net = Net::new((FaultModel::Hybrid, Schedule::Rotating));
     net.config.exclusion_slots = 8;
     for replica in &mut net.replicas {
-        replica.config.exclusion_slots = 8;
+        replica.basis.config.exclusion_slots = 8;
     }
     net.cut = vec![ReplicaId(2)];
     for number in 1..=3 {
         net.offer(0, entry(1, number));
     }
     net.pass(20_000);
-    let (view, out) = (net.replicas[0].view, net.replicas[0].beginning.excluded.clone());
+    let (view, out) = (net.replicas[0].basis.view, net.replicas[0].beginning.excluded.clone());
     assert!(view > View(0) && out.iter().any(|e| e.replica == ReplicaId(2)), "{view}: {out:?}");
     assert_eq!(net.entries(0).len(), 3);
     // It is back, and others see it propose once its time is over, without another view.
@@ -227,7 +227,7 @@ fn whoever_holds_up_turns_loses_them_and_gets_them_back() {
     net.offer(2, entry(3, 1));
     net.pass(5_000);
     assert!((0..3).all(|me| net.entries(me).contains(&entry(3, 1).digest())));
-    assert!(net.replicas.iter().all(|replica| replica.view == view), "nobody left {view}");
+    assert!(net.replicas.iter().all(|replica| replica.basis.view == view), "nobody left {view}");
     net.assert_agreement();
 }
 
@@ -253,7 +253,7 @@ fn a_batch_of_a_time_to_come_that_one_core_alone_voted_for_binds_no_view() {
         registers.apply(&operation).expect("its first");
         registers.lanes().to_vec()
     };
-    let seat = net.replicas[0].seat.clone();
+    let seat = net.replicas[0].basis.seat.clone();
     let change = ViewChange {
         author: ReplicaId(0),
         to: View(1),
@@ -270,7 +270,11 @@ fn a_batch_of_a_time_to_come_that_one_core_alone_voted_for_binds_no_view() {
     for to in 1..3 {
         net.step(ReplicaId(to), Event::Offer(entry(1, 1)));
         net.deliver(ReplicaId(0), ReplicaId(to), &change);
-        net.deliver(ReplicaId(0), ReplicaId(to), &Message::Body { slot: Slot(1), batch: batch.clone() });
+        net.deliver(
+            ReplicaId(0),
+            ReplicaId(to),
+            &Message::Upkeep(Upkeep::Body { slot: Slot(1), batch: batch.clone() }),
+        );
     }
     net.pass(20_000);
     assert_eq!(net.entries(1), [entry(1, 1).digest()]);
