@@ -21,6 +21,7 @@ pub mod core;
 mod message;
 mod ordering;
 mod outline;
+mod pace;
 mod repair;
 pub mod schedule;
 mod view_change;
@@ -36,6 +37,7 @@ use self::beginning::{Beginning, NewView, ViewCertificate, ViewChange};
 use self::core::{Operation, Refusal, Register, Registers, Scope};
 pub use self::message::{Certificate, Decision, Endorsement, Message, PrefixProof};
 pub use self::outline::{ChangeOutline, Outline, PlaceOutline};
+use self::pace::Pace;
 use self::schedule::Schedule;
 use crate::basis::{self, Basis};
 use crate::batch::Batch;
@@ -112,6 +114,10 @@ pub struct Lanes {
     /// The beginning of the view we are on the way to, from its coordinator.
     new_view: Option<(NewView, Beginning)>,
     acknowledgements: BTreeMap<ReplicaId, (View, Digest, Signature)>,
+    /// How long slots of others are waited for in this view.
+    pace: Pace,
+    /// Whose slowness made us want another view.
+    blames: Option<ReplicaId>,
     /// The machine's clock at this event.
     clock: Timestamp,
 }
@@ -140,6 +146,8 @@ struct Place {
     votes: Votes<Arc<Endorsement>>,
     /// The view in which we proposed it.
     is_ours: Option<View>,
+    /// When that left.
+    sent: Option<Timestamp>,
     /// The view of our core's last vote here, and who proposed what it is for.
     ours: Option<(View, Option<Proposer>)>,
     decision: Option<(Certificate, Batch)>,
@@ -171,6 +179,8 @@ impl Lanes {
             changes: BTreeMap::new(),
             new_view: None,
             acknowledgements: BTreeMap::new(),
+            pace: Pace::default(),
+            blames: None,
             clock: Timestamp(0),
             schedule,
             basis: Basis::new(seat, config),
@@ -318,6 +328,7 @@ impl Protocol for Lanes {
                 break;
             }
         }
+        self.mind_pace(effects);
         self.basis.mind(Place::stands, effects);
     }
 

@@ -132,6 +132,7 @@ fn lanes(pins: &mut Pins, seat: &Seat, batch: Batch, stable: CheckpointCertifica
         to: View(4),
         lanes: kept.to_vec(),
         report: signature,
+        blames: Some(ReplicaId(1)),
         decided: Slot(2),
         proof: lanes::PrefixProof { checkpoint: Some(stable.clone()), commits: vec![certificate.clone()] },
         grounds: vec![Ground::Proposed(seat.me, vote.clone()), Ground::Recovered],

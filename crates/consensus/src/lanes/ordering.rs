@@ -6,6 +6,8 @@ use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
 use super::core::{ITEMS_MAX, Item, Operation};
+use super::pace::Limits;
+use super::schedule::Schedule;
 use super::{Asked, Certificate, Endorsement, Lanes, Message, Place, Proposer};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
@@ -167,6 +169,7 @@ impl Lanes {
                     ours.clone_from(&ground);
                 }
                 place.proposer = ground;
+                place.sent = Some(self.clock);
             }
         }
         effects.broadcast(Message::Endorse { endorsement: endorsement.clone(), batches });
@@ -232,7 +235,7 @@ impl Lanes {
 
     /// Decides `slot` if the votes and what we hold allow it.
     pub(super) fn decide(&mut self, slot: Slot, effects: &mut Effects<Message>) {
-        let group = self.basis.seat.group.clone();
+        let (group, limits) = (self.basis.seat.group.clone(), self.slow_limits());
         let Some(place) = self.basis.ledger.window.entry(slot).filter(|place| place.decision.is_none())
         else {
             return;
@@ -241,14 +244,60 @@ impl Lanes {
         let Some(batch) = place.body(&digest) else { return };
         let votes = place.votes.quorum(view, &digest, &group).expect("a quorum, as was just seen");
         place.decision = Some((Certificate { view, item: Item { slot, digest }, votes }, batch.clone()));
+        if let Some(sent) = place.sent.filter(|_| place.is_ours == Some(view)) {
+            self.pace.voted(self.clock.since(sent), limits);
+        }
         effects.push(Effect::Persist(Record::Decided { slot, batch }));
     }
 
     /// Moves the decided prefix over what is decided, as long as execution keeps up.
     pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
-        while let Some((slot, batch)) = self.basis.advance() {
+        loop {
+            let stood = self.stands_in_turn(self.decided().next());
+            let Some((slot, batch)) = self.basis.advance() else { return };
+            if stood {
+                self.note_pace(slot);
+            }
             self.seen = self.seen.max(slot);
             effects.push(Effect::Decide { slot, batch });
+        }
+    }
+
+    /// Whether another replica proposed in `slot` of this view, whose turn it was.
+    fn stands_in_turn(&self, slot: Slot) -> bool {
+        let is_turn = self.schedule == Schedule::Rotating && slot > self.beginning.bound();
+        let place = self.basis.ledger.window.get(slot);
+        self.basis.installed
+            && is_turn
+            && self.leader(slot) != self.basis.seat.me
+            && place.is_some_and(|place| place.stands(self.basis.view))
+    }
+
+    fn note_pace(&mut self, slot: Slot) {
+        self.pace.decided(slot, self.leader(slot), self.clock, self.slow_limits());
+        self.mind_head(slot.next());
+    }
+
+    /// Whether `head`, the first open slot, is waited for: a later one has been proposed.
+    fn mind_head(&mut self, head: Slot) {
+        self.pace.mind(head, self.seen.max(self.proposed) > head, self.clock);
+    }
+
+    fn slow_limits(&self) -> Limits {
+        let config = &self.basis.config;
+        Limits { floor_ms: config.slow_turn_ms, patience_ms: config.patience_ms }
+    }
+
+    /// Wants another view if the slots of one replica hold up all that come after them.
+    pub(super) fn mind_pace(&mut self, effects: &mut Effects<Message>) {
+        if self.schedule == Schedule::Stable || !self.basis.installed {
+            return;
+        }
+        self.mind_head(self.decided().next());
+        if let Some(slow) = self.pace.slow() {
+            self.blames = Some(slow);
+            let to = self.basis.suspect("the slots of one replica hold all others up", effects);
+            self.leave_for(to, effects);
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Outline {
     pub changes: Vec<ChangeOutline>,
     /// How the view that it is on its way to begins, says its coordinator.
     pub new_view: Option<Beginning>,
+    /// Whose slowness made it want another view.
+    pub blames: Option<ReplicaId>,
     /// Who acknowledged which beginning last, by its digest.
     pub acknowledgements: Vec<(ReplicaId, View, Digest)>,
 }
@@ -67,6 +69,8 @@ pub struct ChangeOutline {
     pub to: View,
     /// The last vote in each lane.
     pub lanes: Vec<Option<Register>>,
+    /// Who was slow.
+    pub blames: Option<ReplicaId>,
     /// The last slot of its decided prefix.
     pub decided: Slot,
     /// The slot of the checkpoint that shows it.
@@ -97,6 +101,8 @@ impl Lanes {
             changes,
             new_view,
             acknowledgements,
+            pace: _,
+            blames,
             clock: _,
         } = self;
         Outline {
@@ -110,6 +116,7 @@ impl Lanes {
             seen: *seen,
             changes: changes.values().map(ViewChange::outline).collect(),
             new_view: new_view.as_ref().map(|(_, beginning)| beginning.clone()),
+            blames: *blames,
             acknowledgements: acknowledgements
                 .iter()
                 .map(|(id, (view, digest, _))| (*id, *view, *digest))
@@ -128,7 +135,7 @@ impl Certificate {
 
 impl Place {
     fn outline(&self) -> PlaceOutline {
-        let Place { proposal, proposer, votes, is_ours, ours, decision, voted, fetched } = self;
+        let Place { proposal, proposer, votes, is_ours, sent: _, ours, decision, voted, fetched } = self;
         let who = |proposer: &Option<Proposer>| proposer.as_ref().map(|(by, vote)| (*by, vote.view));
         PlaceOutline {
             proposal: proposal.as_ref().map(|(view, batch)| (*view, batch.digest())),
@@ -151,6 +158,7 @@ impl ViewChange {
             to,
             lanes,
             report: _,
+            blames,
             decided,
             proof: PrefixProof { checkpoint, commits },
             grounds,
@@ -165,6 +173,7 @@ impl ViewChange {
             author: *author,
             to: *to,
             lanes: lanes.clone(),
+            blames: *blames,
             decided: *decided,
             checkpoint: checkpoint.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default(),
             commits: commits.iter().map(Certificate::decided).collect(),

@@ -60,6 +60,7 @@ impl Lanes {
             lanes,
             report,
             decided: self.decided(),
+            blames: self.blames,
             proof: self.basis.ledger.prefix_proof(),
             grounds: Vec::new(),
             views: Vec::new(),
@@ -240,6 +241,8 @@ impl Lanes {
             self.beginning.excluded = exclude(&[], blamed, bound, base, self.basis.seat.group.faults);
         }
         self.begun.insert(view, certificate);
+        self.pace.restart();
+        self.blames = None;
         self.forget_views();
         self.proposed = self.beginning.bound();
         self.own.clear();

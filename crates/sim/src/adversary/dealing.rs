@@ -1,7 +1,5 @@
 //! Dealings of the key that do not fit.
 
-use smr_consensus::lanes::Message as Lanes;
-
 use super::*;
 
 impl Adversary {

@@ -1,7 +1,5 @@
 //! More than anybody can order, junk, and what was ordered long ago.
 
-use smr_consensus::lanes::Message as Lanes;
-
 use super::*;
 
 impl Adversary {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smr_consensus::decision::Decides;
 use smr_consensus::lanes::beginning::ViewChange;
 use smr_consensus::lanes::core::{Item, Operation, SoftwareCore};
-use smr_consensus::lanes::{Certificate, Decision, Endorsement, Message as Lanes};
+use smr_consensus::lanes::{Certificate, Decision, Endorsement};
 use smr_consensus::upkeep::Upkeep;
 
 use super::*;

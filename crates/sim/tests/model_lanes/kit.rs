@@ -275,6 +275,7 @@ impl Kit {
             to: says.to,
             lanes: says.lanes.clone(),
             report: self.core_signs(says.author, |scope| scope.leave(says.to, &says.lanes)),
+            blames: says.blames,
             decided: says.decided,
             proof: PrefixProof { checkpoint: None, commits },
             grounds: Vec::new(),
