@@ -16,4 +16,4 @@ pub use deploy::{DeployError, DeployOptions, Deployed, Progress, deploy};
 pub use provider::{Handle, Life, Processes, Provider};
 pub use remove::{RemoveError, Removed, remove};
 pub use service::{Home, Record, ServiceDir};
-pub use watch::{Health, ReplicaHealth, Verdict, health};
+pub use watch::{Health, ReplicaHealth, ReplicaState, Verdict, health};

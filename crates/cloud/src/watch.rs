@@ -261,6 +261,7 @@ mod tests {
     fn up(replica: u16) -> ReplicaHealth {
         let status = NodeStatus {
             core: None,
+            cpu_us: 0,
             service: ServiceId(Digest::default()),
             name: "kv".to_owned(),
             replica: ReplicaId(replica),

@@ -38,6 +38,9 @@ pub struct Config {
     /// Slots for which a replica that held up the others gets no turns, where they propose in turn; twice as many each
     /// time in a row.
     pub exclusion_slots: u64,
+    /// A replica's turns are no reason to blame it while nobody waits for them longer than this, in ms, however quick
+    /// the others are.
+    pub slow_turn_ms: u64,
     /// How far a proposal's time may be from a replica's own clock, in ms.
     pub skew_max_ms: u64,
     /// Bytes of decided batches that one answer to a laggard carries, at least one batch.
@@ -60,6 +63,7 @@ impl Default for Config {
             new_view_ms: 1000,
             status_ms: 200,
             exclusion_slots: 256,
+            slow_turn_ms: 100,
             skew_max_ms: 10_000,
             fetch_bytes_max: 4 << 20,
         }
@@ -94,6 +98,7 @@ impl Config {
         within("new_view_ms", self.new_view_ms, 1, 3_600_000)?;
         within("status_ms", self.status_ms, 1, 3_600_000)?;
         within("exclusion_slots", self.exclusion_slots, 1, 1 << 20)?;
+        within("slow_turn_ms", self.slow_turn_ms, 1, 3_600_000)?;
         within("skew_max_ms", self.skew_max_ms, 1, 3_600_000)?;
         within("fetch_bytes_max", self.fetch_bytes_max.into(), 1024, 64 << 20)
     }

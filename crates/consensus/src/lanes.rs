@@ -21,6 +21,7 @@ pub mod core;
 mod message;
 mod ordering;
 mod outline;
+mod pace;
 mod repair;
 pub mod schedule;
 mod view_change;
@@ -36,19 +37,18 @@ use self::beginning::{Beginning, NewView, ViewCertificate, ViewChange};
 use self::core::{Operation, Refusal, Register, Registers, Scope};
 pub use self::message::{Certificate, Decision, Endorsement, Message, PrefixProof};
 pub use self::outline::{ChangeOutline, Outline, PlaceOutline};
+use self::pace::Pace;
 use self::schedule::Schedule;
+use crate::basis::{self, Basis};
 use crate::batch::Batch;
-use crate::catch_up::CatchUp;
 use crate::checkpoint::CheckpointCertificate;
 use crate::config::Config;
 use crate::group::Seat;
-use crate::ledger::Ledger;
-use crate::patience::Patience;
-use crate::pool::Pool;
+use crate::kept::KeptBatches;
 use crate::profile::Profile;
 use crate::protocol::{Effect, Effects, Event, Input, Observation, Protocol, Status, Timer};
 use crate::quorum::Votes;
-use crate::suspicion::{Backoff, Suspicion};
+use crate::upkeep::Upkeep;
 
 /// What `paxos` says of itself.
 pub const PAXOS: Profile = Profile {
@@ -94,11 +94,7 @@ pub const EBAWA: Profile = Profile {
 #[derive(Clone, Debug)]
 pub struct Lanes {
     schedule: Schedule,
-    seat: Seat,
-    config: Config,
-    /// The view we are in, or on the way to if it is not `installed`.
-    view: View,
-    installed: bool,
+    basis: Basis<Place, Certificate>,
     /// How the last view that began here did.
     beginning: Beginning,
     /// Views that began, as far as a vote of ours may have to be shown to be right: those that the registers name, and the
@@ -108,23 +104,20 @@ pub struct Lanes {
     registers: Registers,
     /// What it was asked for and has not answered.
     asked: VecDeque<Asked>,
-    ledger: Ledger<Place, Certificate>,
     /// Up to here our own slots of this view have their proposals.
     proposed: Slot,
     /// Our own proposals that are not settled, but for empty ones.
     own: VecDeque<Slot>,
     /// The last slot that was proposed in this view: whoever has a turn before says so if it has nothing.
     seen: Slot,
-    pool: Pool,
-    suspicion: Suspicion,
     changes: BTreeMap<ReplicaId, ViewChange>,
     /// The beginning of the view we are on the way to, from its coordinator.
     new_view: Option<(NewView, Beginning)>,
     acknowledgements: BTreeMap<ReplicaId, (View, Digest, Signature)>,
-    backoff: Backoff,
-    catch_up: CatchUp,
-    patience: Patience,
-    decided_at_tick: Slot,
+    /// How long slots of others are waited for in this view.
+    pace: Pace,
+    /// Whose slowness made us want another view.
+    blames: Option<ReplicaId>,
     /// The machine's clock at this event.
     clock: Timestamp,
 }
@@ -153,67 +146,64 @@ struct Place {
     votes: Votes<Arc<Endorsement>>,
     /// The view in which we proposed it.
     is_ours: Option<View>,
+    /// When that left.
+    sent: Option<Timestamp>,
     /// The view of our core's last vote here, and who proposed what it is for.
     ours: Option<(View, Option<Proposer>)>,
     decision: Option<(Certificate, Batch)>,
-    /// Batches of earlier views for which we voted, the latest last: each may have been decided, so a later view may be
-    /// bound to it and ask us. At most [`VOTED_BATCHES_MAX`].
-    voted: Vec<Batch>,
+    /// Batches of earlier views for which we voted: each may have been decided, so a later view may be bound to it and
+    /// ask us.
+    voted: KeptBatches,
     /// Batches that we had to ask for, the latest last: one for each replica whose vote may bind a view, at most.
     fetched: Vec<Batch>,
 }
 
-/// Batches of earlier views that a slot keeps.
-const VOTED_BATCHES_MAX: usize = 8;
+impl basis::Place<Certificate> for Place {
+    fn decision(&self) -> Option<&(Certificate, Batch)> {
+        self.decision.as_ref()
+    }
+}
 
 impl Lanes {
     /// A replica that has decided nothing.
     #[must_use]
     pub fn new(schedule: Schedule, seat: Seat, config: Config) -> Lanes {
         Lanes {
-            view: View(0),
-            installed: true,
             beginning: Beginning::default(),
             begun: BTreeMap::new(),
             registers: Registers::new(config.window_slots),
             asked: VecDeque::new(),
-            ledger: Ledger::new(&config),
             proposed: Slot(0),
             own: VecDeque::new(),
             seen: Slot(0),
-            pool: Pool::new(&config, seat.group.size()),
-            suspicion: Suspicion::default(),
             changes: BTreeMap::new(),
             new_view: None,
             acknowledgements: BTreeMap::new(),
-            backoff: Backoff::default(),
-            catch_up: CatchUp::default(),
-            patience: Patience::default(),
-            decided_at_tick: Slot(0),
+            pace: Pace::default(),
+            blames: None,
             clock: Timestamp(0),
             schedule,
-            seat,
-            config,
+            basis: Basis::new(seat, config),
         }
     }
 
     /// Who proposes in `slot` of the view we are in.
     fn leader(&self, slot: Slot) -> ReplicaId {
-        self.beginning.leader(self.schedule, &self.seat.group, slot)
+        self.beginning.leader(self.schedule, &self.basis.seat.group, slot)
     }
 
     /// Who proposes next, as far as we know.
     fn primary(&self) -> ReplicaId {
-        if self.installed {
+        if self.basis.installed {
             self.leader(self.decided().max(self.beginning.bound()).next())
         } else {
-            self.seat.group.primary_of(self.view)
+            self.basis.seat.group.primary_of(self.basis.view)
         }
     }
 
     /// The last slot of the decided prefix.
     fn decided(&self) -> Slot {
-        self.ledger.decided()
+        self.basis.ledger.decided()
     }
 
     /// Has the core do something. Where there is none, the registers are ours, and it is done.
@@ -221,13 +211,13 @@ impl Lanes {
         let done = self.registers.apply(&operation);
         assert!(done.is_ok(), "a correct replica asks for what its core does: {operation:?}, {done:?}");
         self.asked.push_back(asked);
-        match (self.seat.group.model, &operation) {
+        match (self.basis.seat.group.model, &operation) {
             (FaultModel::Hybrid, _) => effects.push(Effect::Attest(operation)),
             (_, Operation::Endorse { .. }) => self.answered(None, effects),
             (_, _) => {
-                let (group, window_slots) = (self.seat.group.clone(), self.config.window_slots);
-                let scope = Scope { group: &group, window_slots, replica: self.seat.me };
-                let signature = self.seat.sign(&scope.of(&operation, &self.registers));
+                let (group, window_slots) = (self.basis.seat.group.clone(), self.basis.config.window_slots);
+                let scope = Scope { group: &group, window_slots, replica: self.basis.seat.me };
+                let signature = self.basis.seat.sign(&scope.of(&operation, &self.registers));
                 self.answered(Some(signature), effects);
             }
         }
@@ -265,30 +255,39 @@ impl Lanes {
 
     fn on_message(&mut self, from: ReplicaId, message: Message, effects: &mut Effects<Message>) {
         match message {
-            Message::Forward(entries) => self.on_forward(from, entries, effects),
             Message::Endorse { endorsement, batches } => {
                 self.on_endorse(from, &endorsement, batches, effects);
             }
-            Message::Suspects(suspects) => self.on_suspects(suspects, effects),
             Message::ViewChange(change) => self.on_view_change(from, *change, effects),
             Message::NewView(new_view) => self.on_new_view(new_view, effects),
             Message::Acknowledge { view, digest, signature } => {
                 self.on_acknowledge(from, view, digest, signature, effects);
             }
             Message::Begun(certificate) => self.on_begun(certificate, effects),
-            Message::Status { view, installed, decided } => {
+            Message::Upkeep(message) => self.on_upkeep(from, message, effects),
+        }
+    }
+
+    fn on_upkeep(&mut self, from: ReplicaId, message: Upkeep<Certificate>, effects: &mut Effects<Message>) {
+        match message {
+            Upkeep::Forward(entries) => self.on_forward(from, entries, effects),
+            Upkeep::Suspects(suspects) => {
+                let to = self.basis.on_suspects(suspects, effects);
+                self.leave_for(to, effects);
+            }
+            Upkeep::Status { view, installed, decided } => {
                 self.on_status(from, view, installed, decided, effects);
             }
-            Message::Fetch { after } => self.on_fetch(from, after, effects),
-            Message::Decided(decisions) => self.on_decided(from, decisions, effects),
-            Message::Pruned(certificate) => self.on_pruned(from, &certificate, effects),
-            Message::FetchBody { slot, digest } => self.on_fetch_body(from, slot, digest, effects),
-            Message::Body { slot, batch } => self.on_body(slot, batch, effects),
+            Upkeep::Fetch { after } => self.basis.on_fetch(from, after, effects),
+            Upkeep::Decided(decisions) => self.on_decided(from, decisions, effects),
+            Upkeep::Pruned(certificate) => self.basis.on_pruned(from, &certificate, effects),
+            Upkeep::FetchBody { slot, digest } => self.on_fetch_body(from, slot, digest, effects),
+            Upkeep::Body { slot, batch } => self.on_body(slot, batch, effects),
         }
     }
 
     fn on_installed(&mut self, certificate: CheckpointCertificate) {
-        if self.ledger.install(certificate) {
+        if self.basis.ledger.install(certificate) {
             self.proposed = self.proposed.max(self.decided());
         }
     }
@@ -300,20 +299,26 @@ impl Protocol for Lanes {
     fn step(&mut self, input: Input<Message>, effects: &mut Effects<Message>) {
         self.clock = input.clock;
         match input.event {
-            Event::Start => effects.arm(Timer::Status, self.config.status_ms),
+            Event::Start => effects.arm(Timer::Status, self.basis.config.status_ms),
             Event::Offer(entry) => self.on_offer(entry, effects),
             Event::Message(message) => {
                 let (from, message) = message.into_parts();
                 self.on_message(from, message, effects);
             }
             Event::Attested(answer) => self.on_attested(answer, effects),
-            Event::Timer(Timer::Patience) => self.on_patience(effects),
-            Event::Timer(Timer::NewView) => self.on_new_view_timeout(effects),
+            Event::Timer(Timer::Patience) => {
+                let to = self.basis.on_patience(Place::stands, effects);
+                self.leave_for(to, effects);
+            }
+            Event::Timer(Timer::NewView) => {
+                let to = self.basis.on_new_view_timeout(effects);
+                self.leave_for(to, effects);
+            }
             Event::Timer(Timer::Status) => self.on_status_timer(effects),
-            Event::Executed(slot) => self.ledger.note_executed(slot),
-            Event::Settled(slot) => self.ledger.note_settled(slot),
+            Event::Executed(slot) => self.basis.ledger.note_executed(slot),
+            Event::Settled(slot) => self.basis.ledger.note_settled(slot),
             Event::Stable(certificate) => {
-                self.ledger.stabilise(certificate);
+                self.basis.ledger.stabilise(certificate);
             }
             Event::Installed(certificate) => self.on_installed(certificate),
         }
@@ -323,20 +328,12 @@ impl Protocol for Lanes {
                 break;
             }
         }
-        let standing = self.standing();
-        self.patience.mind(&self.pool, standing, &self.backoff, &self.config, effects);
+        self.mind_pace(effects);
+        self.basis.mind(Place::stands, effects);
     }
 
     fn status(&self) -> Status {
-        Status {
-            view: self.view,
-            installed: self.installed,
-            primary: self.primary(),
-            decided: self.decided(),
-            highest: self.catch_up.highest(self.seat.group.one_correct()).max(self.decided()),
-            log_base: self.ledger.log.base(),
-            waiting: self.pool.len(),
-        }
+        self.basis.status(self.primary())
     }
 }
 

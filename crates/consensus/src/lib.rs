@@ -6,14 +6,15 @@
 //!
 //! - [`protocol`]: the interface that every protocol has;
 //! - shared parts: [`group`] (who votes, how many must agree), [`batch`] (what is ordered), [`quorum`] (votes and
-//!   certificates), [`window`] (slots that may be open), [`log`] (what was decided), [`decision`] (what proves it), [`ledger`] (where
-//!   a replica stands between both), [`pool`] (what waits), [`patience`] (for how long),
-//!   [`batcher`] (when to propose), [`catch_up`] (whom to ask for what was missed), [`checkpoint`] (certificates
-//!   that end a log), [`suspicion`] (when enough replicas want the next primary), [`verified`] (nothing enters
-//!   unverified);
+//!   certificates), [`verified`] (nothing enters unverified), [`pool`] (what waits), [`batcher`] (when to propose),
+//!   [`patience`] (for how long to wait), [`suspicion`] (when enough replicas want another view), [`window`] (slots that may
+//!   be open), [`log`] (what was decided), [`decision`] (what proves it), [`ledger`] (where a replica stands between both),
+//!   [`checkpoint`] (certificates that end a log), [`catch_up`] (whom to ask for what was missed);
+//! - [`basis`]: those parts as one value, which an engine that votes is built on, and [`upkeep`]: what it says;
 //! - engines: [`solo`], [`pbft`], [`lanes`];
 //! - [`registry`]: the list of engines, a line each, from which the planner, the simulator and the tests learn.
 
+pub mod basis;
 pub mod batch;
 pub mod batcher;
 pub mod catch_up;
@@ -21,6 +22,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod decision;
 pub mod group;
+pub mod kept;
 pub mod known_bugs;
 pub mod lanes;
 pub mod ledger;
@@ -34,6 +36,7 @@ pub mod quorum;
 pub mod registry;
 pub mod solo;
 pub mod suspicion;
+pub mod upkeep;
 pub mod verified;
 pub mod window;
 

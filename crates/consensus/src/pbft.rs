@@ -27,18 +27,16 @@ pub use outline::{ChangeOutline, Outline, PlaceOutline};
 use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, Slot, Timestamp, View};
 
+use crate::basis::{self, Basis};
 use crate::batch::Batch;
-use crate::catch_up::CatchUp;
 use crate::checkpoint::CheckpointCertificate;
 use crate::config::Config;
 use crate::group::Seat;
-use crate::ledger::Ledger;
-use crate::patience::Patience;
-use crate::pool::Pool;
+use crate::kept::KeptBatches;
 use crate::profile::Profile;
 use crate::protocol::{Effects, Event, Input, Protocol, Status, Timer};
 use crate::quorum::{QuorumCertificate, Votes};
-use crate::suspicion::{Backoff, Suspicion};
+use crate::upkeep::Upkeep;
 
 /// What `pbft` says of itself.
 pub const PROFILE: Profile = Profile {
@@ -53,25 +51,14 @@ pub const PROFILE: Profile = Profile {
 /// One replica's part in PBFT.
 #[derive(Clone, Debug)]
 pub struct Pbft {
-    seat: Seat,
-    config: Config,
-    /// The view we are in, or on the way to if it is not `installed`.
-    view: View,
-    installed: bool,
-    /// How `view` began, once it is installed.
+    basis: Basis<Place, QuorumCertificate>,
+    /// How our view began, once it is installed.
     beginning: Beginning,
-    /// What installed `view`, for those who missed it.
+    /// What installed it, for those who missed it.
     new_view: Option<NewView>,
-    /// The last slot we proposed in `view`.
+    /// The last slot we proposed in it.
     proposed: Slot,
-    ledger: Ledger<Place, QuorumCertificate>,
-    pool: Pool,
-    suspicion: Suspicion,
     changes: BTreeMap<ReplicaId, ViewChange>,
-    backoff: Backoff,
-    catch_up: CatchUp,
-    patience: Patience,
-    decided_at_tick: Slot,
 }
 
 /// What we know of one slot.
@@ -87,51 +74,43 @@ struct Place {
     prepare_sent: Option<View>,
     commit_sent: Option<View>,
     decision: Option<(QuorumCertificate, Batch)>,
-    /// Batches of earlier views for which we voted, the latest last: each may have been prepared by then, so a
-    /// later view may be bound to it and ask us. At most [`VOTED_BATCHES_MAX`].
-    voted: Vec<Batch>,
+    /// Batches of earlier views for which we voted: each may have been prepared by then, so a later view may be bound to
+    /// it and ask us.
+    voted: KeptBatches,
     /// A batch that the view's beginning binds us to and that we had to ask for.
     fetched: Option<Batch>,
 }
 
-/// Batches of earlier views that a slot keeps. Each stands for a view that failed after it proposed something else
-/// than the views before it; the oldest goes first.
-const VOTED_BATCHES_MAX: usize = 8;
+impl basis::Place<QuorumCertificate> for Place {
+    fn decision(&self) -> Option<&(QuorumCertificate, Batch)> {
+        self.decision.as_ref()
+    }
+}
 
 impl Pbft {
     /// A replica that has decided nothing.
     #[must_use]
     pub fn new(seat: Seat, config: Config) -> Pbft {
         Pbft {
-            view: View(0),
-            installed: true,
             beginning: Beginning::default(),
             new_view: None,
             proposed: Slot(0),
-            ledger: Ledger::new(&config),
-            pool: Pool::new(&config, seat.group.size()),
-            suspicion: Suspicion::default(),
             changes: BTreeMap::new(),
-            backoff: Backoff::default(),
-            catch_up: CatchUp::default(),
-            patience: Patience::default(),
-            decided_at_tick: Slot(0),
-            seat,
-            config,
+            basis: Basis::new(seat, config),
         }
     }
 
     fn primary(&self) -> ReplicaId {
-        self.seat.group.primary_of(self.view)
+        self.basis.seat.group.primary_of(self.basis.view)
     }
 
     fn is_primary(&self) -> bool {
-        self.primary() == self.seat.me
+        self.primary() == self.basis.seat.me
     }
 
     /// The last slot of the decided prefix.
     fn decided(&self) -> Slot {
-        self.ledger.decided()
+        self.basis.ledger.decided()
     }
 
     fn on_message(
@@ -142,34 +121,48 @@ impl Pbft {
         effects: &mut Effects<Message>,
     ) {
         match message {
-            Message::Forward(entries) => self.on_forward(from, entries, effects),
             Message::Proposal { view, slot, batch, signature } => {
                 let ballot = ordering::prepare(view, slot, &batch);
                 self.on_proposal(from, ballot, batch, signature, clock, effects);
             }
             Message::Vote { ballot, signature } => self.on_vote(from, ballot, signature, effects),
-            Message::Suspects(suspects) => self.on_suspects(suspects, effects),
             Message::ViewChange(change) => self.on_view_change(change, effects),
             Message::NewView(new_view) => self.on_new_view(new_view, effects),
-            Message::Status { view, installed, decided } => {
+            Message::Upkeep(message) => self.on_upkeep(from, message, effects),
+        }
+    }
+
+    fn on_upkeep(
+        &mut self,
+        from: ReplicaId,
+        message: Upkeep<QuorumCertificate>,
+        effects: &mut Effects<Message>,
+    ) {
+        match message {
+            Upkeep::Forward(entries) => self.on_forward(from, entries, effects),
+            Upkeep::Suspects(suspects) => {
+                let to = self.basis.on_suspects(suspects, effects);
+                self.leave_for(to, effects);
+            }
+            Upkeep::Status { view, installed, decided } => {
                 self.on_status(from, view, installed, decided, effects);
             }
-            Message::Fetch { after } => self.on_fetch(from, after, effects),
-            Message::Decided(decisions) => self.on_decided(from, decisions, effects),
-            Message::Pruned(certificate) => self.on_pruned(from, &certificate, effects),
-            Message::FetchBody { slot, digest } => self.on_fetch_body(from, slot, digest, effects),
-            Message::Body { slot, batch } => self.on_body(slot, batch),
+            Upkeep::Fetch { after } => self.basis.on_fetch(from, after, effects),
+            Upkeep::Decided(decisions) => self.on_decided(from, decisions, effects),
+            Upkeep::Pruned(certificate) => self.basis.on_pruned(from, &certificate, effects),
+            Upkeep::FetchBody { slot, digest } => self.on_fetch_body(from, slot, digest, effects),
+            Upkeep::Body { slot, batch } => self.on_body(slot, batch),
         }
     }
 
     fn on_stable(&mut self, certificate: CheckpointCertificate, effects: &mut Effects<Message>) {
-        if self.ledger.stabilise(certificate) {
+        if self.basis.ledger.stabilise(certificate) {
             self.vote_reached(effects);
         }
     }
 
     fn on_installed(&mut self, certificate: CheckpointCertificate, effects: &mut Effects<Message>) {
-        if self.ledger.install(certificate) {
+        if self.basis.ledger.install(certificate) {
             self.proposed = self.proposed.max(self.decided());
             self.vote_reached(effects);
         }
@@ -181,17 +174,23 @@ impl Protocol for Pbft {
 
     fn step(&mut self, input: Input<Message>, effects: &mut Effects<Message>) {
         match input.event {
-            Event::Start => effects.arm(Timer::Status, self.config.status_ms),
+            Event::Start => effects.arm(Timer::Status, self.basis.config.status_ms),
             Event::Offer(entry) => self.on_offer(entry, effects),
             Event::Message(message) => {
                 let (from, message) = message.into_parts();
                 self.on_message(from, message, input.clock, effects);
             }
-            Event::Timer(Timer::Patience) => self.on_patience(effects),
-            Event::Timer(Timer::NewView) => self.on_new_view_timeout(effects),
+            Event::Timer(Timer::Patience) => {
+                let to = self.basis.on_patience(Place::stands, effects);
+                self.leave_for(to, effects);
+            }
+            Event::Timer(Timer::NewView) => {
+                let to = self.basis.on_new_view_timeout(effects);
+                self.leave_for(to, effects);
+            }
             Event::Timer(Timer::Status) => self.on_status_timer(effects),
-            Event::Executed(slot) => self.ledger.note_executed(slot),
-            Event::Settled(slot) => self.ledger.note_settled(slot),
+            Event::Executed(slot) => self.basis.ledger.note_executed(slot),
+            Event::Settled(slot) => self.basis.ledger.note_settled(slot),
             Event::Stable(certificate) => self.on_stable(certificate, effects),
             Event::Installed(certificate) => self.on_installed(certificate, effects),
             // It has no core and asks none.
@@ -199,20 +198,11 @@ impl Protocol for Pbft {
         }
         self.advance(effects);
         self.propose(input.clock, effects);
-        let standing = self.standing();
-        self.patience.mind(&self.pool, standing, &self.backoff, &self.config, effects);
+        self.basis.mind(Place::stands, effects);
     }
 
     fn status(&self) -> Status {
-        Status {
-            view: self.view,
-            installed: self.installed,
-            primary: self.primary(),
-            decided: self.decided(),
-            highest: self.catch_up.highest(self.seat.group.one_correct()).max(self.decided()),
-            log_base: self.ledger.log.base(),
-            waiting: self.pool.len(),
-        }
+        self.basis.status(self.primary())
     }
 }
 

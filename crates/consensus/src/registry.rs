@@ -164,6 +164,7 @@ mod tests {
     use super::*;
     use crate::pbft::tests::{group_of_four, seat};
     use crate::suspicion::Suspect;
+    use crate::upkeep::Upkeep;
     use smr_crypto::Verifier;
     use smr_wire::{Timestamp, View};
 
@@ -183,7 +184,7 @@ mod tests {
         let view_after = |protocol: ProtocolName| {
             let mut engine = protocol.start(seat(1), config.clone());
             let wishes = [2, 3].map(|who| Suspect::sign(&seat(who), View(2))).to_vec();
-            let message = Message::Pbft(pbft::Message::Suspects(wishes));
+            let message = Message::Pbft(pbft::Message::Upkeep(Upkeep::Suspects(wishes)));
             let event = Event::Message(Verified::check(ReplicaId(3), message, &rules).expect("well formed"));
             engine.step(Input { clock: Timestamp(1), event }, &mut Effects::default());
             engine.status().view

@@ -13,6 +13,7 @@ use smr_consensus::pbft::{Decision, Message as Pbft, NewView, PrefixProof, ViewC
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::registry::PROTOCOLS;
 use smr_consensus::suspicion::Suspect;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Batch, Config, Entry, EntryBody, Group, Message, Seat, SystemEntry};
 use smr_crypto::{Digest, IdentityKey};
 use smr_mutate::pins::Pins;
@@ -74,19 +75,22 @@ fn encodings_are_those_of_before() {
     let signature = seat.sign(&prepare.statement(group));
     let decision = Decision { batch: batch.clone(), certificate: certificate(Phase::Commit) };
     let messages = [
-        ("forward", Pbft::Forward(entries)),
+        ("forward", Pbft::Upkeep(Upkeep::Forward(entries))),
         ("proposal", Pbft::Proposal { view: View(2), slot: Slot(3), batch: batch.clone(), signature }),
         ("vote.prepare", Pbft::Vote { ballot: prepare, signature }),
         ("vote.commit", Pbft::Vote { ballot: ballot(Phase::Commit), signature }),
-        ("suspects", Pbft::Suspects(seats.iter().map(|seat| Suspect::sign(seat, View(4))).collect())),
+        (
+            "suspects",
+            Pbft::Upkeep(Upkeep::Suspects(seats.iter().map(|seat| Suspect::sign(seat, View(4))).collect())),
+        ),
         ("view-change", Pbft::ViewChange(change(seat))),
         ("new-view", Pbft::NewView(NewView::sign(seat, View(4), seats[..3].iter().map(change).collect()))),
-        ("status", Pbft::Status { view: View(2), installed: true, decided: Slot(3) }),
-        ("fetch", Pbft::Fetch { after: Slot(3) }),
-        ("decided", Pbft::Decided(vec![decision])),
-        ("pruned", Pbft::Pruned(stable.clone())),
-        ("fetch-body", Pbft::FetchBody { slot: Slot(3), digest: batch.digest() }),
-        ("body", Pbft::Body { slot: Slot(3), batch: batch.clone() }),
+        ("status", Pbft::Upkeep(Upkeep::Status { view: View(2), installed: true, decided: Slot(3) })),
+        ("fetch", Pbft::Upkeep(Upkeep::Fetch { after: Slot(3) })),
+        ("decided", Pbft::Upkeep(Upkeep::Decided(vec![decision]))),
+        ("pruned", Pbft::Upkeep(Upkeep::Pruned(stable.clone()))),
+        ("fetch-body", Pbft::Upkeep(Upkeep::FetchBody { slot: Slot(3), digest: batch.digest() })),
+        ("body", Pbft::Upkeep(Upkeep::Body { slot: Slot(3), batch: batch.clone() })),
     ];
     for (name, message) in messages {
         pins.add(&format!("pbft.{name}"), &Message::Pbft(message), hash);
@@ -128,6 +132,7 @@ fn lanes(pins: &mut Pins, seat: &Seat, batch: Batch, stable: CheckpointCertifica
         to: View(4),
         lanes: kept.to_vec(),
         report: signature,
+        blames: Some(ReplicaId(1)),
         decided: Slot(2),
         proof: lanes::PrefixProof { checkpoint: Some(stable.clone()), commits: vec![certificate.clone()] },
         grounds: vec![Ground::Proposed(seat.me, vote.clone()), Ground::Recovered],
@@ -145,9 +150,9 @@ fn lanes(pins: &mut Pins, seat: &Seat, batch: Batch, stable: CheckpointCertifica
         ("new-view", Lanes::NewView(new_view)),
         ("acknowledge", Lanes::Acknowledge { view: View(4), digest, signature }),
         ("begun", Lanes::Begun(begun)),
-        ("status", Lanes::Status { view: View(4), installed: false, decided: Slot(2) }),
-        ("decided", Lanes::Decided(vec![lanes::Decision { batch, certificate }])),
-        ("pruned", Lanes::Pruned(stable)),
+        ("status", Lanes::Upkeep(Upkeep::Status { view: View(4), installed: false, decided: Slot(2) })),
+        ("decided", Lanes::Upkeep(Upkeep::Decided(vec![lanes::Decision { batch, certificate }]))),
+        ("pruned", Lanes::Upkeep(Upkeep::Pruned(stable))),
     ];
     for (name, message) in messages {
         pins.add(&format!("lanes.{name}"), &Message::Lanes(message), hash);

@@ -129,6 +129,8 @@ pub struct PeerMetrics {
     pub incoming: AtomicBool,
     /// Frames sent to it.
     pub sent: Counter,
+    /// Bytes of those frames, before encryption.
+    pub sent_bytes: Counter,
     /// Frames to it that were dropped because too many waited.
     pub dropped: Counter,
     /// Good messages of it.
@@ -149,6 +151,7 @@ impl PeerMetrics {
             replica,
             connected: self.out.load(Ordering::Relaxed) && self.incoming.load(Ordering::Relaxed),
             sent: self.sent.get(),
+            sent_bytes: self.sent_bytes.get(),
             dropped: self.dropped.get(),
             received: self.received.get(),
             refused: refused.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
@@ -199,6 +202,8 @@ pub struct PeerReport {
     pub connected: bool,
     /// Frames sent to it.
     pub sent: u64,
+    /// Bytes of those frames, before encryption.
+    pub sent_bytes: u64,
     /// Frames to it that were dropped because too many waited.
     pub dropped: u64,
     /// Good messages of it.

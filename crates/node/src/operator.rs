@@ -110,6 +110,8 @@ pub struct NodeStatus {
     pub address: String,
     /// How long its process has run, in ms.
     pub uptime_ms: u64,
+    /// Processor time that its process has used, and that of its core, in microseconds.
+    pub cpu_us: u64,
     /// What it is doing.
     pub phase: NodePhase,
     /// The epoch of the service key's shares.
@@ -160,6 +162,7 @@ impl NodeStatus {
             pid: std::process::id(),
             address: edge.genesis.members[edge.me.index()].address.clone(),
             uptime_ms: u64::try_from(edge.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            cpu_us: cpu_us() + edge.core.as_ref().map_or(0, CoreStatus::cpu_us),
             phase: status.phase.into(),
             epoch: status.epoch,
             view: status.view,
@@ -180,6 +183,13 @@ impl NodeStatus {
             peers: edge.metrics.peers(),
         }
     }
+}
+
+/// Processor time of this process so far, in microseconds.
+fn cpu_us() -> u64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(used.tv_sec).unwrap_or_default();
+    seconds * 1_000_000 + u64::try_from(used.tv_nsec / 1000).unwrap_or_default()
 }
 
 /// Serves one connection of the administrator until it ends.

@@ -14,6 +14,7 @@ use smr_consensus::lanes::core::{Operation, Refusal};
 use smr_consensus::pbft::Message as Pbft;
 use smr_consensus::quorum::{Ballot, Phase};
 use smr_consensus::suspicion::Suspect;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Batch, Entry, Message as Ordering, ProtocolName, Seat};
 use smr_crypto::dkg::DecryptionKey;
 use smr_crypto::{Digest, IdentityKey, PublicKey, threshold::ServiceKey};
@@ -189,14 +190,14 @@ fn messages(edge: &Edge) -> Vec<Message> {
     let checkpoint = Checkpoint { slot: Slot(4), digest: batch.digest() };
     let voted = seat.sign(&checkpoint.statement(&seat.group));
     let ordering = [
-        Pbft::Forward(vec![entry.clone(), entry]),
+        Pbft::Upkeep(Upkeep::Forward(vec![entry.clone(), entry])),
         Pbft::Vote { ballot, signature },
-        Pbft::Suspects(vec![Suspect::sign(&seat, View(1))]),
-        Pbft::Status { view: View(3), installed: true, decided: Slot(9) },
-        Pbft::Fetch { after: Slot(4) },
-        Pbft::Pruned(CheckpointCertificate { checkpoint, votes: vec![(seat.me, voted)] }),
-        Pbft::FetchBody { slot: Slot(3), digest: batch.digest() },
-        Pbft::Body { slot: Slot(3), batch },
+        Pbft::Upkeep(Upkeep::Suspects(vec![Suspect::sign(&seat, View(1))])),
+        Pbft::Upkeep(Upkeep::Status { view: View(3), installed: true, decided: Slot(9) }),
+        Pbft::Upkeep(Upkeep::Fetch { after: Slot(4) }),
+        Pbft::Upkeep(Upkeep::Pruned(CheckpointCertificate { checkpoint, votes: vec![(seat.me, voted)] })),
+        Pbft::Upkeep(Upkeep::FetchBody { slot: Slot(3), digest: batch.digest() }),
+        Pbft::Upkeep(Upkeep::Body { slot: Slot(3), batch }),
     ];
     let ordering = ordering.map(|message| Message::Consensus(Ordering::Pbft(message)));
     let state = PeerMessage::StateQuery { above: Slot(3), begun: Some(Slot(2)) };

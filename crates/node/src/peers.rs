@@ -147,7 +147,9 @@ where
             writer.flush().await
         };
         timeout(WRITE_PATIENCE, write).await??;
-        edge.metrics.peer(to).sent.add(frames.len() as u64);
+        let peer = edge.metrics.peer(to);
+        peer.sent.add(frames.len() as u64);
+        peer.sent_bytes.add(frames.iter().map(|frame| frame.len() as u64).sum());
     }
 }
 

@@ -122,6 +122,15 @@ pub struct CoreStatus {
     pub boot: Option<Evidence>,
 }
 
+impl CoreStatus {
+    /// Processor time that its process has used, in microseconds: 0 if it has none of its own, or the system does not tell.
+    /// To the system's tick, which is 10 ms.
+    #[must_use]
+    pub fn cpu_us(&self) -> u64 {
+        self.pid.and_then(process::cpu_us).unwrap_or_default()
+    }
+}
+
 /// A core that has its key, made when it was started and kept nowhere, and no place yet.
 pub struct Born {
     key: PublicKey,

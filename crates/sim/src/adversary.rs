@@ -15,10 +15,12 @@ use std::sync::Arc;
 use smr_app::CommandOutcome;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
+use smr_consensus::lanes::Message as Lanes;
 use smr_consensus::lanes::core::SoftwareCore;
 use smr_consensus::pbft;
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::suspicion::Suspect;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Batch, Entry, Message as Ordering, Seat};
 use smr_crypto::threshold::SignatureShare;
 use smr_crypto::{Digest, IdentityKey, Verifier, dkg, merkle};
@@ -77,6 +79,8 @@ pub enum Misdeed {
     Mutate,
     /// As [`Misdeed::Mutate`], but only some hear it, and the others the truth.
     MutateForSome,
+    /// Proposes late, though not so late that the others' patience runs out.
+    Dawdle,
 }
 
 /// All of them that need no script.
@@ -97,6 +101,7 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::HideClaims,
     Misdeed::Mutate,
     Misdeed::MutateForSome,
+    Misdeed::Dawdle,
 ];
 
 impl Misdeed {
@@ -104,7 +109,7 @@ impl Misdeed {
     #[must_use]
     pub fn within(model: FaultModel) -> &'static [Misdeed] {
         match model {
-            FaultModel::Crash => &[Misdeed::StaySilent],
+            FaultModel::Crash => &[Misdeed::StaySilent, Misdeed::Dawdle],
             FaultModel::Byzantine | FaultModel::Hybrid => MISDEEDS,
         }
     }
@@ -130,6 +135,7 @@ impl Misdeed {
             Misdeed::HideClaims => "hide-claims",
             Misdeed::Mutate => "mutate",
             Misdeed::MutateForSome => "mutate-for-some",
+            Misdeed::Dawdle => "dawdle",
         }
     }
 }
@@ -146,6 +152,10 @@ const OVERSIZED: usize = 2 << 20;
 /// How long a flood lasts, in ms: long enough that clients must be answered through it, but in the end all correct
 /// replicas are to stand at the same slot.
 const FLOOD_MS: u64 = 20_000;
+
+/// How late a dawdler proposes, in microseconds: less than the patience of simulated replicas.
+const LATE_US_MIN: u64 = 50_000;
+const LATE_US_MAX: u64 = 140_000;
 
 /// One misbehaving replica.
 #[derive(Clone, Debug)]
@@ -164,6 +174,8 @@ pub struct Adversary {
     oversized: Option<Entry>,
     /// Whether a script wants its application's outcomes to be wrong.
     miscomputes: bool,
+    /// How late its proposals are, in microseconds, if it dawdles.
+    late_us: u64,
     /// The last reply in each session.
     told: BTreeMap<SessionId, Reply>,
     mutation: Mutation,
@@ -183,6 +195,7 @@ impl Adversary {
         let mut key = || Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone()));
         let accomplices = (0..ACCOMPLICES).map(|_| key()).collect();
         let mutation = Mutation::new(seat.clone(), &mut rng.clone());
+        let late_us = rng.clone().within(LATE_US_MIN, LATE_US_MAX);
         Adversary {
             misdeed,
             seat,
@@ -194,9 +207,21 @@ impl Adversary {
             accomplices,
             oversized: None,
             miscomputes: false,
+            late_us,
             told: BTreeMap::new(),
             mutation,
         }
+    }
+
+    /// How much later than it could it sends `message`, in microseconds.
+    #[must_use]
+    pub fn late_us(&self, message: &Message) -> u64 {
+        let proposes = match message {
+            Message::Consensus(Ordering::Pbft(message)) => matches!(message, pbft::Message::Proposal { .. }),
+            Message::Consensus(Ordering::Lanes(Lanes::Endorse { batches, .. })) => !batches.is_empty(),
+            _ => false,
+        };
+        if proposes && self.misdeed == Misdeed::Dawdle { self.late_us } else { 0 }
     }
 
     /// What it really sends to `to` in place of `message`; its trusted core, if it has one, does what it is asked for.
@@ -218,7 +243,9 @@ impl Adversary {
                 self.hear(&message);
                 vec![message]
             }
-            Misdeed::StaySilent | Misdeed::FloodForwards | Misdeed::FollowScript => vec![message],
+            Misdeed::StaySilent | Misdeed::FloodForwards | Misdeed::FollowScript | Misdeed::Dawdle => {
+                vec![message]
+            }
             _ => match message {
                 Message::Consensus(Ordering::Lanes(message)) => {
                     let said = self.alter_lanes(to, message, now, core);
@@ -247,9 +274,9 @@ impl Adversary {
     /// Entries for others to order, as its protocol says it.
     fn forward(&self, entries: Vec<Entry>) -> Message {
         Message::Consensus(match self.seat.group.model {
-            FaultModel::Byzantine => Ordering::Pbft(pbft::Message::Forward(entries)),
+            FaultModel::Byzantine => Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Forward(entries))),
             FaultModel::Crash | FaultModel::Hybrid => {
-                Ordering::Lanes(smr_consensus::lanes::Message::Forward(entries))
+                Ordering::Lanes(Lanes::Upkeep(Upkeep::Forward(entries)))
             }
         })
     }

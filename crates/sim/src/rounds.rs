@@ -5,6 +5,7 @@
 use smr_consensus::Message as Ordering;
 use smr_consensus::pbft;
 use smr_consensus::quorum::Phase;
+use smr_consensus::upkeep::Upkeep;
 use smr_replica::Message;
 use smr_wire::View;
 
@@ -89,7 +90,7 @@ impl Hearing {
         let phase = match message {
             pbft::Message::Vote { ballot, .. } => ballot.phase,
             // As good as the votes in it.
-            pbft::Message::Decided(_) => Phase::Commit,
+            pbft::Message::Upkeep(Upkeep::Decided(_)) => Phase::Commit,
             _ => return true,
         };
         match (self, phase) {

@@ -10,6 +10,7 @@ use smr_consensus::pbft::{Message as Pbft, ViewChange};
 use smr_consensus::protocol::Observation as Ordered;
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::suspicion::Suspect;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Batch, Entry, EntryBody, Message as Ordering};
 use smr_crypto::Digest;
 use smr_crypto::dkg;
@@ -189,29 +190,21 @@ impl Words {
 
     fn pbft(&mut self, message: &Pbft) -> String {
         match message {
-            Pbft::Forward(entries) => self.forward(entries),
             Pbft::Proposal { view, slot, batch, .. } => {
                 format!("Proposal v{view} s{slot} {}", self.batch(batch))
             }
             Pbft::Vote { ballot, .. } => self.ballot(ballot),
-            Pbft::Suspects(wishes) => suspects(wishes),
             Pbft::ViewChange(change) => format!("ViewChange v{}: {}", change.to, self.view_change(change)),
             Pbft::NewView(new_view) => {
                 let changes: Vec<String> = new_view.changes.iter().map(|c| self.view_change(c)).collect();
                 format!("NewView v{}: {}", new_view.view, changes.join(", "))
             }
-            Pbft::Status { view, installed, decided } => status(*view, *installed, *decided),
-            Pbft::Fetch { after } => format!("Fetch after s{after}"),
-            Pbft::Decided(decisions) => self.decided(decisions),
-            Pbft::Pruned(certificate) => format!("Pruned: state of s{}", certificate.checkpoint.slot),
-            Pbft::FetchBody { slot, digest } => format!("FetchBody s{slot} {}", self.digest(digest)),
-            Pbft::Body { slot, batch } => format!("Body s{slot} {}", self.batch(batch)),
+            Pbft::Upkeep(upkeep) => self.upkeep(upkeep),
         }
     }
 
     fn lanes(&mut self, message: &Lanes) -> String {
         match message {
-            Lanes::Forward(entries) => self.forward(entries),
             Lanes::Endorse { endorsement, batches } => {
                 let word = if batches.is_empty() { "Endorse" } else { "Proposal" };
                 let items: Vec<String> = endorsement
@@ -224,7 +217,6 @@ impl Words {
                     .collect();
                 format!("{word} v{} {}", endorsement.view, items.join(", "))
             }
-            Lanes::Suspects(wishes) => suspects(wishes),
             Lanes::ViewChange(change) => format!("ViewChange v{}: {}", change.to, self.lanes_change(change)),
             Lanes::NewView(new_view) => {
                 let changes: Vec<String> = new_view.changes.iter().map(|c| self.lanes_change(c)).collect();
@@ -232,12 +224,20 @@ impl Words {
             }
             Lanes::Acknowledge { view, .. } => format!("Acknowledge v{view}"),
             Lanes::Begun(certificate) => format!("Begun v{}", certificate.beginning.view),
-            Lanes::Status { view, installed, decided } => status(*view, *installed, *decided),
-            Lanes::Fetch { after } => format!("Fetch after s{after}"),
-            Lanes::Decided(decisions) => self.decided(decisions),
-            Lanes::Pruned(certificate) => format!("Pruned: state of s{}", certificate.checkpoint.slot),
-            Lanes::FetchBody { slot, digest } => format!("FetchBody s{slot} {}", self.digest(digest)),
-            Lanes::Body { slot, batch } => format!("Body s{slot} {}", self.batch(batch)),
+            Lanes::Upkeep(upkeep) => self.upkeep(upkeep),
+        }
+    }
+
+    fn upkeep<C: Decides>(&mut self, message: &Upkeep<C>) -> String {
+        match message {
+            Upkeep::Forward(entries) => self.forward(entries),
+            Upkeep::Suspects(wishes) => suspects(wishes),
+            Upkeep::Status { view, installed, decided } => status(*view, *installed, *decided),
+            Upkeep::Fetch { after } => format!("Fetch after s{after}"),
+            Upkeep::Decided(decisions) => self.decided(decisions),
+            Upkeep::Pruned(certificate) => format!("Pruned: state of s{}", certificate.checkpoint.slot),
+            Upkeep::FetchBody { slot, digest } => format!("FetchBody s{slot} {}", self.digest(digest)),
+            Upkeep::Body { slot, batch } => format!("Body s{slot} {}", self.batch(batch)),
         }
     }
 

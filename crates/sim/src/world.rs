@@ -353,6 +353,7 @@ pub fn hasty_config() -> Config {
             patience_ms: 150,
             new_view_ms: 300,
             status_ms: 60,
+            slow_turn_ms: 40,
             skew_max_ms: 5_000,
             ..OrderingConfig::default()
         },

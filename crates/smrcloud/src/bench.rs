@@ -3,8 +3,9 @@
 //! - [`workload`]: which work, read from a YCSB property file;
 //! - [`generator`]: that work, operation by operation, from a seed;
 //! - [`histogram`]: how long operations took;
-//! - [`load`]: one closed-loop client; [`report`]: what all of them saw.
+//! - [`load`]: one closed-loop client; [`report`]: what all of them saw; [`cost`]: what it took the replicas.
 
+pub(crate) mod cost;
 pub(crate) mod generator;
 pub(crate) mod histogram;
 pub(crate) mod load;

@@ -118,6 +118,8 @@ pub struct ViewChange {
     pub lanes: Vec<Option<Register>>,
     /// The core's, over the view and the lanes.
     pub report: Signature,
+    /// Whose turns held it up, if it left for that; see [`NewView::beginning`].
+    pub blames: Option<ReplicaId>,
     /// The last slot of its decided prefix.
     pub decided: Slot,
     /// That it is.
@@ -146,6 +148,7 @@ impl ViewChange {
                 self.to,
                 &self.lanes,
                 &self.report,
+                self.blames,
                 self.decided,
                 &self.proof,
                 &self.grounds,
@@ -175,7 +178,8 @@ impl ViewChange {
     /// What is wrong first.
     pub fn check(&self, rules: &Rules<'_>) -> Result<(), Refused> {
         let window = rules.config.window_slots;
-        let shaped = self.to > View(0) && self.lanes.len() as u64 == window;
+        let of_us = self.blames.is_none_or(|blamed| rules.group.contains(blamed));
+        let shaped = self.to > View(0) && self.lanes.len() as u64 == window && of_us;
         let in_lanes = self.lanes.iter().zip(0..).all(|(vote, lane)| {
             vote.is_none_or(|vote| vote.item.slot.0 % window == lane && vote.view < self.to)
         });
@@ -300,9 +304,9 @@ impl NewView {
         Beginning { view: self.view, decided, digests, excluded }
     }
 
-    /// Who gets no turns, besides those who were out already: whoever held up the first slot that none of the authors had
-    /// decided, in the last view that began for one of them; and whoever proposed nothing in a slot before one that
-    /// somebody voted in, so that several who are dead do not cost a view each.
+    /// Who gets no turns, besides those who were out already: whom the authors blame for being slow, or whoever held up
+    /// the first slot that none of them had decided, in the last view that began for one of them; and whoever proposed
+    /// nothing in a slot before one that somebody voted in, so that several who are dead do not cost a view each.
     fn excluded(
         &self,
         schedule: Schedule,
@@ -321,14 +325,29 @@ impl NewView {
         let empty = head.max(last.bound()).up_to(bound).filter(|slot| !voted.contains_key(slot));
         let mut blamed: Vec<ReplicaId> = empty.map(|slot| last.leader(schedule, group, slot)).collect();
         // The last one blamed is surely out.
-        blamed.push(if head <= last.bound() {
-            group.primary_of(last.view)
-        } else {
-            last.leader(schedule, group, head)
-        });
+        blamed.push(self.slow(group).unwrap_or_else(|| {
+            if head <= last.bound() {
+                group.primary_of(last.view)
+            } else {
+                last.leader(schedule, group, head)
+            }
+        }));
         let out =
             |before: Vec<Exclusion>, replica| exclude(&before, replica, bound, exclusion_slots, group.faults);
         distinct(blamed).into_iter().fold(last.excluded.clone(), out)
+    }
+
+    /// Who was slow, not silent: whom the coordinator blames, and if it blames nobody, whom most do. A faulty coordinator
+    /// may blame a correct replica, but the next one blames whoever is still slow, and then the other is back.
+    fn slow(&self, group: &Group) -> Option<ReplicaId> {
+        let coordinator = group.primary_of(self.view);
+        let of = |author: ReplicaId| self.changes.iter().find(|change| change.author == author);
+        let mut named: BTreeMap<ReplicaId, usize> = BTreeMap::new();
+        for blamed in self.changes.iter().filter_map(|change| change.blames) {
+            *named.entry(blamed).or_default() += 1;
+        }
+        let most = named.into_iter().max_by_key(|(_, times)| *times).map(|(blamed, _)| blamed);
+        of(coordinator).and_then(|change| change.blames).or(most)
     }
 }
 

@@ -9,18 +9,14 @@ use smr_wire::{ReplicaId, Slot, View};
 
 use super::beginning::{NewView, ViewCertificate, ViewChange};
 use super::core::{ITEMS_MAX, Item, Scope};
-use crate::batch::{Batch, Entry};
-use crate::checkpoint::CheckpointCertificate;
-use crate::decision::{self, Decides, check_decisions};
-use crate::pool::check_parcel;
-use crate::suspicion::Suspect;
+use crate::batch::Batch;
+use crate::decision::{self, Decides};
+use crate::upkeep::Upkeep;
 use crate::verified::{Refused, Rules, Verify};
 
 /// A message between replicas. The channel proves who sent it; what must convince a third replica is signed.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Message {
-    /// Entries for whoever proposes next, or that everyone should know because they were not ordered.
-    Forward(Vec<Entry>),
     /// The sender's votes; for slots of its own with what it proposes there.
     Endorse {
         /// The votes.
@@ -28,8 +24,6 @@ pub enum Message {
         /// Proposals for some of their slots, in order.
         batches: Vec<(Slot, Batch)>,
     },
-    /// Wishes for another view, each signed by its author.
-    Suspects(Vec<Suspect>),
     /// What its author's core last voted for in each lane, for whoever begins the next view.
     ViewChange(Box<ViewChange>),
     /// A quorum of those, from which follows how the view begins.
@@ -45,42 +39,15 @@ pub enum Message {
     },
     /// That a view has begun, for whoever missed it.
     Begun(ViewCertificate),
-    /// Where the sender stands.
-    Status {
-        /// The view it is in or on its way to.
-        view: View,
-        /// Whether that view has begun for it.
-        installed: bool,
-        /// The last slot of its decided prefix.
-        decided: Slot,
-    },
-    /// Asks for decisions after a slot.
-    Fetch {
-        /// The slot.
-        after: Slot,
-    },
-    /// Decisions, each proven by itself.
-    Decided(Vec<Decision>),
-    /// The decisions asked for are not kept any more; the state of this checkpoint stands for them.
-    Pruned(CheckpointCertificate),
-    /// Asks for the batch with this digest, which may have been voted for in this slot.
-    FetchBody {
-        /// The slot.
-        slot: Slot,
-        /// The batch's digest.
-        digest: Digest,
-    },
-    /// A batch that was asked for.
-    Body {
-        /// The slot.
-        slot: Slot,
-        /// The batch.
-        batch: Batch,
-    },
+    /// What is the same in every engine.
+    Upkeep(Upkeep<Certificate>),
 }
 
-/// Entries in one [`Message::Forward`] at most.
-pub(super) const FORWARD_ENTRIES_MAX: usize = 1024;
+impl From<Upkeep<Certificate>> for Message {
+    fn from(upkeep: Upkeep<Certificate>) -> Message {
+        Message::Upkeep(upkeep)
+    }
+}
 
 /// Votes of one replica in one view, under one signature of its core. Shown whole wherever one of them counts.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -179,10 +146,6 @@ pub type PrefixProof = decision::PrefixProof<Certificate>;
 impl Verify for Message {
     fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
         match self {
-            Message::Forward(entries) => {
-                check_parcel(entries, FORWARD_ENTRIES_MAX, rules.batch_limits())?;
-                entries.iter().try_for_each(|entry| entry.check(rules.group, rules.verifier))
-            }
             Message::Endorse { endorsement, batches } => {
                 let ascending = batches.windows(2).all(|pair| pair[0].0 < pair[1].0);
                 let covered = batches.iter().all(|(slot, batch)| endorsement.covers(*slot, &batch.digest()));
@@ -193,12 +156,6 @@ impl Verify for Message {
                 batches
                     .iter()
                     .try_for_each(|(_, batch)| batch.check(rules.group, rules.batch_limits(), rules.verifier))
-            }
-            Message::Suspects(suspects) => {
-                if suspects.len() > rules.group.size() {
-                    return Err(Refused::Shape);
-                }
-                suspects.iter().try_for_each(|suspect| suspect.check(rules))
             }
             Message::ViewChange(change) => change.check(rules),
             Message::NewView(new_view) => new_view.check(rules),
@@ -211,14 +168,11 @@ impl Verify for Message {
                 }
             }
             Message::Begun(certificate) => certificate.check(rules),
-            Message::Decided(decisions) => check_decisions(decisions, rules),
-            Message::Pruned(certificate) => certificate.check(rules),
-            Message::Body { batch, .. } => batch.check(rules.group, rules.batch_limits(), rules.verifier),
-            Message::Status { .. } | Message::Fetch { .. } | Message::FetchBody { .. } => Ok(()),
+            Message::Upkeep(upkeep) => upkeep.verify(from, rules),
         }
     }
 
     fn asks_for_much(&self) -> bool {
-        matches!(self, Message::Fetch { .. } | Message::FetchBody { .. } | Message::Status { .. })
+        matches!(self, Message::Upkeep(upkeep) if upkeep.asks_for_much())
     }
 }

@@ -6,23 +6,21 @@ use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
 use super::core::{ITEMS_MAX, Item, Operation};
-use super::message::FORWARD_ENTRIES_MAX;
-use super::{Asked, Certificate, Endorsement, Lanes, Message, Place, Proposer, VOTED_BATCHES_MAX};
+use super::pace::Limits;
+use super::schedule::Schedule;
+use super::{Asked, Certificate, Endorsement, Lanes, Message, Place, Proposer};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
 use crate::known_bugs;
-use crate::patience::Standing;
-use crate::pool::{Added, parcels};
 use crate::protocol::{Effect, Effects, Observation, Record};
 use crate::quorum::{Ballot, Phase};
+use crate::upkeep::Upkeep;
 use crate::verified::Refused;
 
 impl Lanes {
     /// An entry from a client of ours, or our own: it waits here for a slot of ours; a stable primary hears of it at once.
     pub(super) fn on_offer(&mut self, entry: Entry, effects: &mut Effects<Message>) {
-        let added = self.pool.add(entry.clone());
-        effects.push(Effect::Offered { entry: entry.digest(), added });
-        if added == Added::New {
+        if self.basis.offer(entry.clone(), effects) {
             self.tell_primary(vec![entry], effects);
         }
     }
@@ -34,29 +32,29 @@ impl Lanes {
         entries: Vec<Entry>,
         effects: &mut Effects<Message>,
     ) {
-        let fresh = self.pool.forwarded(from, entries);
+        let fresh = self.basis.pool.forwarded(from, entries);
         // A relayed entry that the primary does not have yet may be new to it through us.
         self.tell_primary(fresh, effects);
     }
 
     /// Who has no slots of its own tells whoever proposes next what waits.
     pub(super) fn tell_primary(&self, entries: Vec<Entry>, effects: &mut Effects<Message>) {
-        if !self.installed || entries.is_empty() || self.has_a_turn() {
+        if !self.basis.installed || entries.is_empty() || self.has_a_turn() {
             return;
         }
-        effects.send(self.primary(), Message::Forward(entries));
+        effects.send(self.primary(), Upkeep::Forward(entries).into());
     }
 
     /// Whether a slot that is open, or may soon be, is ours to propose in.
-    fn has_a_turn(&self) -> bool {
+    pub(super) fn has_a_turn(&self) -> bool {
         let first = self.decided().max(self.beginning.bound());
-        let turns = self.seat.group.size() as u64;
-        first.up_to(first.plus(turns)).any(|slot| self.leader(slot) == self.seat.me)
+        let turns = self.basis.seat.group.size() as u64;
+        first.up_to(first.plus(turns)).any(|slot| self.leader(slot) == self.basis.seat.me)
     }
 
     /// Proposes and votes for whatever is due, with as few signatures of the core as it takes.
     pub(super) fn act(&mut self, effects: &mut Effects<Message>) -> bool {
-        if !self.installed {
+        if !self.basis.installed {
             return false;
         }
         self.recover();
@@ -73,13 +71,13 @@ impl Lanes {
         if self.beginning.bound() <= self.decided() {
             return;
         }
-        let (view, limit) = (self.view, self.ledger.vote_limit());
+        let (view, limit) = (self.basis.view, self.basis.ledger.vote_limit());
         let named: Vec<Item> = self.beginning.items().filter(|item| item.slot <= limit).collect();
         for Item { slot, digest } in named {
-            let known = self.ledger.window.get(slot).is_some_and(|place| place.stands(view));
+            let known = self.basis.ledger.window.get(slot).is_some_and(|place| place.stands(view));
             if !known
                 && let Some(batch) = self.body(slot, &digest)
-                && let Some(place) = self.ledger.window.entry(slot)
+                && let Some(place) = self.basis.ledger.window.entry(slot)
             {
                 place.accept(view, batch, None);
             }
@@ -89,12 +87,16 @@ impl Lanes {
     /// Fills our own slots: with what waits, and with nothing where others are further on.
     fn propose(&mut self) {
         let mut slot = self.proposed.max(self.decided()).max(self.beginning.bound()).next();
-        while self.ledger.may_propose(slot) {
-            if self.leader(slot) == self.seat.me {
+        while self.basis.ledger.may_propose(slot) {
+            if self.leader(slot) == self.basis.seat.me {
                 let Some(batch) = self.value(slot) else { return };
-                let view = self.view;
-                let place =
-                    self.ledger.window.entry(slot).expect("below the vote limit, which lies in the window");
+                let view = self.basis.view;
+                let place = self
+                    .basis
+                    .ledger
+                    .window
+                    .entry(slot)
+                    .expect("below the vote limit, which lies in the window");
                 place.accept(view, batch, None);
                 place.is_ours = Some(view);
                 self.proposed = slot;
@@ -104,11 +106,13 @@ impl Lanes {
     }
 
     fn value(&mut self, slot: Slot) -> Option<Batch> {
-        let settled = self.ledger.settled().min(self.decided());
+        let settled = self.basis.ledger.settled().min(self.decided());
         while self.own.front().is_some_and(|oldest| *oldest <= settled) {
             self.own.pop_front();
         }
-        if let Some(batch) = batcher::cut(&mut self.pool, self.own.len() as u64, self.clock, &self.config) {
+        if let Some(batch) =
+            batcher::cut(&mut self.basis.pool, self.own.len() as u64, self.clock, &self.basis.config)
+        {
             self.own.push_back(slot);
             return Some(batch);
         }
@@ -117,9 +121,10 @@ impl Lanes {
 
     /// Slots in which something stands that we have not voted for in this view, and may.
     fn due(&self) -> Vec<Item> {
-        let beyond = if known_bugs::VOTES_BEYOND_THE_WINDOW.is_on() { self.config.window_slots } else { 0 };
-        let (view, limit) = (self.view, self.ledger.vote_limit().plus(beyond));
-        let open = self.ledger.window.iter().filter(|(slot, place)| {
+        let beyond =
+            if known_bugs::VOTES_BEYOND_THE_WINDOW.is_on() { self.basis.config.window_slots } else { 0 };
+        let (view, limit) = (self.basis.view, self.basis.ledger.vote_limit().plus(beyond));
+        let open = self.basis.ledger.window.iter().filter(|(slot, place)| {
             let voted = place.ours.as_ref().is_some_and(|(ours, _)| *ours >= view);
             *slot <= limit && place.stands(view) && !voted && self.registers.may_endorse(view, *slot)
         });
@@ -130,10 +135,10 @@ impl Lanes {
     }
 
     fn endorse(&mut self, items: Vec<Item>, effects: &mut Effects<Message>) {
-        let view = self.view;
+        let view = self.basis.view;
         let mut batches = Vec::new();
         for Item { slot, digest } in items.iter().copied() {
-            let place = self.ledger.window.entry(slot).expect("it is open, as was just seen");
+            let place = self.basis.ledger.window.entry(slot).expect("it is open, as was just seen");
             let (_, batch) = place.proposal.clone().expect("something stands there, as was just seen");
             let ballot = Ballot { phase: Phase::Commit, view, slot, digest };
             effects.push(Effect::Persist(Record::Voted { ballot, batch: batch.clone() }));
@@ -154,9 +159,9 @@ impl Lanes {
         batches: Vec<(Slot, Batch)>,
         effects: &mut Effects<Message>,
     ) {
-        let (me, endorsement) = (self.seat.me, Arc::new(endorsement));
+        let (me, endorsement) = (self.basis.seat.me, Arc::new(endorsement));
         for (slot, _) in &batches {
-            if let Some(place) = self.ledger.window.entry(*slot) {
+            if let Some(place) = self.basis.ledger.window.entry(*slot) {
                 let ground = Some((me, endorsement.clone()));
                 if let Some((view, ours)) = &mut place.ours
                     && *view == endorsement.view
@@ -164,6 +169,7 @@ impl Lanes {
                     ours.clone_from(&ground);
                 }
                 place.proposer = ground;
+                place.sent = Some(self.clock);
             }
         }
         effects.broadcast(Message::Endorse { endorsement: endorsement.clone(), batches });
@@ -192,8 +198,8 @@ impl Lanes {
         batch: Batch,
         effects: &mut Effects<Message>,
     ) {
-        let (view, clock) = (self.view, self.clock);
-        if !self.installed || endorsement.view != view || !self.ledger.window.contains(slot) {
+        let (view, clock) = (self.basis.view, self.clock);
+        if !self.basis.installed || endorsement.view != view || !self.basis.ledger.window.contains(slot) {
             return;
         }
         if slot <= self.beginning.bound() || self.leader(slot) != from {
@@ -201,18 +207,18 @@ impl Lanes {
             return;
         }
         let skew_ms = batch.time().since(clock).max(clock.since(batch.time()));
-        if batch != Batch::nil() && skew_ms > self.config.skew_max_ms {
+        if batch != Batch::nil() && skew_ms > self.basis.config.skew_max_ms {
             effects.report(Observation::Skewed { by: from, skew_ms });
             return;
         }
-        let place = self.ledger.window.entry(slot).expect("checked above");
+        let place = self.basis.ledger.window.entry(slot).expect("checked above");
         if let Some((_, standing)) = place.proposal.as_ref().filter(|(v, _)| *v == view) {
             if *standing != batch {
                 effects.report(Observation::Equivocation { by: from, view, slot });
             }
             return;
         }
-        self.pool.proposed(batch.entries());
+        self.basis.pool.proposed(batch.entries());
         place.accept(view, batch, Some((from, endorsement.clone())));
         self.seen = self.seen.max(slot);
     }
@@ -220,7 +226,7 @@ impl Lanes {
     /// Counts votes. Those of other views count too: a quorum decides, whatever view we are in.
     fn count(&mut self, from: ReplicaId, endorsement: &Arc<Endorsement>, effects: &mut Effects<Message>) {
         for item in &endorsement.items {
-            if let Some(place) = self.ledger.window.entry(item.slot) {
+            if let Some(place) = self.basis.ledger.window.entry(item.slot) {
                 place.votes.add(from, endorsement.view, item.digest, endorsement.clone());
                 self.decide(item.slot, effects);
             }
@@ -229,56 +235,79 @@ impl Lanes {
 
     /// Decides `slot` if the votes and what we hold allow it.
     pub(super) fn decide(&mut self, slot: Slot, effects: &mut Effects<Message>) {
-        let group = self.seat.group.clone();
-        let Some(place) = self.ledger.window.entry(slot).filter(|place| place.decision.is_none()) else {
+        let (group, limits) = (self.basis.seat.group.clone(), self.slow_limits());
+        let Some(place) = self.basis.ledger.window.entry(slot).filter(|place| place.decision.is_none())
+        else {
             return;
         };
         let Some((view, digest)) = place.votes.winner(&group) else { return };
         let Some(batch) = place.body(&digest) else { return };
         let votes = place.votes.quorum(view, &digest, &group).expect("a quorum, as was just seen");
         place.decision = Some((Certificate { view, item: Item { slot, digest }, votes }, batch.clone()));
+        if let Some(sent) = place.sent.filter(|_| place.is_ours == Some(view)) {
+            self.pace.voted(self.clock.since(sent), limits);
+        }
         effects.push(Effect::Persist(Record::Decided { slot, batch }));
     }
 
     /// Moves the decided prefix over what is decided, as long as execution keeps up.
     pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
-        while self.ledger.has_room() {
-            let head = self.ledger.window.get(self.decided().next());
-            let Some((certificate, batch)) = head.and_then(|place| place.decision.clone()) else { return };
-            let slot = self.ledger.push(batch.clone(), certificate);
-            batch.entries().iter().for_each(|entry| self.pool.remove(entry));
-            self.backoff.decided(self.config.window_slots);
+        loop {
+            let stood = self.stands_in_turn(self.decided().next());
+            let Some((slot, batch)) = self.basis.advance() else { return };
+            if stood {
+                self.note_pace(slot);
+            }
             self.seen = self.seen.max(slot);
             effects.push(Effect::Decide { slot, batch });
         }
     }
 
-    /// One more period of patience has passed: show everyone what waits for long; want another view when that did not
-    /// help either.
-    pub(super) fn on_patience(&mut self, effects: &mut Effects<Message>) {
-        let standing = self.standing();
-        let verdict = self.patience.ran_out(&mut self.pool, standing, &self.backoff, &self.config, effects);
-        for entries in parcels(verdict.relay, FORWARD_ENTRIES_MAX) {
-            effects.broadcast(Message::Forward(entries));
-        }
-        if let Some(why) = verdict.blame.filter(|_| self.installed) {
-            self.suspect(why, effects);
-        }
+    /// Whether another replica proposed in `slot` of this view, whose turn it was.
+    fn stands_in_turn(&self, slot: Slot) -> bool {
+        let is_turn = self.schedule == Schedule::Rotating && slot > self.beginning.bound();
+        let place = self.basis.ledger.window.get(slot);
+        self.basis.installed
+            && is_turn
+            && self.leader(slot) != self.basis.seat.me
+            && place.is_some_and(|place| place.stands(self.basis.view))
     }
 
-    pub(super) fn standing(&self) -> Standing {
-        let view = self.view;
-        let open = |place: &Place| place.stands(view) || place.decision.is_some();
-        let head_is_open = self.ledger.window.iter().any(|(_, place)| open(place));
-        Standing { decided: self.decided(), executed: self.ledger.executed(), head_is_open }
+    fn note_pace(&mut self, slot: Slot) {
+        self.pace.decided(slot, self.leader(slot), self.clock, self.slow_limits());
+        self.mind_head(slot.next());
+    }
+
+    /// Whether `head`, the first open slot, is waited for: a later one has been proposed.
+    fn mind_head(&mut self, head: Slot) {
+        self.pace.mind(head, self.seen.max(self.proposed) > head, self.clock);
+    }
+
+    fn slow_limits(&self) -> Limits {
+        let config = &self.basis.config;
+        Limits { floor_ms: config.slow_turn_ms, patience_ms: config.patience_ms }
+    }
+
+    /// Wants another view if the slots of one replica hold up all that come after them.
+    pub(super) fn mind_pace(&mut self, effects: &mut Effects<Message>) {
+        if self.schedule == Schedule::Stable || !self.basis.installed {
+            return;
+        }
+        self.mind_head(self.decided().next());
+        if let Some(slow) = self.pace.slow() {
+            self.blames = Some(slow);
+            let to = self.basis.suspect("the slots of one replica hold all others up", effects);
+            self.leave_for(to, effects);
+        }
     }
 
     /// The batch with this digest, if we have it for this slot.
     pub(super) fn body(&self, slot: Slot, digest: &Digest) -> Option<Batch> {
         let logged =
-            self.ledger.log.get(slot).map(|(batch, _)| batch).filter(|batch| batch.digest() == *digest);
-        let found =
-            logged.cloned().or_else(|| self.ledger.window.get(slot).and_then(|place| place.body(digest)));
+            self.basis.ledger.log.get(slot).map(|(batch, _)| batch).filter(|batch| batch.digest() == *digest);
+        let found = logged
+            .cloned()
+            .or_else(|| self.basis.ledger.window.get(slot).and_then(|place| place.body(digest)));
         found.or_else(|| Some(Batch::nil()).filter(|nil| nil.digest() == *digest))
     }
 }
@@ -295,10 +324,7 @@ impl Place {
         if let Some((earlier, standing)) = self.proposal.replace((view, batch))
             && self.ours.as_ref().is_some_and(|(ours, _)| *ours == earlier)
         {
-            self.voted.retain(|kept| *kept != standing);
-            self.voted.push(standing);
-            let surplus = self.voted.len().saturating_sub(VOTED_BATCHES_MAX);
-            self.voted.drain(..surplus);
+            self.voted.keep(standing);
         }
     }
 
@@ -306,7 +332,7 @@ impl Place {
     pub(super) fn body(&self, digest: &Digest) -> Option<Batch> {
         let proposal = self.proposal.as_ref().map(|(_, batch)| batch);
         let decided = self.decision.as_ref().map(|(_, batch)| batch);
-        let all = [proposal, decided].into_iter().flatten().chain(&self.fetched).chain(&self.voted);
+        let all = [proposal, decided].into_iter().flatten().chain(&self.fetched).chain(self.voted.iter());
         let nil = Batch::nil();
         all.chain([&nil]).find(|batch| batch.digest() == *digest).cloned()
     }

@@ -10,14 +10,13 @@ use smr_wire::{ReplicaId, Slot, View};
 use super::beginning::{Beginning, Ground, ViewChange};
 use super::core::{Register, Registers};
 use super::{Certificate, Lanes, Place, PrefixProof, Proposer};
+use crate::basis::BasisOutline;
 
 /// What one replica knows and has said.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Outline {
-    /// The view it is in or on its way to.
-    pub view: View,
-    /// Whether that view has begun for it.
-    pub installed: bool,
+    /// What is the same in every engine.
+    pub basis: BasisOutline<PlaceOutline, Register>,
     /// How the last view that began here did.
     pub beginning: Beginning,
     /// How those began that its votes may have to be shown to be right in.
@@ -32,24 +31,12 @@ pub struct Outline {
     pub own: Vec<Slot>,
     /// The last slot in which it saw a proposal.
     pub seen: Slot,
-    /// Slots above the decided prefix of which it knows anything, in order.
-    pub places: Vec<(Slot, PlaceOutline)>,
-    /// What it has decided and keeps.
-    pub log: Vec<Register>,
-    /// The slot below the first that it keeps.
-    pub log_base: Slot,
-    /// Its stable checkpoint and the one before.
-    pub stable: (Slot, Slot),
-    /// Up to where it has executed, and up to where replies are settled.
-    pub executed: (Slot, Slot),
-    /// Entries that wait, oldest first, and whether each stands in an open proposal.
-    pub waiting: Vec<(Digest, bool)>,
-    /// Which view each replica wants at least.
-    pub wishes: Vec<(ReplicaId, View)>,
     /// What others, and itself, told for a view that has not begun.
     pub changes: Vec<ChangeOutline>,
     /// How the view that it is on its way to begins, says its coordinator.
     pub new_view: Option<Beginning>,
+    /// Whose slowness made it want another view.
+    pub blames: Option<ReplicaId>,
     /// Who acknowledged which beginning last, by its digest.
     pub acknowledgements: Vec<(ReplicaId, View, Digest)>,
 }
@@ -82,6 +69,8 @@ pub struct ChangeOutline {
     pub to: View,
     /// The last vote in each lane.
     pub lanes: Vec<Option<Register>>,
+    /// Who was slow.
+    pub blames: Option<ReplicaId>,
     /// The last slot of its decided prefix.
     pub decided: Slot,
     /// The slot of the checkpoint that shows it.
@@ -101,34 +90,23 @@ impl Lanes {
         // Every field is named, so that a new one does not compile until somebody says whether it matters here.
         let Lanes {
             schedule: _,
-            seat: _,
-            config: _,
-            view,
-            installed,
+            basis,
             beginning,
             begun,
             registers,
             asked,
-            ledger,
             proposed,
             own,
             seen,
-            pool,
-            suspicion,
             changes,
             new_view,
             acknowledgements,
-            backoff: _,
-            catch_up: _,
-            patience: _,
-            decided_at_tick: _,
+            pace: _,
+            blames,
             clock: _,
         } = self;
-        let places = ledger.window.iter().map(|(slot, place)| (slot, place.outline()));
-        let log = &ledger.log;
         Outline {
-            view: *view,
-            installed: *installed,
+            basis: basis.outline(Place::outline, Certificate::decided),
             beginning: beginning.clone(),
             begun: begun.values().map(|certificate| certificate.beginning.clone()).collect(),
             registers: registers.clone(),
@@ -136,15 +114,9 @@ impl Lanes {
             proposed: *proposed,
             own: own.iter().copied().collect(),
             seen: *seen,
-            places: places.filter(|(_, place)| *place != PlaceOutline::default()).collect(),
-            log: log.after(log.base()).map(|(_, (_, certificate))| certificate.decided()).collect(),
-            log_base: log.base(),
-            stable: ledger.checkpoints(),
-            executed: (ledger.executed(), ledger.settled()),
-            waiting: pool.outline(),
-            wishes: suspicion.wishes().collect(),
             changes: changes.values().map(ViewChange::outline).collect(),
             new_view: new_view.as_ref().map(|(_, beginning)| beginning.clone()),
+            blames: *blames,
             acknowledgements: acknowledgements
                 .iter()
                 .map(|(id, (view, digest, _))| (*id, *view, *digest))
@@ -163,7 +135,7 @@ impl Certificate {
 
 impl Place {
     fn outline(&self) -> PlaceOutline {
-        let Place { proposal, proposer, votes, is_ours, ours, decision, voted, fetched } = self;
+        let Place { proposal, proposer, votes, is_ours, sent: _, ours, decision, voted, fetched } = self;
         let who = |proposer: &Option<Proposer>| proposer.as_ref().map(|(by, vote)| (*by, vote.view));
         PlaceOutline {
             proposal: proposal.as_ref().map(|(view, batch)| (*view, batch.digest())),
@@ -172,10 +144,7 @@ impl Place {
             is_ours: *is_ours,
             ours: ours.as_ref().map(|(view, proposer)| (*view, who(proposer))),
             decision: decision.as_ref().map(|(certificate, _)| certificate.decided()),
-            bodies: (
-                voted.iter().map(crate::Batch::digest).collect(),
-                fetched.iter().map(crate::Batch::digest).collect(),
-            ),
+            bodies: (voted.digests(), fetched.iter().map(crate::Batch::digest).collect()),
         }
     }
 }
@@ -189,6 +158,7 @@ impl ViewChange {
             to,
             lanes,
             report: _,
+            blames,
             decided,
             proof: PrefixProof { checkpoint, commits },
             grounds,
@@ -203,6 +173,7 @@ impl ViewChange {
             author: *author,
             to: *to,
             lanes: lanes.clone(),
+            blames: *blames,
             decided: *decided,
             checkpoint: checkpoint.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default(),
             commits: commits.iter().map(Certificate::decided).collect(),

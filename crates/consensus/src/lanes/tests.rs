@@ -44,6 +44,9 @@ struct Net {
     decided: Vec<Vec<(Slot, Batch)>>,
     reports: Vec<(ReplicaId, Observation)>,
     cut: Vec<ReplicaId>,
+    /// Whose proposals come so many ms late, and those that are on their way.
+    slow: Option<(ReplicaId, u64)>,
+    late: VecDeque<(u64, ReplicaId, ReplicaId, Message)>,
     config: Config,
     verifier: Verifier,
     clock: Timestamp,
@@ -64,6 +67,8 @@ impl Net {
             decided: vec![Vec::new(); 3],
             reports: Vec::new(),
             cut: Vec::new(),
+            slow: None,
+            late: VecDeque::new(),
             config,
             verifier: Verifier::new(10_000),
             clock: Timestamp(1_000_000),
@@ -111,7 +116,10 @@ impl Net {
     /// Delivers what `passes` lets through and loses the rest.
     fn deliver_if(&mut self, passes: impl Fn(ReplicaId, &Message) -> bool) {
         while let Some((from, to, message)) = self.queue.pop_front() {
-            if !self.cut.contains(&from) && !self.cut.contains(&to) && passes(to, &message) {
+            let proposes = matches!(&message, Message::Endorse { batches, .. } if !batches.is_empty());
+            if let Some((_, ms)) = self.slow.filter(|(slow, _)| *slow == from && proposes) {
+                self.late.push_back((self.clock.0 + ms, from, to, message));
+            } else if !self.cut.contains(&from) && !self.cut.contains(&to) && passes(to, &message) {
                 self.deliver(from, to, &message);
             }
         }
@@ -128,9 +136,17 @@ impl Net {
     /// Lets `ms` of time pass, firing timers and delivering what follows.
     fn pass(&mut self, ms: u64) {
         let until = self.clock.0 + ms;
-        while let Some((due, key)) =
-            self.timers.iter().map(|(key, due)| (*due, *key)).min().filter(|(d, _)| *d <= until)
-        {
+        loop {
+            let timer = self.timers.iter().map(|(key, due)| (*due, *key)).min();
+            let late = self.late.front().map_or(u64::MAX, |(due, ..)| *due);
+            if late <= until && timer.is_none_or(|(due, _)| late <= due) {
+                let (due, from, to, message) = self.late.pop_front().expect("just seen");
+                self.clock = Timestamp(due.max(self.clock.0));
+                self.deliver(from, to, &message);
+                self.deliver_all();
+                continue;
+            }
+            let Some((due, key)) = timer.filter(|(due, _)| *due <= until) else { break };
             self.clock = Timestamp(due.max(self.clock.0));
             self.timers.remove(&key);
             self.step(key.0, Event::Timer(key.1));
@@ -205,14 +221,14 @@ fn whoever_holds_up_turns_loses_them_and_gets_them_back() {
     let mut net = Net::new((FaultModel::Hybrid, Schedule::Rotating));
     net.config.exclusion_slots = 8;
     for replica in &mut net.replicas {
-        replica.config.exclusion_slots = 8;
+        replica.basis.config.exclusion_slots = 8;
     }
     net.cut = vec![ReplicaId(2)];
     for number in 1..=3 {
         net.offer(0, entry(1, number));
     }
     net.pass(20_000);
-    let (view, out) = (net.replicas[0].view, net.replicas[0].beginning.excluded.clone());
+    let (view, out) = (net.replicas[0].basis.view, net.replicas[0].beginning.excluded.clone());
     assert!(view > View(0) && out.iter().any(|e| e.replica == ReplicaId(2)), "{view}: {out:?}");
     assert_eq!(net.entries(0).len(), 3);
     // It is back, and others see it propose once its time is over, without another view.
@@ -227,7 +243,64 @@ fn whoever_holds_up_turns_loses_them_and_gets_them_back() {
     net.offer(2, entry(3, 1));
     net.pass(5_000);
     assert!((0..3).all(|me| net.entries(me).contains(&entry(3, 1).digest())));
-    assert!(net.replicas.iter().all(|replica| replica.view == view), "nobody left {view}");
+    assert!(net.replicas.iter().all(|replica| replica.basis.view == view), "nobody left {view}");
+    net.assert_agreement();
+}
+
+/// Something to propose for all three, so often, and more for one of them, for which the others' turns are waited for.
+fn offer_all(net: &mut Net, rounds: std::ops::Range<u64>) {
+    for number in rounds {
+        let more = u16::try_from(number % 3).expect("small");
+        for (to, number) in [(0, 2 * number), (1, 2 * number), (2, 2 * number), (more, 2 * number + 1)] {
+            net.offer(to, entry(u8::try_from(to).expect("small") + 1, number));
+        }
+        net.pass(200);
+    }
+}
+
+#[test]
+fn who_is_slow_but_not_silent_loses_its_turns_alone_and_gets_them_back() {
+    for model in [FaultModel::Crash, FaultModel::Hybrid] {
+        let mut net = Net::new((model, Schedule::Rotating));
+        net.slow = Some((ReplicaId(2), 150));
+        offer_all(&mut net, 1..12);
+        let (view, out) = (net.replicas[0].basis.view, net.replicas[0].beginning.excluded.clone());
+        assert_eq!(out.iter().map(|e| e.replica).collect::<Vec<_>>(), [ReplicaId(2)], "{view}");
+        assert!(net.replicas.iter().all(|replica| replica.beginning.excluded == out), "the same with all");
+        let limits = ("patience was not asked", net.config.patience_ms > 150);
+        assert!(limits.1 && view == View(1), "{limits:?}, {view}");
+        // Nobody waits for it now.
+        let before = net.decided[0].len();
+        net.offer(0, entry(9, 1));
+        assert!(net.decided[0].len() > before && net.late.is_empty());
+        // Quick again, it is trusted again.
+        net.slow = None;
+        let until = out.iter().map(|e| e.until).max().expect("one is out");
+        let mut number = 12;
+        while net.replicas[0].decided() < until.plus(20) {
+            offer_all(&mut net, number..number + 1);
+            number += 1;
+        }
+        let (last, leader) = (net.replicas[0].decided(), |slot| net.replicas[0].leader(slot));
+        assert!(until.up_to(last).any(|slot| leader(slot) == ReplicaId(2)), "{model:?}");
+        assert!(net.replicas.iter().all(|replica| replica.basis.view == view), "nobody left {view}");
+        net.assert_agreement();
+    }
+}
+
+#[test]
+fn a_slow_coordinator_that_blames_another_is_blamed_by_the_next() {
+    let mut net = Net::new((FaultModel::Hybrid, Schedule::Rotating));
+    net.config.exclusion_slots = 8;
+    net.replicas.iter_mut().for_each(|replica| replica.basis.config.exclusion_slots = 8);
+    net.slow = Some((ReplicaId(1), 150));
+    for number in 1..30 {
+        net.replicas[1].blames = Some(ReplicaId(0));
+        offer_all(&mut net, number..number + 1);
+    }
+    let blamed: Vec<ReplicaId> = net.replicas[0].beginning.excluded.iter().map(|e| e.replica).collect();
+    assert!(net.replicas[0].basis.view > View(1), "view 1 was its own");
+    assert_eq!(blamed.last(), Some(&ReplicaId(1)), "{blamed:?}");
     net.assert_agreement();
 }
 
@@ -253,10 +326,11 @@ fn a_batch_of_a_time_to_come_that_one_core_alone_voted_for_binds_no_view() {
         registers.apply(&operation).expect("its first");
         registers.lanes().to_vec()
     };
-    let seat = net.replicas[0].seat.clone();
+    let seat = net.replicas[0].basis.seat.clone();
     let change = ViewChange {
         author: ReplicaId(0),
         to: View(1),
+        blames: None,
         lanes,
         report: net.cores[0].attest(&Operation::Leave { to: View(1) }).expect("a later view"),
         decided: Slot(0),
@@ -270,7 +344,11 @@ fn a_batch_of_a_time_to_come_that_one_core_alone_voted_for_binds_no_view() {
     for to in 1..3 {
         net.step(ReplicaId(to), Event::Offer(entry(1, 1)));
         net.deliver(ReplicaId(0), ReplicaId(to), &change);
-        net.deliver(ReplicaId(0), ReplicaId(to), &Message::Body { slot: Slot(1), batch: batch.clone() });
+        net.deliver(
+            ReplicaId(0),
+            ReplicaId(to),
+            &Message::Upkeep(Upkeep::Body { slot: Slot(1), batch: batch.clone() }),
+        );
     }
     net.pass(20_000);
     assert_eq!(net.entries(1), [entry(1, 1).digest()]);

@@ -9,63 +9,29 @@ use smr_wire::{ReplicaId, View};
 
 use super::beginning::{Beginning, Ground, NewView, ViewCertificate, ViewChange};
 use super::core::{Item, Operation, Register};
-use super::message::FORWARD_ENTRIES_MAX;
 use super::schedule::exclude;
 use super::{Asked, Lanes, Message};
 use crate::known_bugs;
-use crate::pool::parcels;
-use crate::protocol::{Effect, Effects, Observation, Record, Timer};
-use crate::suspicion::Suspect;
+use crate::protocol::{Effects, Observation};
 use crate::verified::Refused;
 
 impl Lanes {
-    /// Wants another view, and says so to all.
-    pub(super) fn suspect(&mut self, why: &'static str, effects: &mut Effects<Message>) {
-        let wants = self.view.next();
-        if self.suspicion.wish_of(self.seat.me) < wants {
-            effects.report(Observation::Suspected { view: self.view, why });
-            self.wish(wants, effects);
-            self.follow_suspicion(effects);
-        }
-    }
-
-    fn wish(&mut self, wants: View, effects: &mut Effects<Message>) {
-        let suspect = Suspect::sign(&self.seat, wants);
-        self.suspicion.add(suspect);
-        effects.broadcast(Message::Suspects(vec![suspect]));
-    }
-
-    /// Wishes of replicas, each signed by its author.
-    pub(super) fn on_suspects(&mut self, suspects: Vec<Suspect>, effects: &mut Effects<Message>) {
-        suspects.into_iter().for_each(|suspect| self.suspicion.add(suspect));
-        self.follow_suspicion(effects);
-    }
-
-    fn follow_suspicion(&mut self, effects: &mut Effects<Message>) {
-        if let Some((to, wishes)) = self.suspicion.target(self.view, &self.seat.group) {
-            effects.broadcast(Message::Suspects(wishes));
-            if self.suspicion.wish_of(self.seat.me) < to {
-                self.wish(to, effects);
-            }
+    /// Leaves for a view that enough replicas want, if there is one.
+    pub(super) fn leave_for(&mut self, to: Option<View>, effects: &mut Effects<Message>) {
+        if let Some(to) = to {
             self.leave(to, effects);
         }
     }
 
     /// Leaves for a later view.
     fn leave(&mut self, to: View, effects: &mut Effects<Message>) {
-        assert!(to > self.view, "leaving view {} for {to}, which is not later", self.view);
-        self.view = to;
-        self.installed = false;
         self.new_view = None;
-        self.backoff.failed();
-        effects.push(Effect::Persist(Record::Entered(to)));
-        effects.report(Observation::LeftFor(to));
-        effects.arm(Timer::NewView, self.backoff.scale_ms(self.config.new_view_ms));
+        self.basis.leave(to, effects);
         self.have_core_leave(effects);
     }
 
     fn have_core_leave(&mut self, effects: &mut Effects<Message>) {
-        let to = self.view;
+        let to = self.basis.view;
         let lanes = self.registers.lanes().to_vec();
         self.ask(Operation::Leave { to }, Asked::Leave { to, lanes }, effects);
     }
@@ -78,23 +44,24 @@ impl Lanes {
         report: Signature,
         effects: &mut Effects<Message>,
     ) {
-        if self.installed || self.view != to {
+        if self.basis.installed || self.basis.view != to {
             return;
         }
         let change = self.view_change(to, lanes, report);
-        self.changes.insert(self.seat.me, change.clone());
+        self.changes.insert(self.basis.seat.me, change.clone());
         effects.broadcast(Message::ViewChange(Box::new(change)));
         self.begin_if_able(effects);
     }
 
     fn view_change(&self, to: View, lanes: Vec<Option<Register>>, report: Signature) -> ViewChange {
         let mut change = ViewChange {
-            author: self.seat.me,
+            author: self.basis.seat.me,
             to,
             lanes,
             report,
             decided: self.decided(),
-            proof: self.ledger.prefix_proof(),
+            blames: self.blames,
+            proof: self.basis.ledger.prefix_proof(),
             grounds: Vec::new(),
             views: Vec::new(),
             signature: Signature([0; 64]),
@@ -104,11 +71,11 @@ impl Lanes {
         let last = self.beginning.view;
         let shown = |view: View| view == last || open.iter().any(|vote| vote.view == view);
         change.views = self.begun.iter().filter(|(view, _)| shown(**view)).map(|(_, v)| v.clone()).collect();
-        change.signed(&self.seat)
+        change.signed(&self.basis.seat)
     }
 
     fn ground(&self, vote: &Register) -> Ground {
-        let place = self.ledger.window.get(vote.item.slot);
+        let place = self.basis.ledger.window.get(vote.item.slot);
         let ours = place.and_then(|place| place.ours.as_ref());
         let (_, ground) = ours
             .filter(|(view, _)| *view == vote.view)
@@ -127,10 +94,10 @@ impl Lanes {
         effects: &mut Effects<Message>,
     ) {
         let newer = self.changes.get(&change.author).is_none_or(|kept| kept.to <= change.to);
-        if !newer || change.to < self.view {
+        if !newer || change.to < self.basis.view {
             return;
         }
-        if !change.is_right(self.schedule, &self.seat.group) {
+        if !change.is_right(self.schedule, &self.basis.seat.group) {
             effects.report(Observation::Dropped { from, why: Refused::NoRight });
             return;
         }
@@ -145,9 +112,13 @@ impl Lanes {
     /// As coordinator of a view that has not begun: says how it begins, once a quorum left for it and what they voted
     /// for is here.
     pub(super) fn begin_if_able(&mut self, effects: &mut Effects<Message>) {
-        let (view, group) = (self.view, self.seat.group.clone());
-        let coordinates = group.primary_of(view) == self.seat.me;
-        if self.installed || !coordinates || self.registers.begun() >= view || self.registers.floor() < view {
+        let (view, group) = (self.basis.view, self.basis.seat.group.clone());
+        let coordinates = group.primary_of(view) == self.basis.seat.me;
+        if self.basis.installed
+            || !coordinates
+            || self.registers.begun() >= view
+            || self.registers.floor() < view
+        {
             return;
         }
         let changes: Vec<ViewChange> = self
@@ -174,7 +145,7 @@ impl Lanes {
     /// Whether what its core voted for, and nobody may have decided, has a time that a correct replica could have voted for by
     /// now, clocks being apart as far as is allowed. Time never runs backwards, so one batch from the future would stay.
     fn is_timely(&self, change: &ViewChange) -> bool {
-        let latest = self.clock.plus_ms(2 * self.config.skew_max_ms);
+        let latest = self.clock.plus_ms(2 * self.basis.config.skew_max_ms);
         change.open().iter().all(|vote| {
             let batch = self.body(vote.item.slot, &vote.item.digest);
             batch.is_none_or(|batch| batch.time() <= latest)
@@ -183,20 +154,20 @@ impl Lanes {
 
     /// What a coordinator says of how a view begins, checked but for what needs the schedule.
     pub(super) fn on_new_view(&mut self, new_view: NewView, effects: &mut Effects<Message>) {
-        let known = new_view.view == self.view && (self.installed || self.new_view.is_some());
-        if new_view.view < self.view || known {
+        let known = new_view.view == self.basis.view && (self.basis.installed || self.new_view.is_some());
+        if new_view.view < self.basis.view || known {
             return;
         }
-        let group = self.seat.group.clone();
+        let group = self.basis.seat.group.clone();
         if !new_view.changes.iter().all(|change| change.is_right(self.schedule, &group)) {
             let from = group.primary_of(new_view.view);
             effects.report(Observation::Dropped { from, why: Refused::NoRight });
             return;
         }
-        if new_view.view > self.view {
+        if new_view.view > self.basis.view {
             self.leave(new_view.view, effects);
         }
-        let beginning = new_view.beginning(self.schedule, &group, self.config.exclusion_slots);
+        let beginning = new_view.beginning(self.schedule, &group, self.basis.config.exclusion_slots);
         self.new_view = Some((new_view, beginning));
         self.acknowledge_if_able(effects);
         self.fetch_bodies(effects);
@@ -204,8 +175,8 @@ impl Lanes {
 
     /// Acknowledges the beginning of the view we are on the way to, once we have what it names: f+1 of us do then.
     pub(super) fn acknowledge_if_able(&mut self, effects: &mut Effects<Message>) {
-        let Some((_, beginning)) = self.new_view.as_ref().filter(|_| !self.installed) else { return };
-        let (view, me) = (self.view, self.seat.me);
+        let Some((_, beginning)) = self.new_view.as_ref().filter(|_| !self.basis.installed) else { return };
+        let (view, me) = (self.basis.view, self.basis.seat.me);
         if self.acknowledgements.get(&me).is_some_and(|(acknowledged, _, _)| *acknowledged >= view) {
             return;
         }
@@ -215,7 +186,8 @@ impl Lanes {
             return;
         }
         let digest = beginning.digest();
-        let signature = self.seat.sign(&ViewCertificate::statement(view, &digest, &self.seat.group));
+        let signature =
+            self.basis.seat.sign(&ViewCertificate::statement(view, &digest, &self.basis.seat.group));
         effects.broadcast(Message::Acknowledge { view, digest, signature });
         self.on_acknowledge(me, view, digest, signature, effects);
     }
@@ -236,9 +208,10 @@ impl Lanes {
     }
 
     pub(super) fn install_if_able(&mut self, effects: &mut Effects<Message>) {
-        let Some((_, beginning)) = self.new_view.as_ref().filter(|_| !self.installed) else { return };
-        let (digest, quorum) = (beginning.digest(), ViewCertificate::votes_needed(&self.seat.group));
-        let for_it = self.acknowledgements.iter().filter(|(_, (v, d, _))| (*v, *d) == (self.view, digest));
+        let Some((_, beginning)) = self.new_view.as_ref().filter(|_| !self.basis.installed) else { return };
+        let (digest, quorum) = (beginning.digest(), ViewCertificate::votes_needed(&self.basis.seat.group));
+        let for_it =
+            self.acknowledgements.iter().filter(|(_, (v, d, _))| (*v, *d) == (self.basis.view, digest));
         let votes: Vec<(ReplicaId, Signature)> =
             for_it.map(|(author, (_, _, signature))| (*author, *signature)).take(quorum).collect();
         if votes.len() == quorum {
@@ -250,28 +223,26 @@ impl Lanes {
     /// That a view has begun, checked.
     pub(super) fn on_begun(&mut self, certificate: ViewCertificate, effects: &mut Effects<Message>) {
         let view = certificate.beginning.view;
-        if view > self.view || (view == self.view && !self.installed) {
+        if view > self.basis.view || (view == self.basis.view && !self.basis.installed) {
             self.install(certificate, effects);
         }
     }
 
     fn install(&mut self, certificate: ViewCertificate, effects: &mut Effects<Message>) {
         let Beginning { view, .. } = certificate.beginning;
-        if view > self.view {
-            effects.push(Effect::Persist(Record::Entered(view)));
-        }
-        self.view = view;
-        self.installed = true;
+        self.basis.install(view, effects);
         if self.registers.floor() < view {
             self.have_core_leave(effects);
         }
         let blamed = self.leader(self.decided().next());
         self.beginning = certificate.beginning.clone();
         if known_bugs::EXCLUDES_BY_OPINION.is_on() {
-            let (bound, base) = (self.beginning.bound(), self.config.exclusion_slots);
-            self.beginning.excluded = exclude(&[], blamed, bound, base, self.seat.group.faults);
+            let (bound, base) = (self.beginning.bound(), self.basis.config.exclusion_slots);
+            self.beginning.excluded = exclude(&[], blamed, bound, base, self.basis.seat.group.faults);
         }
         self.begun.insert(view, certificate);
+        self.pace.restart();
+        self.blames = None;
         self.forget_views();
         self.proposed = self.beginning.bound();
         self.own.clear();
@@ -279,13 +250,10 @@ impl Lanes {
         self.new_view = None;
         self.changes.retain(|_, change| change.to > view);
         self.acknowledgements.retain(|_, (acknowledged, _, _)| *acknowledged > view);
-        self.pool.restart();
-        effects.push(Effect::Disarm(Timer::NewView));
-        self.patience.stop(effects);
         effects.report(Observation::Installed { view, primary: self.primary() });
         self.fetch_bodies(effects);
-        for entries in parcels(self.pool.all(), FORWARD_ENTRIES_MAX) {
-            self.tell_primary(entries, effects);
+        if !self.has_a_turn() {
+            self.basis.forward_all(self.primary(), effects);
         }
     }
 
@@ -294,13 +262,5 @@ impl Lanes {
         let open = self.registers.lanes().iter().flatten().filter(|vote| vote.item.slot > self.decided());
         let named: Vec<View> = open.map(|vote| vote.view).chain([self.beginning.view]).collect();
         self.begun.retain(|view, _| named.contains(view));
-    }
-
-    /// The view we are on the way to has not begun in time.
-    pub(super) fn on_new_view_timeout(&mut self, effects: &mut Effects<Message>) {
-        if !self.installed {
-            effects.arm(Timer::NewView, self.backoff.scale_ms(self.config.new_view_ms));
-            self.suspect("the next view does not begin", effects);
-        }
     }
 }

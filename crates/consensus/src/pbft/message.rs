@@ -6,21 +6,17 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_crypto::{Digest, Signature};
 use smr_wire::{ReplicaId, Slot, View};
 
-use crate::batch::{Batch, Entry};
-use crate::checkpoint::CheckpointCertificate;
-use crate::decision::{self, Decides, check_decisions};
+use crate::batch::Batch;
+use crate::decision::{self, Decides};
 use crate::group::{Group, Seat};
 use crate::known_bugs;
-use crate::pool::check_parcel;
 use crate::quorum::{Ballot, Phase, QuorumCertificate};
-use crate::suspicion::Suspect;
+use crate::upkeep::Upkeep;
 use crate::verified::{Refused, Rules, Verify};
 
 /// A message between replicas. The channel proves who sent it; what must convince a third replica is signed.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Message {
-    /// Entries for the primary to order, or that everyone should know because it has not.
-    Forward(Vec<Entry>),
     /// The primary's proposal. Its signature is its prepare vote.
     Proposal {
         /// In which view.
@@ -39,48 +35,19 @@ pub enum Message {
         /// The sender's.
         signature: Signature,
     },
-    /// Wishes for another primary, each signed by its author.
-    Suspects(Vec<Suspect>),
     /// What its author knows of undecided slots, for the primary of the next view.
     ViewChange(ViewChange),
     /// A quorum of those: the next view begins.
     NewView(NewView),
-    /// Where the sender stands.
-    Status {
-        /// The view it is in or on its way to.
-        view: View,
-        /// Whether that view has begun for it.
-        installed: bool,
-        /// The last slot of its decided prefix.
-        decided: Slot,
-    },
-    /// Asks for decisions after a slot.
-    Fetch {
-        /// The slot.
-        after: Slot,
-    },
-    /// Decisions, each proven by itself.
-    Decided(Vec<Decision>),
-    /// The decisions asked for are not kept any more; the state of this checkpoint stands for them.
-    Pruned(CheckpointCertificate),
-    /// Asks for the batch with this digest, which may have been prepared for this slot.
-    FetchBody {
-        /// The slot.
-        slot: Slot,
-        /// The batch's digest.
-        digest: Digest,
-    },
-    /// A batch that was asked for.
-    Body {
-        /// The slot.
-        slot: Slot,
-        /// The batch.
-        batch: Batch,
-    },
+    /// What is the same in every engine.
+    Upkeep(Upkeep<QuorumCertificate>),
 }
 
-/// Entries in one [`Message::Forward`] at most.
-pub(super) const FORWARD_ENTRIES_MAX: usize = 1024;
+impl From<Upkeep<QuorumCertificate>> for Message {
+    fn from(upkeep: Upkeep<QuorumCertificate>) -> Message {
+        Message::Upkeep(upkeep)
+    }
+}
 
 /// Commit votes decide.
 impl Decides for QuorumCertificate {
@@ -256,10 +223,6 @@ impl Beginning {
 impl Verify for Message {
     fn verify(&self, from: ReplicaId, rules: &Rules<'_>) -> Result<(), Refused> {
         match self {
-            Message::Forward(entries) => {
-                check_parcel(entries, FORWARD_ENTRIES_MAX, rules.batch_limits())?;
-                entries.iter().try_for_each(|entry| entry.check(rules.group, rules.verifier))
-            }
             Message::Proposal { view, slot, batch, signature } => {
                 if rules.group.primary_of(*view) != from {
                     return Err(Refused::NoRight);
@@ -270,24 +233,14 @@ impl Verify for Message {
                 batch.check(rules.group, rules.batch_limits(), rules.verifier)
             }
             Message::Vote { ballot, signature } => check_vote(from, *ballot, signature, rules),
-            Message::Suspects(suspects) => {
-                if suspects.len() > rules.group.size() {
-                    return Err(Refused::Shape);
-                }
-                suspects.iter().try_for_each(|suspect| suspect.check(rules))
-            }
             Message::ViewChange(change) => change.check(rules),
             Message::NewView(new_view) => new_view.check(rules),
-            Message::Decided(decisions) => check_decisions(decisions, rules),
-            Message::Pruned(_) if known_bugs::BELIEVES_ANY_PRUNED.is_on() => Ok(()),
-            Message::Pruned(certificate) => certificate.check(rules),
-            Message::Body { batch, .. } => batch.check(rules.group, rules.batch_limits(), rules.verifier),
-            Message::Status { .. } | Message::Fetch { .. } | Message::FetchBody { .. } => Ok(()),
+            Message::Upkeep(upkeep) => upkeep.verify(from, rules),
         }
     }
 
     fn asks_for_much(&self) -> bool {
-        matches!(self, Message::Fetch { .. } | Message::FetchBody { .. } | Message::Status { .. })
+        matches!(self, Message::Upkeep(upkeep) if upkeep.asks_for_much())
     }
 }
 

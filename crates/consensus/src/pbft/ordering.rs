@@ -3,15 +3,13 @@
 use smr_crypto::Signature;
 use smr_wire::{ReplicaId, Slot, Timestamp, View};
 
-use super::message::FORWARD_ENTRIES_MAX;
-use super::{Message, Pbft, VOTED_BATCHES_MAX};
+use super::{Message, Pbft};
 use crate::batch::{Batch, Entry};
 use crate::batcher;
 use crate::known_bugs;
-use crate::patience::Standing;
-use crate::pool::{Added, parcels};
 use crate::protocol::{Effect, Effects, Observation, Record};
 use crate::quorum::{Ballot, Phase};
+use crate::upkeep::Upkeep;
 use crate::verified::Refused;
 
 /// The ballot on which the primary's proposal is the first vote.
@@ -22,10 +20,8 @@ pub(super) fn prepare(view: View, slot: Slot, batch: &Batch) -> Ballot {
 impl Pbft {
     /// An entry from a client of ours, or our own: it waits here, and the primary hears of it at once.
     pub(super) fn on_offer(&mut self, entry: Entry, effects: &mut Effects<Message>) {
-        let added = self.pool.add(entry.clone());
-        effects.push(Effect::Offered { entry: entry.digest(), added });
-        if added == Added::New && self.installed && !self.is_primary() {
-            effects.send(self.primary(), Message::Forward(vec![entry]));
+        if self.basis.offer(entry.clone(), effects) && self.basis.installed && !self.is_primary() {
+            effects.send(self.primary(), Upkeep::Forward(vec![entry]).into());
         }
     }
 
@@ -36,34 +32,35 @@ impl Pbft {
         entries: Vec<Entry>,
         effects: &mut Effects<Message>,
     ) {
-        let fresh = self.pool.forwarded(from, entries);
+        let fresh = self.basis.pool.forwarded(from, entries);
         // A relayed entry that the primary does not have yet may be new to it through us.
-        if !fresh.is_empty() && self.installed && !self.is_primary() {
-            effects.send(self.primary(), Message::Forward(fresh));
+        if !fresh.is_empty() && self.basis.installed && !self.is_primary() {
+            effects.send(self.primary(), Upkeep::Forward(fresh).into());
         }
     }
 
     /// Proposes what is due: first what the view's beginning binds us to, then new batches.
     pub(super) fn propose(&mut self, clock: Timestamp, effects: &mut Effects<Message>) {
-        if !self.installed || !self.is_primary() {
+        if !self.basis.installed || !self.is_primary() {
             return;
         }
         self.proposed = self.proposed.max(self.decided()).max(self.beginning.decided);
-        while self.proposed < self.beginning.bound() && self.proposed < self.ledger.vote_limit() {
+        while self.proposed < self.beginning.bound() && self.proposed < self.basis.ledger.vote_limit() {
             let slot = self.proposed.next();
             let digest = self.beginning.digests[&slot];
             let Some(batch) = self.body(slot, &digest) else {
                 return;
             };
-            self.pool.proposed(batch.entries());
+            self.basis.pool.proposed(batch.entries());
             self.propose_in(slot, batch, effects);
         }
         if self.proposed < self.beginning.bound() {
             return;
         }
-        while self.ledger.may_propose(self.proposed.next()) {
-            let open_slots = self.ledger.open(self.proposed);
-            let Some(batch) = batcher::cut(&mut self.pool, open_slots, clock, &self.config) else {
+        while self.basis.ledger.may_propose(self.proposed.next()) {
+            let open_slots = self.basis.ledger.open(self.proposed);
+            let Some(batch) = batcher::cut(&mut self.basis.pool, open_slots, clock, &self.basis.config)
+            else {
                 return;
             };
             self.propose_in(self.proposed.next(), batch, effects);
@@ -72,12 +69,13 @@ impl Pbft {
 
     fn propose_in(&mut self, slot: Slot, batch: Batch, effects: &mut Effects<Message>) {
         self.proposed = slot;
-        let ballot = prepare(self.view, slot, &batch);
-        let signature = self.seat.sign(&ballot.statement(&self.seat.group));
-        let (view, me) = (self.view, self.seat.me);
+        let ballot = prepare(self.basis.view, slot, &batch);
+        let signature = self.basis.seat.sign(&ballot.statement(&self.basis.seat.group));
+        let (view, me) = (self.basis.view, self.basis.seat.me);
         effects.push(Effect::Persist(Record::Voted { ballot, batch: batch.clone() }));
         effects.broadcast(Message::Proposal { view, slot, batch: batch.clone(), signature });
-        let place = self.ledger.window.entry(slot).expect("below the vote limit, which lies in the window");
+        let place =
+            self.basis.ledger.window.entry(slot).expect("below the vote limit, which lies in the window");
         place.accept(view, batch);
         place.prepare_sent = Some(view);
         place.prepares.add(me, view, ballot.digest, signature);
@@ -94,13 +92,16 @@ impl Pbft {
         clock: Timestamp,
         effects: &mut Effects<Message>,
     ) {
-        if !self.installed || ballot.view != self.view || !self.ledger.window.contains(ballot.slot) {
+        if !self.basis.installed
+            || ballot.view != self.basis.view
+            || !self.basis.ledger.window.contains(ballot.slot)
+        {
             return;
         }
         if !self.may_stand(ballot, &batch, from, clock, effects) {
             return;
         }
-        let place = self.ledger.window.entry(ballot.slot).expect("checked above");
+        let place = self.basis.ledger.window.entry(ballot.slot).expect("checked above");
         if let Some((view, standing)) = &place.proposal
             && *view == ballot.view
         {
@@ -139,7 +140,7 @@ impl Pbft {
             return allowed;
         }
         let skew_ms = batch.time().since(clock).max(clock.since(batch.time()));
-        if skew_ms > self.config.skew_max_ms {
+        if skew_ms > self.basis.config.skew_max_ms {
             effects.report(Observation::Skewed { by: from, skew_ms });
             return false;
         }
@@ -147,11 +148,11 @@ impl Pbft {
     }
 
     pub(super) fn vote_prepare(&mut self, slot: Slot, effects: &mut Effects<Message>) {
-        let (view, limit) = (self.view, self.ledger.vote_limit());
-        if !self.installed || slot > limit {
+        let (view, limit) = (self.basis.view, self.basis.ledger.vote_limit());
+        if !self.basis.installed || slot > limit {
             return;
         }
-        let Some(place) = self.ledger.window.entry(slot) else {
+        let Some(place) = self.basis.ledger.window.entry(slot) else {
             return;
         };
         let Some((_, batch)) = place.proposal.clone().filter(|(v, _)| *v == view) else {
@@ -167,10 +168,10 @@ impl Pbft {
     }
 
     fn vote(&mut self, ballot: Ballot, effects: &mut Effects<Message>) {
-        let signature = self.seat.sign(&ballot.statement(&self.seat.group));
+        let signature = self.basis.seat.sign(&ballot.statement(&self.basis.seat.group));
         effects.broadcast(Message::Vote { ballot, signature });
-        let me = self.seat.me;
-        if let Some(place) = self.ledger.window.entry(ballot.slot) {
+        let me = self.basis.seat.me;
+        if let Some(place) = self.basis.ledger.window.entry(ballot.slot) {
             match ballot.phase {
                 Phase::Prepare => place.prepares.add(me, ballot.view, ballot.digest, signature),
                 Phase::Commit => place.commits.add(me, ballot.view, ballot.digest, signature),
@@ -187,7 +188,7 @@ impl Pbft {
         signature: Signature,
         effects: &mut Effects<Message>,
     ) {
-        let Some(place) = self.ledger.window.entry(ballot.slot) else {
+        let Some(place) = self.basis.ledger.window.entry(ballot.slot) else {
             return;
         };
         match ballot.phase {
@@ -199,9 +200,9 @@ impl Pbft {
 
     /// Takes `slot` as far as the votes allow.
     pub(super) fn progress(&mut self, slot: Slot, effects: &mut Effects<Message>) {
-        let group = self.seat.group.clone();
-        let (view, installed) = (self.view, self.installed);
-        let Some(place) = self.ledger.window.entry(slot) else {
+        let group = self.basis.seat.group.clone();
+        let (view, installed) = (self.basis.view, self.basis.installed);
+        let Some(place) = self.basis.ledger.window.entry(slot) else {
             return;
         };
         let late = known_bugs::COMMITS_IN_A_VIEW_IT_LEFT.is_on() && !installed;
@@ -222,8 +223,8 @@ impl Pbft {
     }
 
     fn decide(&mut self, slot: Slot, effects: &mut Effects<Message>) {
-        let group = self.seat.group.clone();
-        let Some(place) = self.ledger.window.entry(slot) else {
+        let group = self.basis.seat.group.clone();
+        let Some(place) = self.basis.ledger.window.entry(slot) else {
             return;
         };
         if place.decision.is_some() {
@@ -246,43 +247,10 @@ impl Pbft {
 
     /// Moves the decided prefix over what is decided, as long as execution keeps up.
     pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
-        while self.ledger.has_room() {
-            let slot = self.decided().next();
-            let Some((certificate, batch)) =
-                self.ledger.window.get(slot).and_then(|place| place.decision.clone())
-            else {
-                return;
-            };
-            self.ledger.push(batch.clone(), certificate);
-            batch.entries().iter().for_each(|entry| self.pool.remove(entry));
-            self.backoff.decided(self.config.window_slots);
+        while let Some((slot, batch)) = self.basis.advance() {
             effects.push(Effect::Decide { slot, batch });
             self.vote_reached(effects);
         }
-    }
-
-    /// One more period of patience has passed: show everyone what waits for long; want another primary when that
-    /// did not help either.
-    pub(super) fn on_patience(&mut self, effects: &mut Effects<Message>) {
-        let standing = self.standing();
-        let verdict = self.patience.ran_out(&mut self.pool, standing, &self.backoff, &self.config, effects);
-        for entries in parcels(verdict.relay, FORWARD_ENTRIES_MAX) {
-            effects.broadcast(Message::Forward(entries));
-        }
-        if let Some(why) = verdict.blame.filter(|_| self.installed) {
-            self.suspect(why, effects);
-        }
-    }
-
-    pub(super) fn standing(&self) -> Standing {
-        let (decided, executed) = (self.decided(), self.ledger.executed());
-        Standing { decided, executed, head_is_open: self.head_is_open() }
-    }
-
-    fn head_is_open(&self) -> bool {
-        self.ledger.window.iter().any(|(_, place)| {
-            place.proposal.as_ref().is_some_and(|(view, _)| *view == self.view) || place.decision.is_some()
-        })
     }
 
     /// The batch with this digest, if we have it for this slot.
@@ -291,20 +259,22 @@ impl Pbft {
         if nil.digest() == *digest {
             return Some(nil);
         }
-        self.ledger.window.get(slot).and_then(|place| place.body(digest))
+        self.basis.ledger.window.get(slot).and_then(|place| place.body(digest))
     }
 }
 
 impl super::Place {
+    /// Whether there is a proposal of `view`.
+    pub(super) fn stands(&self, view: View) -> bool {
+        self.proposal.as_ref().is_some_and(|(v, _)| *v == view)
+    }
+
     /// Puts a proposal of a later view in place of the one that stands.
     pub(super) fn accept(&mut self, view: View, batch: Batch) {
         if let Some((earlier, standing)) = self.proposal.replace((view, batch))
             && self.prepare_sent == Some(earlier)
         {
-            self.voted.retain(|kept| *kept != standing);
-            self.voted.push(standing);
-            let surplus = self.voted.len().saturating_sub(VOTED_BATCHES_MAX);
-            self.voted.drain(..surplus);
+            self.voted.keep(standing);
         }
     }
 
@@ -316,7 +286,7 @@ impl super::Place {
         [proposal, prepared, decided, self.fetched.as_ref()]
             .into_iter()
             .flatten()
-            .chain(&self.voted)
+            .chain(self.voted.iter())
             .find(|batch| batch.digest() == *digest)
             .cloned()
     }

@@ -8,33 +8,18 @@ use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
 use super::{Beginning, Pbft, Place, PrefixProof, ViewChange};
+use crate::basis::BasisOutline;
 use crate::quorum::{Ballot, QuorumCertificate, Votes};
 
 /// What one replica knows and has said.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Outline {
-    /// The view it is in or on its way to.
-    pub view: View,
-    /// Whether that view has begun for it.
-    pub installed: bool,
+    /// What is the same in every engine.
+    pub basis: BasisOutline<PlaceOutline, Ballot>,
     /// How it began.
     pub beginning: Beginning,
     /// The last slot it proposed there.
     pub proposed: Slot,
-    /// Slots above the decided prefix of which it knows anything, in order.
-    pub places: Vec<(Slot, PlaceOutline)>,
-    /// What it has decided and keeps, with the votes' ballot.
-    pub log: Vec<(Slot, Ballot)>,
-    /// The slot below the first that it keeps.
-    pub log_base: Slot,
-    /// Its stable checkpoint and the one before.
-    pub stable: (Slot, Slot),
-    /// Up to where it has executed, and up to where replies are settled.
-    pub executed: (Slot, Slot),
-    /// Entries that wait, oldest first, and whether each stands in an open proposal.
-    pub waiting: Vec<(Digest, bool)>,
-    /// Which view each replica wants at least.
-    pub wishes: Vec<(ReplicaId, View)>,
     /// What others, and itself, told for a view that has not begun.
     pub changes: Vec<ChangeOutline>,
 }
@@ -82,37 +67,11 @@ impl Pbft {
     #[must_use]
     pub fn outline(&self) -> Outline {
         // Every field is named, so that a new one does not compile until somebody says whether it matters here.
-        let Pbft {
-            seat: _,
-            config: _,
-            view,
-            installed,
-            beginning,
-            new_view: _,
-            proposed,
-            ledger,
-            pool,
-            suspicion,
-            changes,
-            backoff: _,
-            catch_up: _,
-            patience: _,
-            decided_at_tick: _,
-        } = self;
-        let places = ledger.window.iter().map(|(slot, place)| (slot, place.outline()));
-        let log = &ledger.log;
+        let Pbft { basis, beginning, new_view: _, proposed, changes } = self;
         Outline {
-            view: *view,
-            installed: *installed,
+            basis: basis.outline(Place::outline, |certificate| certificate.ballot),
             beginning: beginning.clone(),
             proposed: *proposed,
-            places: places.filter(|(_, place)| *place != PlaceOutline::default()).collect(),
-            log: log.after(log.base()).map(|(slot, (_, certificate))| (slot, certificate.ballot)).collect(),
-            log_base: log.base(),
-            stable: ledger.checkpoints(),
-            executed: (ledger.executed(), ledger.settled()),
-            waiting: pool.outline(),
-            wishes: suspicion.wishes().collect(),
             changes: changes.values().map(ViewChange::outline).collect(),
         }
     }
@@ -140,10 +99,7 @@ impl Place {
             prepare_sent: *prepare_sent,
             commit_sent: *commit_sent,
             decision: decision.as_ref().map(|(certificate, _)| certificate.ballot),
-            bodies: (
-                voted.iter().map(crate::Batch::digest).collect(),
-                fetched.as_ref().map(crate::Batch::digest),
-            ),
+            bodies: (voted.digests(), fetched.as_ref().map(crate::Batch::digest)),
         }
     }
 }

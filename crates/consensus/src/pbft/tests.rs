@@ -8,6 +8,7 @@ use smr_wire::{Generation, ReplicaId, ServiceId, Slot, Timestamp, View};
 use super::*;
 use crate::batch::Entry;
 use crate::group::Group;
+use crate::kept::KEPT_BATCHES_MAX;
 use crate::pool::tests::entry;
 use crate::protocol::{Effect, Observation};
 use crate::quorum::{Ballot, Phase};
@@ -269,7 +270,7 @@ fn a_batch_that_was_voted_for_is_kept_though_a_later_view_proposes_another() {
     let mut net = Net::new(Config::default());
     let (first, second) =
         (Batch::new(net.clock, vec![entry(1, 1)]), Batch::new(net.clock, vec![entry(1, 2)]));
-    let place = net.replicas[1].ledger.window.entry(Slot(1)).expect("inside");
+    let place = net.replicas[1].basis.ledger.window.entry(Slot(1)).expect("inside");
     place.accept(View(0), first.clone());
     place.prepare_sent = Some(View(0));
     for view in 1..=20 {
@@ -283,7 +284,7 @@ fn a_batch_that_was_voted_for_is_kept_though_a_later_view_proposes_another() {
         place.accept(View(view), Batch::new(Timestamp(view), vec![]));
         place.prepare_sent = Some(View(view));
     }
-    assert_eq!(place.voted.len(), VOTED_BATCHES_MAX);
+    assert_eq!(place.voted.iter().count(), KEPT_BATCHES_MAX);
 }
 
 /// The decision of a slot with one entry.
@@ -319,7 +320,7 @@ impl Alone {
     }
 
     fn suspects(&self) -> bool {
-        self.0.suspicion.wish_of(ReplicaId(1)) > View(0)
+        self.0.basis.suspicion.wish_of(ReplicaId(1)) > View(0)
     }
 }
 
@@ -390,7 +391,11 @@ fn one_replica_alone_cannot_change_the_view() {
 fn who_left_a_view_tells_others_why_though_nobody_heard_it_then() {
     let mut net = Net::new(Config::default());
     let liar = ReplicaId(3);
-    net.deliver(liar, ReplicaId(1), &Message::Suspects(vec![Suspect::sign(&seat(3), View(1))]));
+    net.deliver(
+        liar,
+        ReplicaId(1),
+        &Message::Upkeep(Upkeep::Suspects(vec![Suspect::sign(&seat(3), View(1))])),
+    );
     net.suspect(1);
     assert!(!net.replicas[1].status().installed, "two wishes of four");
     net.queue.clear();
@@ -496,10 +501,10 @@ fn what_an_impostor_says_is_refused() {
 fn who_knows_a_decision_of_the_view_it_is_on_the_way_to_sends_an_acceptable_view_change() {
     let mut net = Net::new(Config::default());
     // Decided in view 1, and the slot before it is not known yet.
-    net.deliver(ReplicaId(1), ReplicaId(3), &Message::Decided(vec![decision_of(View(1), 2)]));
+    net.deliver(ReplicaId(1), ReplicaId(3), &Message::Upkeep(Upkeep::Decided(vec![decision_of(View(1), 2)])));
     for wishes in [1, 2] {
         let wish = Suspect::sign(&seat(wishes), View(1));
-        net.deliver(ReplicaId(wishes), ReplicaId(3), &Message::Suspects(vec![wish]));
+        net.deliver(ReplicaId(wishes), ReplicaId(3), &Message::Upkeep(Upkeep::Suspects(vec![wish])));
     }
     let sent = |message: &Message| matches!(message, Message::ViewChange(change) if change.to == View(1));
     assert!(net.queue.iter().any(|(from, _, message)| *from == ReplicaId(3) && sent(message)));

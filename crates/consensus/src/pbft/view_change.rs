@@ -5,72 +5,51 @@
 
 use smr_wire::View;
 
-use super::message::FORWARD_ENTRIES_MAX;
 use super::{Beginning, Message, NewView, Pbft, ViewChange};
 use crate::known_bugs;
-use crate::pool::parcels;
-use crate::protocol::{Effect, Effects, Observation, Record, Timer};
+use crate::protocol::{Effects, Observation};
 use crate::quorum::QuorumCertificate;
-use crate::suspicion::Suspect;
 
 impl Pbft {
-    /// Wants another primary, and says so to all.
+    /// Wants another primary.
     pub(super) fn suspect(&mut self, why: &'static str, effects: &mut Effects<Message>) {
-        let wants = self.view.next();
-        if self.suspicion.wish_of(self.seat.me) < wants {
-            effects.report(Observation::Suspected { view: self.view, why });
-            self.wish(wants, effects);
-            self.follow_suspicion(effects);
+        let to = self.basis.suspect(why, effects);
+        self.leave_for(to, effects);
+    }
+
+    /// Leaves for a view that enough replicas want, if there is one.
+    pub(super) fn leave_for(&mut self, to: Option<View>, effects: &mut Effects<Message>) {
+        if let Some(to) = to {
+            self.leave(to, effects);
         }
     }
 
-    fn wish(&mut self, wants: View, effects: &mut Effects<Message>) {
-        let suspect = Suspect::sign(&self.seat, wants);
-        self.suspicion.add(suspect);
-        effects.broadcast(Message::Suspects(vec![suspect]));
-    }
-
-    /// Wishes of replicas, each signed by its author.
-    pub(super) fn on_suspects(&mut self, suspects: Vec<Suspect>, effects: &mut Effects<Message>) {
-        suspects.into_iter().for_each(|suspect| self.suspicion.add(suspect));
-        self.follow_suspicion(effects);
-    }
-
-    fn follow_suspicion(&mut self, effects: &mut Effects<Message>) {
-        if let Some((to, wishes)) = self.suspicion.target(self.view, &self.seat.group) {
-            self.leave(to, wishes, effects);
-        }
-    }
-
-    fn leave(&mut self, to: View, wishes: Vec<Suspect>, effects: &mut Effects<Message>) {
-        assert!(to > self.view, "leaving view {} for {to}, which is not later", self.view);
-        self.view = to;
-        self.installed = false;
+    fn leave(&mut self, to: View, effects: &mut Effects<Message>) {
+        self.basis.leave(to, effects);
         self.beginning = Beginning::default();
         self.new_view = None;
-        self.backoff.failed();
-        effects.push(Effect::Persist(Record::Entered(to)));
-        effects.report(Observation::LeftFor(to));
-        effects.broadcast(Message::Suspects(wishes));
-        if self.suspicion.wish_of(self.seat.me) < to {
-            self.wish(to, effects);
-        }
         let change = self.view_change();
-        self.changes.insert(self.seat.me, change.clone());
+        self.changes.insert(self.basis.seat.me, change.clone());
         effects.broadcast(Message::ViewChange(change));
-        effects.arm(Timer::NewView, self.backoff.scale_ms(self.config.new_view_ms));
         self.begin_if_able(effects);
     }
 
     fn view_change(&self) -> ViewChange {
-        let claims = self.ledger.window.iter().filter_map(|(_, place)| place.claim(self.view)).collect();
-        ViewChange::sign(&self.seat, self.view, self.decided(), self.ledger.prefix_proof(), claims)
+        let claims =
+            self.basis.ledger.window.iter().filter_map(|(_, place)| place.claim(self.basis.view)).collect();
+        ViewChange::sign(
+            &self.basis.seat,
+            self.basis.view,
+            self.decided(),
+            self.basis.ledger.prefix_proof(),
+            claims,
+        )
     }
 
     /// What a replica that left its view knows, checked.
     pub(super) fn on_view_change(&mut self, change: ViewChange, effects: &mut Effects<Message>) {
         let newer = self.changes.get(&change.author).is_none_or(|kept| kept.to <= change.to);
-        if newer && change.to >= self.view {
+        if newer && change.to >= self.basis.view {
             self.changes.insert(change.author, change);
             self.begin_if_able(effects);
         }
@@ -78,18 +57,18 @@ impl Pbft {
 
     /// As primary of a view that has not begun: begins it once a quorum left for it.
     fn begin_if_able(&mut self, effects: &mut Effects<Message>) {
-        if self.installed || !self.is_primary() {
+        if self.basis.installed || !self.is_primary() {
             return;
         }
         let changes: Vec<ViewChange> = self
             .changes
             .values()
-            .filter(|change| change.to == self.view)
-            .take(self.seat.group.quorum())
+            .filter(|change| change.to == self.basis.view)
+            .take(self.basis.seat.group.quorum())
             .cloned()
             .collect();
-        if changes.len() == self.seat.group.quorum() {
-            let new_view = NewView::sign(&self.seat, self.view, changes);
+        if changes.len() == self.basis.seat.group.quorum() {
+            let new_view = NewView::sign(&self.basis.seat, self.basis.view, changes);
             effects.broadcast(Message::NewView(new_view.clone()));
             self.install(new_view, effects);
         }
@@ -97,41 +76,24 @@ impl Pbft {
 
     /// The beginning of a view, checked. Anyone may pass it on, as it proves itself.
     pub(super) fn on_new_view(&mut self, new_view: NewView, effects: &mut Effects<Message>) {
-        if new_view.view > self.view || (new_view.view == self.view && !self.installed) {
+        if new_view.view > self.basis.view || (new_view.view == self.basis.view && !self.basis.installed) {
             self.install(new_view, effects);
         }
     }
 
     fn install(&mut self, new_view: NewView, effects: &mut Effects<Message>) {
-        if new_view.view > self.view {
-            effects.push(Effect::Persist(Record::Entered(new_view.view)));
-        }
-        self.view = new_view.view;
-        self.installed = true;
+        self.basis.install(new_view.view, effects);
         self.beginning = Beginning::of(&new_view);
         self.new_view = Some(new_view);
         self.proposed = self.beginning.decided;
-        self.changes.retain(|_, change| change.to > self.view);
-        self.pool.restart();
-        effects.push(Effect::Disarm(Timer::NewView));
-        self.patience.stop(effects);
-        effects.report(Observation::Installed { view: self.view, primary: self.primary() });
+        self.changes.retain(|_, change| change.to > self.basis.view);
+        effects.report(Observation::Installed { view: self.basis.view, primary: self.primary() });
         if self.is_primary() {
             self.fetch_bodies(effects);
         } else {
-            for entries in parcels(self.pool.all(), FORWARD_ENTRIES_MAX) {
-                effects.send(self.primary(), Message::Forward(entries));
-            }
+            self.basis.forward_all(self.primary(), effects);
         }
         self.vote_reached(effects);
-    }
-
-    /// The view we are on the way to has not begun in time.
-    pub(super) fn on_new_view_timeout(&mut self, effects: &mut Effects<Message>) {
-        if !self.installed {
-            effects.arm(Timer::NewView, self.backoff.scale_ms(self.config.new_view_ms));
-            self.suspect("the next view does not begin", effects);
-        }
     }
 }
 

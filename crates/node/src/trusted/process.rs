@@ -137,6 +137,15 @@ impl Drop for Process {
     }
 }
 
+/// Processor time of a process so far, in microseconds.
+pub(super) fn cpu_us(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in brackets, in which anything may stand; see proc(5).
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((user + system) * 1_000_000 / rustix::param::clock_ticks_per_second())
+}
+
 /// Two ends that keep packets apart and in order, of which neither goes to a program unless it is given.
 fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -290,6 +299,22 @@ mod tests {
     use smr_consensus::lanes::core::{ITEMS_MAX, Item};
     use smr_crypto::Digest;
     use smr_wire::{Slot, View};
+
+    #[test]
+    fn the_processor_time_of_a_process_is_what_the_system_counts() {
+        let own = || rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let us = |time: rustix::time::Timespec| {
+            u64::try_from(time.tv_sec).unwrap() * 1_000_000 + u64::try_from(time.tv_nsec / 1000).unwrap()
+        };
+        let (pid, busy_until_us) = (std::process::id(), us(own()) + 50_000);
+        while us(own()) < busy_until_us {
+            std::hint::spin_loop();
+        }
+        let (before, told, after) = (us(own()), cpu_us(pid).unwrap(), us(own()));
+        // Two figures, each to a tick of 10 ms.
+        assert!(told + 20_000 >= before && told <= after + 20_000, "{before} {told} {after}");
+        assert_eq!(cpu_us(u32::MAX), None);
+    }
 
     #[test]
     fn all_that_may_be_under_way_goes_out_though_nobody_reads() {

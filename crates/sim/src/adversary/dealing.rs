@@ -1,7 +1,5 @@
 //! Dealings of the key that do not fit.
 
-use smr_consensus::lanes::Message as Lanes;
-
 use super::*;
 
 impl Adversary {
@@ -10,15 +8,15 @@ impl Adversary {
         let message = match message {
             Message::Consensus(Ordering::Pbft(message)) => message,
             // Its core has voted for what it proposes itself; others propose what it forwards.
-            Message::Consensus(Ordering::Lanes(Lanes::Forward(entries))) => {
+            Message::Consensus(Ordering::Lanes(Lanes::Upkeep(Upkeep::Forward(entries)))) => {
                 return self.forward(entries.into_iter().map(|entry| self.spoil_entry(entry)).collect());
             }
             other => return other,
         };
         let altered = match message {
-            pbft::Message::Forward(entries) => {
-                pbft::Message::Forward(entries.into_iter().map(|entry| self.spoil_entry(entry)).collect())
-            }
+            pbft::Message::Upkeep(Upkeep::Forward(entries)) => pbft::Message::Upkeep(Upkeep::Forward(
+                entries.into_iter().map(|entry| self.spoil_entry(entry)).collect(),
+            )),
             pbft::Message::Proposal { view, slot, batch, .. } => {
                 let entries = batch.entries().iter().map(|entry| self.spoil_entry(entry.clone())).collect();
                 self.propose(view, slot, Batch::new(batch.time(), entries))

@@ -1,7 +1,5 @@
 //! More than anybody can order, junk, and what was ordered long ago.
 
-use smr_consensus::lanes::Message as Lanes;
-
 use super::*;
 
 impl Adversary {
@@ -22,12 +20,14 @@ impl Adversary {
     pub(super) fn hear(&mut self, message: &Message) {
         let entries = match message {
             Message::Consensus(Ordering::Pbft(message)) => match message {
-                pbft::Message::Forward(entries) => entries.as_slice(),
-                pbft::Message::Proposal { batch, .. } | pbft::Message::Body { batch, .. } => batch.entries(),
+                pbft::Message::Upkeep(Upkeep::Forward(entries)) => entries.as_slice(),
+                pbft::Message::Proposal { batch, .. } | pbft::Message::Upkeep(Upkeep::Body { batch, .. }) => {
+                    batch.entries()
+                }
                 _ => return,
             },
             Message::Consensus(Ordering::Lanes(message)) => match message {
-                Lanes::Forward(entries) => entries.as_slice(),
+                Lanes::Upkeep(Upkeep::Forward(entries)) => entries.as_slice(),
                 Lanes::Endorse { batches, .. } => {
                     batches.first().map(|(_, batch)| batch.entries()).unwrap_or_default()
                 }

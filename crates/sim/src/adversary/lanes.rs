@@ -5,7 +5,8 @@ use std::sync::Arc;
 use smr_consensus::decision::Decides;
 use smr_consensus::lanes::beginning::ViewChange;
 use smr_consensus::lanes::core::{Item, Operation, SoftwareCore};
-use smr_consensus::lanes::{Certificate, Decision, Endorsement, Message as Lanes};
+use smr_consensus::lanes::{Certificate, Decision, Endorsement};
+use smr_consensus::upkeep::Upkeep;
 
 use super::*;
 
@@ -27,8 +28,8 @@ impl Adversary {
             Misdeed::ContradictBeginnings => self.propose_out_of_turn(message, now, core),
             Misdeed::ForgeCertificates => self.forge_lanes(message, now),
             Misdeed::BlamePrimaries => {
-                let Lanes::Status { view, .. } = &message else { return vec![message] };
-                let wish = Lanes::Suspects(vec![Suspect::sign(&self.seat, view.next())]);
+                let Lanes::Upkeep(Upkeep::Status { view, .. }) = &message else { return vec![message] };
+                let wish = Lanes::Upkeep(Upkeep::Suspects(vec![Suspect::sign(&self.seat, view.next())]));
                 vec![message, wish]
             }
             Misdeed::HideClaims => self.hide_votes(message).into_iter().collect(),
@@ -107,14 +108,14 @@ impl Adversary {
 
     fn lie_about_lanes(&mut self, message: Lanes) -> Vec<Lanes> {
         match message {
-            Lanes::Status { view, installed, decided } => {
+            Lanes::Upkeep(Upkeep::Status { view, installed, decided }) => {
                 let ahead = decided.plus(self.rng.within(1, 1 << 20));
-                let pruned = Lanes::Pruned(self.forged_checkpoint(ahead));
-                vec![Lanes::Status { view, installed, decided: ahead }, pruned]
+                let pruned = Lanes::Upkeep(Upkeep::Pruned(self.forged_checkpoint(ahead)));
+                vec![Lanes::Upkeep(Upkeep::Status { view, installed, decided: ahead }), pruned]
             }
-            Lanes::Decided(decisions) => {
+            Lanes::Upkeep(Upkeep::Decided(decisions)) => {
                 let last = decisions.last().map(|decision| decision.certificate.slot()).unwrap_or_default();
-                vec![Lanes::Pruned(self.forged_checkpoint(last.plus(1)))]
+                vec![Lanes::Upkeep(Upkeep::Pruned(self.forged_checkpoint(last.plus(1))))]
             }
             other => vec![other],
         }
@@ -122,14 +123,14 @@ impl Adversary {
 
     /// With its status, a decision that it made up, under its own votes as often as it takes.
     fn forge_lanes(&mut self, message: Lanes, now: Timestamp) -> Vec<Lanes> {
-        let Lanes::Status { view, decided, .. } = &message else { return vec![message] };
+        let Lanes::Upkeep(Upkeep::Status { view, decided, .. }) = &message else { return vec![message] };
         let batch = Batch::new(now, Vec::new());
         let item = Item { slot: decided.plus(self.rng.within(1, 2)), digest: batch.digest() };
         let signature = Some(self.seat.sign(&Digest::default()));
         let vote = Arc::new(Endorsement { view: *view, items: vec![item], signature });
         let votes = vec![(self.seat.me, vote); self.seat.group.quorum()];
         let certificate = Certificate { view: *view, item, votes };
-        vec![message, Lanes::Decided(vec![Decision { batch, certificate }])]
+        vec![message, Lanes::Upkeep(Upkeep::Decided(vec![Decision { batch, certificate }]))]
     }
 
     /// Half of its votes, and view changes that leave out what they can.
@@ -156,7 +157,7 @@ impl Adversary {
 fn keeps(message: &Lanes) -> bool {
     match message {
         Lanes::Endorse { batches, .. } => batches.is_empty(),
-        Lanes::Decided(_) | Lanes::Body { .. } => true,
+        Lanes::Upkeep(Upkeep::Decided(_)) | Lanes::Upkeep(Upkeep::Body { .. }) => true,
         _ => false,
     }
 }

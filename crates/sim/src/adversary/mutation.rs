@@ -6,11 +6,13 @@
 
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::CheckpointCertificate;
+use smr_consensus::decision::Decision;
 use smr_consensus::lanes::Message as Lanes;
 use smr_consensus::lanes::beginning::ViewCertificate;
-use smr_consensus::pbft::{Decision, Message as Pbft, NewView, PrefixProof, ViewChange};
+use smr_consensus::pbft::{Message as Pbft, NewView, PrefixProof, ViewChange};
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::suspicion::Suspect;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Batch, Entry, Message as Ordering, Seat};
 use smr_crypto::{Digest, Signature};
 use smr_mutate::{Dice, Encoding};
@@ -127,37 +129,41 @@ struct Signer<'a>(&'a Seat);
 impl Signer<'_> {
     fn ordering(&self, message: Pbft) -> Pbft {
         match message {
-            Pbft::Forward(entries) => Pbft::Forward(self.entries(&entries)),
             Pbft::Proposal { view, slot, batch, .. } => {
                 let batch = self.batch(&batch);
                 let ballot = Ballot { phase: Phase::Prepare, view, slot, digest: batch.digest() };
                 Pbft::Proposal { view, slot, batch, signature: self.ballot(&ballot) }
             }
             Pbft::Vote { ballot, .. } => Pbft::Vote { ballot, signature: self.ballot(&ballot) },
-            Pbft::Suspects(suspects) => Pbft::Suspects(self.wishes(suspects)),
             Pbft::ViewChange(change) => Pbft::ViewChange(self.view_change(change)),
             Pbft::NewView(NewView { view, changes, .. }) => {
                 let changes = changes.into_iter().map(|change| self.view_change(change)).collect();
                 Pbft::NewView(NewView::sign(self.0, view, changes))
             }
-            Pbft::Decided(decisions) => {
-                let again = |Decision { batch, certificate }| Decision {
-                    batch: self.batch(&batch),
-                    certificate: self.certificate(certificate),
+            Pbft::Upkeep(upkeep) => Pbft::Upkeep(self.upkeep(upkeep, |vote| self.certificate(vote))),
+        }
+    }
+
+    fn upkeep<C>(&self, message: Upkeep<C>, certificate: impl Fn(C) -> C) -> Upkeep<C> {
+        match message {
+            Upkeep::Forward(entries) => Upkeep::Forward(self.entries(&entries)),
+            Upkeep::Suspects(suspects) => Upkeep::Suspects(self.wishes(suspects)),
+            Upkeep::Decided(decisions) => {
+                let again = |said: Decision<C>| Decision {
+                    batch: self.batch(&said.batch),
+                    certificate: certificate(said.certificate),
                 };
-                Pbft::Decided(decisions.into_iter().map(again).collect())
+                Upkeep::Decided(decisions.into_iter().map(again).collect())
             }
-            Pbft::Body { slot, batch } => Pbft::Body { slot, batch: self.batch(&batch) },
-            unsigned @ (Pbft::Status { .. } | Pbft::Fetch { .. } | Pbft::FetchBody { .. }) => unsigned,
-            Pbft::Pruned(certificate) => Pbft::Pruned(self.checkpoint(certificate)),
+            Upkeep::Body { slot, batch } => Upkeep::Body { slot, batch: self.batch(&batch) },
+            Upkeep::Pruned(certificate) => Upkeep::Pruned(self.checkpoint(certificate)),
+            unsigned @ (Upkeep::Status { .. } | Upkeep::Fetch { .. } | Upkeep::FetchBody { .. }) => unsigned,
         }
     }
 
     /// What its core has signed stays as it is: the core signs nothing twice.
     fn lanes(&self, message: Lanes) -> Lanes {
         match message {
-            Lanes::Forward(entries) => Lanes::Forward(self.entries(&entries)),
-            Lanes::Suspects(suspects) => Lanes::Suspects(self.wishes(suspects)),
             Lanes::ViewChange(change) if self.is_own(change.author) => {
                 Lanes::ViewChange(Box::new(change.signed(self.0)))
             }
@@ -165,7 +171,7 @@ impl Signer<'_> {
                 let statement = ViewCertificate::statement(view, &digest, &self.0.group);
                 Lanes::Acknowledge { view, digest, signature: self.0.sign(&statement) }
             }
-            Lanes::Pruned(certificate) => Lanes::Pruned(self.checkpoint(certificate)),
+            Lanes::Upkeep(upkeep) => Lanes::Upkeep(self.upkeep(upkeep, |votes| votes)),
             other => other,
         }
     }

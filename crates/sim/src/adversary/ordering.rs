@@ -22,7 +22,10 @@ impl Adversary {
     /// often as it takes.
     pub(super) fn forge(&mut self, to: ReplicaId, message: Message, now: Timestamp) -> Vec<Message> {
         let mut said = vec![message];
-        let Message::Consensus(Ordering::Pbft(pbft::Message::Status { view, decided, .. })) = &said[0] else {
+        let Message::Consensus(Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Status {
+            view, decided, ..
+        }))) = &said[0]
+        else {
             return said;
         };
         let slot = decided.plus(self.rng.within(1, 2));
@@ -32,7 +35,7 @@ impl Adversary {
         let count = *self.rng.pick(&[1, self.seat.group.quorum()]);
         let certificate = QuorumCertificate { ballot, votes: vec![vote; count] };
         let decision = pbft::Decision { batch, certificate };
-        said.push(Message::Consensus(Ordering::Pbft(pbft::Message::Decided(vec![decision]))));
+        said.push(Message::Consensus(Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Decided(vec![decision])))));
         said
     }
 
@@ -55,10 +58,11 @@ impl Adversary {
 
     /// With its status, the wish for the next view.
     pub(super) fn blame(&self, message: Message) -> Vec<Message> {
-        let Message::Consensus(Ordering::Pbft(pbft::Message::Status { view, .. })) = &message else {
+        let Message::Consensus(Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Status { view, .. }))) = &message
+        else {
             return vec![message];
         };
-        let wish = pbft::Message::Suspects(vec![Suspect::sign(&self.seat, view.next())]);
+        let wish = pbft::Message::Upkeep(Upkeep::Suspects(vec![Suspect::sign(&self.seat, view.next())]));
         vec![message, Message::Consensus(Ordering::Pbft(wish))]
     }
 
@@ -141,18 +145,18 @@ impl Adversary {
     pub(super) fn lie_about_progress(&mut self, message: Message) -> Vec<Message> {
         let Message::Consensus(Ordering::Pbft(message)) = message else { return vec![message] };
         let said = match message {
-            pbft::Message::Status { view, installed, decided } => {
+            pbft::Message::Upkeep(Upkeep::Status { view, installed, decided }) => {
                 let ahead = decided.plus(self.rng.within(1, 1 << 20));
                 let lies = [
-                    pbft::Message::Status { view, installed, decided: ahead },
-                    pbft::Message::Pruned(self.forged_checkpoint(ahead)),
+                    pbft::Message::Upkeep(Upkeep::Status { view, installed, decided: ahead }),
+                    pbft::Message::Upkeep(Upkeep::Pruned(self.forged_checkpoint(ahead))),
                 ];
                 lies.to_vec()
             }
-            pbft::Message::Decided(decisions) => {
+            pbft::Message::Upkeep(Upkeep::Decided(decisions)) => {
                 let last =
                     decisions.last().map(|decision| decision.certificate.ballot.slot).unwrap_or_default();
-                vec![pbft::Message::Pruned(self.forged_checkpoint(last.plus(1)))]
+                vec![pbft::Message::Upkeep(Upkeep::Pruned(self.forged_checkpoint(last.plus(1))))]
             }
             // What it was told by others of their views' beginnings, under its own name.
             pbft::Message::NewView(new_view) => {
@@ -174,7 +178,7 @@ pub(super) fn shows_decision(message: &Message) -> bool {
     let Message::Consensus(Ordering::Pbft(message)) = message else { return false };
     match message {
         pbft::Message::Vote { ballot, .. } => ballot.phase == Phase::Commit,
-        pbft::Message::Decided(_) | pbft::Message::Body { .. } => true,
+        pbft::Message::Upkeep(Upkeep::Decided(_)) | pbft::Message::Upkeep(Upkeep::Body { .. }) => true,
         _ => false,
     }
 }

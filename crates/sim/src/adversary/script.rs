@@ -13,13 +13,15 @@ impl Adversary {
     #[must_use]
     pub fn wish(&self, wants: View) -> Message {
         let wish = Suspect::sign(&self.seat, wants);
-        Message::Consensus(Ordering::Pbft(pbft::Message::Suspects(vec![wish])))
+        Message::Consensus(Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Suspects(vec![wish]))))
     }
 
     /// That it keeps no decisions, but has a state up to `slot`.
     #[must_use]
     pub fn pruned(&self, slot: Slot) -> Message {
-        Message::Consensus(Ordering::Pbft(pbft::Message::Pruned(self.forged_checkpoint(slot))))
+        Message::Consensus(Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Pruned(
+            self.forged_checkpoint(slot),
+        ))))
     }
 
     /// The lie that it tells in place of `message`, always the same; none where it knows no lie.
@@ -44,14 +46,14 @@ impl Adversary {
                 Some(self.other_proposal(view, slot, &batch))
             }
             pbft::Message::Vote { ballot, .. } => Some(self.other_vote(ballot)),
-            pbft::Message::Forward(entries) => {
+            pbft::Message::Upkeep(Upkeep::Forward(entries)) => {
                 let spoiled: Vec<Entry> =
                     entries.iter().map(|entry| self.spoil_entry(entry.clone())).collect();
-                (spoiled != entries).then_some(pbft::Message::Forward(spoiled))
+                (spoiled != entries).then_some(pbft::Message::Upkeep(Upkeep::Forward(spoiled)))
             }
-            pbft::Message::Decided(mut decisions) if decisions.len() > 1 => {
+            pbft::Message::Upkeep(Upkeep::Decided(mut decisions)) if decisions.len() > 1 => {
                 decisions.truncate(1);
-                Some(pbft::Message::Decided(decisions))
+                Some(pbft::Message::Upkeep(Upkeep::Decided(decisions)))
             }
             pbft::Message::NewView(new_view) => {
                 Some(pbft::Message::NewView(pbft::NewView::sign(&self.seat, new_view.view, new_view.changes)))

@@ -209,12 +209,17 @@ impl World {
             None => Vec::new(),
         };
         for message in really.into_iter().chain(own_tricks) {
-            self.dispatch(&Letter::Peer { from, to, message });
+            let late_us = self.machines[from].adversary.as_ref().map_or(0, |own| own.late_us(&message));
+            self.dispatch_after(late_us, &Letter::Peer { from, to, message });
         }
     }
 
     /// Lets the network say when a letter arrives, if it does; under a script it then waits for its delivery.
     pub(super) fn dispatch(&mut self, letter: &Letter) {
+        self.dispatch_after(0, letter);
+    }
+
+    fn dispatch_after(&mut self, late_us: u64, letter: &Letter) {
         self.trace.hear(|| letter.said());
         if !self.is_carried(letter) {
             self.network.lost += 1;
@@ -227,7 +232,7 @@ impl World {
             return;
         }
         for delay_us in delays_us {
-            self.plan(self.now_us + delay_us, Happening::Arrival(letter.clone()));
+            self.plan(self.now_us + late_us + delay_us, Happening::Arrival(letter.clone()));
         }
     }
 

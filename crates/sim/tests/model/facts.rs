@@ -69,9 +69,9 @@ impl Facts {
     fn decisions(&mut self, kit: &Kit, all: Keys<'_>) {
         let mut decided: BTreeMap<Slot, Ballot> = BTreeMap::new();
         for (_, key) in all {
-            let early = key.outline.places.iter().filter_map(|(slot, place)| Some((*slot, place.decision?)));
-            for (slot, ballot) in key.outline.log.iter().copied().chain(early) {
-                let first = decided.entry(slot).or_insert(ballot);
+            let early = key.outline.basis.places.iter().filter_map(|(_, place)| place.decision);
+            for ballot in key.outline.basis.log.iter().copied().chain(early) {
+                let first = decided.entry(ballot.slot).or_insert(ballot);
                 self.note(Fact::Disagreement, first.digest != ballot.digest);
                 self.note(Fact::DecidedInTwoViews, first.view != ballot.view);
                 self.note(Fact::DecidedInViewZero, ballot.view == View(0));
@@ -107,16 +107,16 @@ impl Facts {
             .filter(|b| all.iter().filter(|(_, key)| key.voted(b)).count() >= correct_in_quorum(kit))
             .collect();
         for (_, Key { outline, sent, .. }) in all {
-            if !outline.installed || outline.view == View(0) {
+            if !outline.basis.installed || outline.basis.view == View(0) {
                 continue;
             }
             let beginning = &outline.beginning;
             let binds =
                 |b: &Ballot| b.slot <= beginning.decided || beginning.digests.get(&b.slot) == Some(&b.digest);
-            self.note(Fact::Lost, decidable.iter().any(|b| b.view < outline.view && !binds(b)));
-            self.note(Fact::Jumped, !sent.changes.iter().any(|change| change.to == outline.view));
-            for (slot, place) in &outline.places {
-                let standing = place.proposal.filter(|(view, _)| *view == outline.view);
+            self.note(Fact::Lost, decidable.iter().any(|b| b.view < outline.basis.view && !binds(b)));
+            self.note(Fact::Jumped, !sent.changes.iter().any(|change| change.to == outline.basis.view));
+            for (slot, place) in &outline.basis.places {
+                let standing = place.proposal.filter(|(view, _)| *view == outline.basis.view);
                 let bound = beginning.digests.get(slot);
                 self.note(Fact::Carried, bound.is_some() && standing.map(|(_, d)| d).as_ref() == bound);
             }

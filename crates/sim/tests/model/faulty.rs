@@ -47,17 +47,17 @@ impl Scene<'_> {
     }
 
     fn timeouts(&self, moves: &mut Vec<Move>) {
-        let own = self.mine.outline.wishes.first().map_or(View(0), |(_, wants)| *wants);
-        let next = self.mine.outline.view.next();
+        let own = self.mine.outline.basis.wishes.first().map_or(View(0), |(_, wants)| *wants);
+        let next = self.mine.outline.basis.view.next();
         if next.0 < self.kit.case.views && own < next {
-            moves.push(if self.mine.outline.installed { Move::Patience } else { Move::NewViewTimeout });
+            moves.push(if self.mine.outline.basis.installed { Move::Patience } else { Move::NewViewTimeout });
         }
     }
 
     fn proposals(&self, moves: &mut Vec<Move>) {
-        let view = self.mine.outline.view;
+        let view = self.mine.outline.basis.view;
         let primary = self.kit.group.primary_of(view);
-        if !self.mine.outline.installed || primary == self.me {
+        if !self.mine.outline.basis.installed || primary == self.me {
             return;
         }
         if primary == self.kit.faulty() {
@@ -72,7 +72,7 @@ impl Scene<'_> {
     }
 
     fn wishes(&self, moves: &mut Vec<Move>) {
-        let current = self.mine.outline.view;
+        let current = self.mine.outline.basis.view;
         let of = |(id, key): (ReplicaId, &Key)| -> Vec<(ReplicaId, View)> {
             key.sent.wishes.iter().filter(|wants| **wants > current).map(|wants| (id, *wants)).collect()
         };
@@ -125,8 +125,8 @@ impl Scene<'_> {
     }
 
     fn changes(&self, moves: &mut Vec<Move>) {
-        let to = self.mine.outline.view;
-        if self.mine.outline.installed || self.kit.group.primary_of(to) != self.me {
+        let to = self.mine.outline.basis.view;
+        if self.mine.outline.basis.installed || self.kit.group.primary_of(to) != self.me {
             return;
         }
         let mut choices = self.all_changes(to);
@@ -136,7 +136,9 @@ impl Scene<'_> {
 
     fn new_views(&self, moves: &mut Vec<Move>) {
         let Key { outline, .. } = self.mine;
-        let open = |view: &View| *view > outline.view || (*view == outline.view && !outline.installed);
+        let open = |view: &View| {
+            *view > outline.basis.view || (*view == outline.basis.view && !outline.basis.installed)
+        };
         for view in self.views().filter(open) {
             if self.kit.group.primary_of(view) == self.kit.faulty() {
                 let sets = selections(&self.all_changes(view)).into_iter();
@@ -154,12 +156,12 @@ impl Scene<'_> {
     /// What was lost, given back: batches to a primary that is bound to them, and decisions.
     fn repairs(&self, moves: &mut Vec<Move>) {
         let Key { outline, .. } = self.mine;
-        if outline.installed && self.kit.group.primary_of(outline.view) == self.me {
+        if outline.basis.installed && self.kit.group.primary_of(outline.basis.view) == self.me {
             let bound = outline.beginning.digests.iter();
             moves
                 .extend(bound.filter(|(slot, _)| **slot > outline.proposed).map(|(s, d)| Move::Body(*s, *d)));
         }
-        let decided = outline.log.last().map_or(Slot(0), |(slot, _)| *slot);
+        let decided = outline.basis.log.last().map_or(Slot(0), |ballot| ballot.slot);
         let useful = |b: &&Ballot| b.phase == Phase::Commit && b.slot > decided;
         moves.extend(self.certified.iter().filter(useful).map(|ballot| Move::Decision(*ballot)));
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use smr_consensus::pbft::{ChangeOutline, Decision, Message, NewView, Pbft, PrefixProof, ViewChange};
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::suspicion::Suspect;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::verified::Rules;
 use smr_consensus::{Batch, Config, Entry, EntryBody, Group, Seat};
 use smr_crypto::{Digest, IdentityKey, Verifier};
@@ -161,7 +162,7 @@ impl Kit {
     }
 
     pub(crate) fn wish(&self, author: ReplicaId, wants: View) -> (ReplicaId, Message) {
-        (author, Message::Suspects(vec![Suspect::sign(&self.seat(author), wants)]))
+        (author, Message::Upkeep(Upkeep::Suspects(vec![Suspect::sign(&self.seat(author), wants)])))
     }
 
     pub(crate) fn view_change(&self, change: &ChangeOutline) -> (ReplicaId, Message) {
@@ -181,11 +182,11 @@ impl Kit {
 
     pub(crate) fn decision(&self, ballot: Ballot) -> (ReplicaId, Message) {
         let decision = Decision { batch: self.batch(&ballot.digest), certificate: self.certificate(&ballot) };
-        (self.faulty(), Message::Decided(vec![decision]))
+        (self.faulty(), Message::Upkeep(Upkeep::Decided(vec![decision])))
     }
 
     pub(crate) fn body(&self, slot: Slot, digest: Digest) -> (ReplicaId, Message) {
-        (self.faulty(), Message::Body { slot, batch: self.batch(&digest) })
+        (self.faulty(), Message::Upkeep(Upkeep::Body { slot, batch: self.batch(&digest) }))
     }
 
     fn change(&self, change: &ChangeOutline) -> ViewChange {

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use smr_consensus::pbft::{ChangeOutline, Message, Outline, Pbft, PlaceOutline};
 use smr_consensus::quorum::{Ballot, Phase};
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::verified::Verified;
 use smr_consensus::{Effect, Effects, Event, Input, Protocol, Timer};
 use smr_crypto::Digest;
@@ -176,7 +177,7 @@ impl Replica {
             Message::Vote { ballot, .. } => {
                 sent.votes.insert(ballot);
             }
-            Message::Suspects(wishes) => {
+            Message::Upkeep(Upkeep::Suspects(wishes)) => {
                 let own = wishes.iter().filter(|wish| wish.author == self.key.id);
                 sent.wishes.extend(own.map(|wish| wish.wants).filter(|wants| wants.0 < kit.case.views));
             }
@@ -187,13 +188,13 @@ impl Replica {
                 let changes = new_view.changes.iter().map(|change| change.outline()).collect();
                 sent.new_views.insert((new_view.view, changes));
             }
-            Message::Forward(_)
-            | Message::Status { .. }
-            | Message::Fetch { .. }
-            | Message::Decided(_)
-            | Message::Pruned(_)
-            | Message::FetchBody { .. }
-            | Message::Body { .. } => {}
+            Message::Upkeep(Upkeep::Forward(_))
+            | Message::Upkeep(Upkeep::Status { .. })
+            | Message::Upkeep(Upkeep::Fetch { .. })
+            | Message::Upkeep(Upkeep::Decided(_))
+            | Message::Upkeep(Upkeep::Pruned(_))
+            | Message::Upkeep(Upkeep::FetchBody { .. })
+            | Message::Upkeep(Upkeep::Body { .. }) => {}
         }
     }
 
@@ -202,13 +203,13 @@ impl Replica {
     /// view there is nothing left to do with them, and in a later view they do not count.
     fn look(&mut self, kit: &Kit) {
         let mut outline = self.pbft.outline();
-        outline.wishes.retain(|(author, wants)| *author == self.key.id && wants.0 < kit.case.views);
+        outline.basis.wishes.retain(|(author, wants)| *author == self.key.id && wants.0 < kit.case.views);
         outline.changes.clear();
-        for (_, place) in &mut outline.places {
+        for (_, place) in &mut outline.basis.places {
             place.prepares.clear();
             place.commits.clear();
         }
-        outline.places.retain(|(_, place)| *place != PlaceOutline::default());
+        outline.basis.places.retain(|(_, place)| *place != PlaceOutline::default());
         self.key.outline = outline;
     }
 }
@@ -238,7 +239,8 @@ impl Key {
             (*view, changes)
         };
         key.sent.new_views = self.sent.new_views.iter().map(new_view).collect();
-        key.outline.wishes = self.outline.wishes.iter().map(|(id, view)| (other(*id), *view)).collect();
+        key.outline.basis.wishes =
+            self.outline.basis.wishes.iter().map(|(id, view)| (other(*id), *view)).collect();
         key
     }
 }

@@ -149,14 +149,14 @@ impl Facts {
     fn replicas(&mut self, kit: &Kit, all: Keys<'_>) {
         let outlines = || all.iter().filter_map(|(_, key)| Some((key, key.outline.as_ref()?)));
         let mut views: BTreeMap<View, &Beginning> = BTreeMap::new();
-        for (key, outline) in outlines().filter(|(_, outline)| outline.installed) {
-            let first = *views.entry(outline.view).or_insert(&outline.beginning);
+        for (key, outline) in outlines().filter(|(_, outline)| outline.basis.installed) {
+            let first = *views.entry(outline.basis.view).or_insert(&outline.beginning);
             self.note(Fact::Unscheduled, *first != outline.beginning);
-            let left = key.said.changes.iter().any(|change| change.to == outline.view);
-            self.note(Fact::Jumped, outline.view > View(0) && !left);
+            let left = key.said.changes.iter().any(|change| change.to == outline.basis.view);
+            self.note(Fact::Jumped, outline.basis.view > View(0) && !left);
             let begun = &outline.beginning;
             let bound = |what: &Register| {
-                what.view == outline.view && begun.at(what.item.slot) == Some(what.item.digest)
+                what.view == outline.basis.view && begun.at(what.item.slot) == Some(what.item.digest)
             };
             let [_, _, nil] = kit.choices;
             let recovered = key.decisions().any(|what| bound(&what) && what.item.digest != nil);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use smr_consensus::lanes::ChangeOutline;
 use smr_consensus::lanes::beginning::Beginning;
 use smr_consensus::lanes::core::{Item, Operation, Register, SoftwareCore};
+use smr_consensus::lanes::schedule::Schedule;
 use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
@@ -107,6 +108,7 @@ impl Scene<'_> {
                         author: *author,
                         to,
                         lanes: lanes.clone(),
+                        blames: None,
                         decided,
                         checkpoint: Slot(0),
                         commits: commits.clone(),
@@ -116,6 +118,11 @@ impl Scene<'_> {
                     change.grounds = self.grounds(&change);
                     let own = change.grounds.iter().map(|by| by.or(Some(*author))).collect();
                     changes.push(ChangeOutline { grounds: own, ..change.clone() });
+                    // Where turns go round it may want a correct replica to lose its own.
+                    if self.kit.case.schedule == Schedule::Rotating {
+                        let other = self.kit.group.members().find(|id| id != author);
+                        changes.push(ChangeOutline { blames: other, ..change.clone() });
+                    }
                     changes.push(change);
                 }
             }

@@ -12,6 +12,7 @@ use smr_consensus::lanes::core::{Item, Register, Scope, SoftwareCore};
 use smr_consensus::lanes::schedule::Schedule;
 use smr_consensus::lanes::{Certificate, ChangeOutline, Decision, Endorsement, Lanes, Message, PrefixProof};
 use smr_consensus::suspicion::Suspect;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::verified::Rules;
 use smr_consensus::{Batch, Config, Entry, EntryBody, Group, Seat};
 use smr_crypto::{Digest, IdentityKey, Signature, Verifier};
@@ -235,7 +236,7 @@ impl Kit {
     }
 
     pub(crate) fn wish(&self, author: ReplicaId, wants: View) -> Message {
-        Message::Suspects(vec![Suspect::sign(&self.seat(author), wants)])
+        Message::Upkeep(Upkeep::Suspects(vec![Suspect::sign(&self.seat(author), wants)]))
     }
 
     pub(crate) fn acknowledge(&self, author: ReplicaId, beginning: &Beginning) -> Message {
@@ -258,7 +259,7 @@ impl Kit {
 
     pub(crate) fn decision(&self, what: &Register) -> Message {
         let decision = Decision { batch: self.batch(&what.item.digest), certificate: self.certificate(what) };
-        Message::Decided(vec![decision])
+        Message::Upkeep(Upkeep::Decided(vec![decision]))
     }
 
     fn certificate(&self, what: &Register) -> Certificate {
@@ -274,6 +275,7 @@ impl Kit {
             to: says.to,
             lanes: says.lanes.clone(),
             report: self.core_signs(says.author, |scope| scope.leave(says.to, &says.lanes)),
+            blames: says.blames,
             decided: says.decided,
             proof: PrefixProof { checkpoint: None, commits },
             grounds: Vec::new(),

@@ -7,6 +7,7 @@ use smr_consensus::lanes::beginning::Beginning;
 use smr_consensus::lanes::core::{Item, Operation, Register, SoftwareCore};
 use smr_consensus::lanes::{ChangeOutline, Lanes, Message, Outline, PlaceOutline};
 use smr_consensus::protocol::Record;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::verified::Verified;
 use smr_consensus::{Effect, Effects, Event, Input, Observation, Protocol, Timer};
 use smr_crypto::Digest;
@@ -182,7 +183,7 @@ impl Replica {
         self.step(event, kit);
         let from = kit.group.members().find(|id| *id != self.key.id).expect("there are three");
         while let Some((slot, digest)) = self.wanted.pop() {
-            let body = Message::Body { slot, batch: kit.batch(&digest) };
+            let body = Message::Upkeep(Upkeep::Body { slot, batch: kit.batch(&digest) });
             let body = Verified::check(from, body, &kit.rules()).expect("well formed");
             self.step(Event::Message(body), kit);
         }
@@ -263,7 +264,7 @@ impl Replica {
                     proposes: batches.into_iter().map(|(slot, _)| slot).collect(),
                 });
             }
-            Message::Suspects(wishes) => {
+            Message::Upkeep(Upkeep::Suspects(wishes)) => {
                 let own = wishes.iter().filter(|wish| wish.author == self.key.id);
                 said.wishes.extend(own.map(|wish| wish.wants).filter(|wants| wants.0 < kit.case.views));
             }
@@ -279,14 +280,14 @@ impl Replica {
             Message::Acknowledge { view, digest, .. } => {
                 said.acknowledged.insert((view, digest));
             }
-            Message::FetchBody { slot, digest } => self.wanted.push((slot, digest)),
-            Message::Forward(_)
+            Message::Upkeep(Upkeep::FetchBody { slot, digest }) => self.wanted.push((slot, digest)),
+            Message::Upkeep(Upkeep::Forward(_))
             | Message::Begun(_)
-            | Message::Status { .. }
-            | Message::Fetch { .. }
-            | Message::Decided(_)
-            | Message::Pruned(_)
-            | Message::Body { .. } => {}
+            | Message::Upkeep(Upkeep::Status { .. })
+            | Message::Upkeep(Upkeep::Fetch { .. })
+            | Message::Upkeep(Upkeep::Decided(_))
+            | Message::Upkeep(Upkeep::Pruned(_))
+            | Message::Upkeep(Upkeep::Body { .. }) => {}
         }
     }
 
@@ -297,19 +298,20 @@ impl Replica {
         if let Some(what) = outgrown(&outline, kit) {
             self.key.wrong = Some(Wrong::Grown(what));
         }
-        let (view, is_open) = (outline.view, !outline.installed && outline.registers.begun() < outline.view);
+        let (view, is_open) =
+            (outline.basis.view, !outline.basis.installed && outline.registers.begun() < outline.basis.view);
         let changes = std::mem::take(&mut outline.changes).into_iter();
         let (now, later) = changes.filter(|change| change.to >= view).partition(|change| change.to == view);
         outline.changes = if is_open { now } else { Vec::new() };
         self.key.later = later;
-        outline.wishes.retain(|(author, wants)| *author == self.key.id || *wants > outline.view);
-        outline.wishes.retain(|(_, wants)| wants.0 < kit.case.views);
+        outline.basis.wishes.retain(|(author, wants)| *author == self.key.id || *wants > outline.basis.view);
+        outline.basis.wishes.retain(|(_, wants)| wants.0 < kit.case.views);
         self.key.votes.clear();
-        for (slot, place) in &mut outline.places {
+        for (slot, place) in &mut outline.basis.places {
             let votes = std::mem::take(&mut place.votes).into_iter();
             self.key.votes.extend(votes.map(|(author, view, digest)| (*slot, author, view, digest)));
         }
-        outline.places.retain(|(_, place)| *place != PlaceOutline::default());
+        outline.basis.places.retain(|(_, place)| *place != PlaceOutline::default());
         self.key.outline = Some(outline);
     }
 }
@@ -317,16 +319,16 @@ impl Replica {
 /// What a replica remembers more of than it may.
 fn outgrown(outline: &Outline, kit: &Kit) -> Option<&'static str> {
     let (size, window) = (kit.group.size(), usize::try_from(kit.case.window).unwrap());
-    let most = |f: fn(&PlaceOutline) -> usize| outline.places.iter().map(|(_, place)| f(place)).max();
+    let most = |f: fn(&PlaceOutline) -> usize| outline.basis.places.iter().map(|(_, place)| f(place)).max();
     let is_too_much = [
-        ("slots", outline.places.len() > 2 * window),
+        ("slots", outline.basis.places.len() > 2 * window),
         ("votes", most(|place| place.votes.len()) > Some(size)),
         ("batches of a slot", most(|place| place.bodies.0.len()) > Some(8)),
-        ("decisions", outline.log.len() as u64 > kit.case.slots),
+        ("decisions", outline.basis.log.len() as u64 > kit.case.slots),
         ("views that began", outline.begun.len() > window + 1),
         ("view changes", outline.changes.len() > size),
         ("acknowledgements", outline.acknowledgements.len() > size),
-        ("wishes", outline.wishes.len() > size),
+        ("wishes", outline.basis.wishes.len() > size),
         ("own proposals", outline.own.len() > window),
         // In each view at most a vote for each slot of the window, its beginning, and having left for it.
         ("questions to the core", outline.asked as u64 > kit.case.views * (kit.case.window + 2)),
@@ -373,14 +375,15 @@ impl Key {
 
     /// The last slot of the decided prefix.
     pub(crate) fn decided(&self) -> Slot {
-        let log = self.outline.iter().flat_map(|outline| &outline.log);
+        let log = self.outline.iter().flat_map(|outline| &outline.basis.log);
         log.last().map_or(Slot(0), |decided| decided.item.slot)
     }
 
     /// Every decision it has made.
     pub(crate) fn decisions(&self) -> impl Iterator<Item = Register> {
         let outlines = || self.outline.iter();
-        let early = outlines().flat_map(|outline| &outline.places).filter_map(|(_, place)| place.decision);
-        outlines().flat_map(|outline| &outline.log).copied().chain(early)
+        let early =
+            outlines().flat_map(|outline| &outline.basis.places).filter_map(|(_, place)| place.decision);
+        outlines().flat_map(|outline| &outline.basis.log).copied().chain(early)
     }
 }

@@ -52,11 +52,11 @@ impl<'a> Scene<'a> {
 
     fn timeouts(&self, mine: &Key, moves: &mut Vec<Move>) {
         let Some(outline) = &mine.outline else { return };
-        let own = outline.wishes.iter().find(|(author, _)| *author == self.me);
+        let own = outline.basis.wishes.iter().find(|(author, _)| *author == self.me);
         let wish = own.map_or(View(0), |(_, wants)| *wants);
-        let next = outline.view.next();
+        let next = outline.basis.view.next();
         if next.0 < self.kit.case.views && wish < next {
-            moves.push(if outline.installed { Move::Patience } else { Move::NewViewTimeout });
+            moves.push(if outline.basis.installed { Move::Patience } else { Move::NewViewTimeout });
         }
     }
 
@@ -98,7 +98,7 @@ impl<'a> Scene<'a> {
     /// Wishes; and before them, for a coordinator, view changes of both others, which then make a quorum without its own.
     fn wishes(&self, mine: &Key, moves: &mut Vec<Move>) {
         let Some(outline) = &mine.outline else { return };
-        let later = (outline.view.0 + 1..self.kit.case.views).map(View);
+        let later = (outline.basis.view.0 + 1..self.kit.case.views).map(View);
         let of = |(id, key): (ReplicaId, &Key)| -> Vec<Heard> {
             let is_said = |view: &View| Some(id) == self.kit.faulty() || key.said.wishes.contains(view);
             later.clone().filter(is_said).map(|view| Heard::Wish(id, view)).collect()
@@ -144,8 +144,8 @@ impl<'a> Scene<'a> {
 
     fn changes(&self, mine: &Key, moves: &mut Vec<Move>) {
         let Some(outline) = &mine.outline else { return };
-        let (to, begun) = (outline.view, outline.registers.begun());
-        if !outline.installed && begun < to && self.kit.group.primary_of(to) == self.me {
+        let (to, begun) = (outline.basis.view, outline.registers.begun());
+        if !outline.basis.installed && begun < to && self.kit.group.primary_of(to) == self.me {
             let changes = self.changes_of_others(to).into_iter().flatten();
             moves.extend(changes.map(|change| Move::Hear(vec![change])));
         }
@@ -154,12 +154,14 @@ impl<'a> Scene<'a> {
     /// How a view begins, says its coordinator; that another replica saw it follow; that a quorum did.
     fn beginnings(&self, mine: &Key, moves: &mut Vec<Move>) {
         let Some(outline) = &mine.outline else { return };
-        let is_open = |view: View| view > outline.view || (view == outline.view && !outline.installed);
+        let is_open = |view: View| {
+            view > outline.basis.view || (view == outline.basis.view && !outline.basis.installed)
+        };
         for (_, key) in self.others() {
             let openings = key.said.openings.iter().filter(|opening| is_open(opening.beginning.view));
             moves.extend(openings.map(|opening| Move::Hear(vec![Heard::NewView(opening.clone())])));
         }
-        if let Some(beginning) = outline.new_view.as_ref().filter(|_| !outline.installed) {
+        if let Some(beginning) = outline.new_view.as_ref().filter(|_| !outline.basis.installed) {
             let said = (beginning.view, beginning.digest());
             let also = |(id, key): &(ReplicaId, &Key)| {
                 Some(*id) == self.kit.faulty() || key.said.acknowledged.contains(&said)

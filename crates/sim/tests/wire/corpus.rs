@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use smr_consensus::batch::{EntryBody, SystemEntry};
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Message as Ordering, ProtocolName, lanes, pbft};
 use smr_mutate::Encoding;
 use smr_replica::Message;
@@ -113,14 +114,17 @@ impl Corpus {
 pub(crate) fn asked_for_rarely(message: &Message) -> Option<[Message; 2]> {
     let said = match message {
         Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { slot, batch, .. })) => [
-            Ordering::Pbft(pbft::Message::FetchBody { slot: *slot, digest: batch.digest() }),
-            Ordering::Pbft(pbft::Message::Body { slot: *slot, batch: batch.clone() }),
+            Ordering::Pbft(pbft::Message::Upkeep(Upkeep::FetchBody { slot: *slot, digest: batch.digest() })),
+            Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Body { slot: *slot, batch: batch.clone() })),
         ],
         Message::Consensus(Ordering::Lanes(lanes::Message::Endorse { batches, .. })) => {
             let (slot, batch) = batches.first()?;
             [
-                Ordering::Lanes(lanes::Message::FetchBody { slot: *slot, digest: batch.digest() }),
-                Ordering::Lanes(lanes::Message::Body { slot: *slot, batch: batch.clone() }),
+                Ordering::Lanes(lanes::Message::Upkeep(Upkeep::FetchBody {
+                    slot: *slot,
+                    digest: batch.digest(),
+                })),
+                Ordering::Lanes(lanes::Message::Upkeep(Upkeep::Body { slot: *slot, batch: batch.clone() })),
             ]
         }
         _ => return None,
@@ -135,8 +139,9 @@ fn keep(kinds: &mut ByKind, kind: String, encoding: Encoding) {
     }
 }
 
-/// The first word of what `Debug` writes: the name of the variant.
+/// The first word of what `Debug` writes: the name of the variant, of the inner one where engines share it.
 fn name(debug: &str) -> String {
+    let debug = debug.strip_prefix("Upkeep(").unwrap_or(debug);
     debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_string()
 }
 
@@ -163,7 +168,9 @@ fn kind_from(frame: &FromContact) -> String {
 
 fn system_commands(message: &Message) -> impl Iterator<Item = SystemCommand> {
     let entries = match message {
-        Message::Consensus(Ordering::Pbft(pbft::Message::Forward(entries))) => entries.as_slice(),
+        Message::Consensus(Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Forward(entries)))) => {
+            entries.as_slice()
+        }
         Message::Consensus(Ordering::Pbft(pbft::Message::Proposal { batch, .. })) => batch.entries(),
         Message::Consensus(_) | Message::Peer(_) => &[],
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::cost::{Cost, Counted};
 use super::histogram::Histogram;
 
 /// Kinds of operations.
@@ -137,6 +138,8 @@ pub(crate) struct Report {
     /// The first distinct things that went wrong.
     failures: Vec<Seen>,
     latency_ms: Vec<Row>,
+    /// What an operation cost the replicas, where they could be asked.
+    cost: Option<Cost>,
 }
 
 #[derive(Debug, Serialize)]
@@ -172,7 +175,14 @@ impl Report {
             unanswered: tally.unanswered,
             failures: tally.seen.clone(),
             latency_ms,
+            cost: None,
         }
+    }
+
+    /// With what the replicas counted in the meantime.
+    pub(crate) fn with_cost(self, before: Option<&Counted>, after: Option<&Counted>) -> Report {
+        let cost = before.zip(after).and_then(|(before, after)| after.since(before, self.operations));
+        Report { cost, ..self }
     }
 
     /// Whether every command was answered, and rightly.
@@ -212,6 +222,7 @@ impl Report {
                 row.operation, row.count, row.mean, row.p50, row.p95, row.p99, row.max
             )
         }));
+        lines.extend(self.cost.iter().flat_map(|cost| [String::new(), cost.render()]));
         lines.join("\n")
     }
 }

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use smr_client::{Client, ServiceProofs};
+use smr_cloud::{Record, ServiceDir};
 use smr_wire::Descriptor;
 use tokio::time::timeout;
 
+use crate::bench::cost::Counted;
 use crate::bench::generator::Generator;
 use crate::bench::load::{Load, Until, Worker};
 use crate::bench::report::{Report, Tally};
@@ -94,6 +96,8 @@ impl Bench {
                 (Until::Operations(workload.operations), bar(output, workload.operations, template))
             }
         };
+        let deployed = services::service(&self.service).ok();
+        let before = counted(deployed.as_ref()).await;
         let began = Instant::now();
         let ticking = self.seconds.map(|_| tokio::spawn(tick(bar.clone())));
         let tally = everyone(&clients, &load, workload, self.seed, until, &bar).await;
@@ -102,7 +106,9 @@ impl Bench {
             ticking.abort();
         }
         bar.finish_and_clear();
-        Ok(Report::new(&tally, took, self.clients, &self.workload.display().to_string()))
+        let after = counted(deployed.as_ref()).await;
+        let report = Report::new(&tally, took, self.clients, &self.workload.display().to_string());
+        Ok(report.with_cost(before.as_ref(), after.as_ref()))
     }
 
     /// Clients of their own keys that share what they know of signed blocks, as clients of one process do.
@@ -112,6 +118,12 @@ impl Bench {
             .map(|_| services::client_sharing(descriptor.clone(), smr_client::Config::default(), &proofs))
             .collect()
     }
+}
+
+/// What the replicas have counted, where they can be asked: they answer their administrator only.
+async fn counted(deployed: Option<&(ServiceDir, Record)>) -> Option<Counted> {
+    let (dir, record) = deployed?;
+    Counted::now(dir, record).await
 }
 
 async fn everyone(

@@ -75,6 +75,8 @@ async fn two_liars_of_four_are_one_too_many_and_the_history_shows_it() {
         liars: vec![(0, Misbehaviour::WrongOutcomes), (1, Misbehaviour::WrongOutcomes)],
     };
     let mut run = Run::start(&settings).await;
+    // Now every quorum needs both of them, and no two replicas but they agree on an answer.
+    run.stop(3).await;
     let began = Instant::now();
     let why = loop {
         match check_kv(&run.history()) {

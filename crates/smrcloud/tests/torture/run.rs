@@ -159,6 +159,11 @@ impl Run {
         }
     }
 
+    /// Stops a replica for good.
+    pub(crate) async fn stop(&self, replica: usize) {
+        self.service.stop(replica).await;
+    }
+
     /// What clients saw so far.
     pub(crate) fn history(&mut self) -> Vec<Record> {
         self.clients.look();

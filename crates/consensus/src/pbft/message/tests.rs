@@ -1,9 +1,10 @@
 use super::*;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointCertificate};
 use crate::config::Config;
 use crate::decision::DECISIONS_MAX;
 use crate::pbft::tests::{group_of_four, seat};
 use crate::pool::tests::entry;
+use crate::suspicion::Suspect;
 use smr_crypto::Verifier;
 use smr_wire::Timestamp;
 
@@ -150,8 +151,9 @@ fn a_view_begins_with_the_changes_of_exactly_a_quorum_for_it_that_its_primary_si
 
 #[test]
 fn a_decision_is_a_batch_with_commits_of_a_quorum_for_it() {
-    let decided =
-        |batch: Batch, certificate| verify(3, &Message::Decided(vec![Decision { batch, certificate }]));
+    let decided = |batch: Batch, certificate| {
+        verify(3, &Message::Upkeep(Upkeep::Decided(vec![Decision { batch, certificate }])))
+    };
     assert_eq!(decided(batch(7), commit(7)), Ok(()));
     assert_eq!(decided(batch(8), commit(7)), Err(Refused::Certificate), "another batch");
     assert_eq!(decided(batch(7), prepared(0, 7)), Err(Refused::Certificate), "prepared only");
@@ -162,10 +164,10 @@ fn a_decision_is_a_batch_with_commits_of_a_quorum_for_it() {
 
 #[test]
 fn a_list_longer_than_any_correct_replica_sends_is_refused() {
-    let wishes = |count| Message::Suspects(vec![Suspect::sign(&seat(1), View(1)); count]);
+    let wishes = |count| Message::Upkeep(Upkeep::Suspects(vec![Suspect::sign(&seat(1), View(1)); count]));
     assert_eq!((verify(3, &wishes(4)), verify(3, &wishes(5))), (Ok(()), Err(Refused::Shape)));
     let decision = Decision { batch: batch(7), certificate: commit(7) };
-    let decisions = |count| Message::Decided(vec![decision.clone(); count]);
+    let decisions = |count| Message::Upkeep(Upkeep::Decided(vec![decision.clone(); count]));
     assert_eq!(verify(3, &decisions(DECISIONS_MAX + 1)), Err(Refused::Shape));
     assert_eq!(verify(3, &decisions(DECISIONS_MAX)), Ok(()));
 }
@@ -173,9 +175,9 @@ fn a_list_longer_than_any_correct_replica_sends_is_refused() {
 #[test]
 fn a_wish_under_anothers_name_is_refused() {
     let forged = Suspect { author: ReplicaId(2), ..Suspect::sign(&seat(1), View(1)) };
-    assert_eq!(verify(1, &Message::Suspects(vec![forged])), Err(Refused::Signature));
+    assert_eq!(verify(1, &Message::Upkeep(Upkeep::Suspects(vec![forged]))), Err(Refused::Signature));
     let raised = Suspect { wants: View(9), ..Suspect::sign(&seat(1), View(1)) };
-    assert_eq!(verify(1, &Message::Suspects(vec![raised])), Err(Refused::Signature));
+    assert_eq!(verify(1, &Message::Upkeep(Upkeep::Suspects(vec![raised]))), Err(Refused::Signature));
 }
 
 #[test]

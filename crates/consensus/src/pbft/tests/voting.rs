@@ -21,7 +21,7 @@ impl Alone {
     /// What it does when `from` says this; forgets what it did before.
     pub(super) fn hears(&mut self, from: u16, message: Message) -> Vec<Effect<Message>> {
         let (group, _) = group_of_four();
-        let (config, verifier) = (self.0.config.clone(), Verifier::new(64));
+        let (config, verifier) = (self.0.basis.config.clone(), Verifier::new(64));
         let rules = Rules { group: &group, config: &config, verifier: &verifier };
         let checked = Verified::check(ReplicaId(from), message, &rules).expect("well formed");
         self.1.drain().for_each(drop);
@@ -36,8 +36,8 @@ impl Alone {
     /// On its way to view 2, whose primary is replica 2.
     fn leaves(&mut self) {
         let wishes = [2, 3].map(|who| Suspect::sign(&seat(who), View(2)));
-        self.hears(3, Message::Suspects(wishes.to_vec()));
-        assert_eq!((self.0.view, self.0.installed), (View(2), false));
+        self.hears(3, Message::Upkeep(Upkeep::Suspects(wishes.to_vec())));
+        assert_eq!((self.0.basis.view, self.0.basis.installed), (View(2), false));
     }
 }
 
@@ -171,7 +171,7 @@ fn a_replica_votes_one_window_above_its_decided_prefix() {
     assert_eq!(replica.votes(0, proposal(0, 4, batch(4))), [(PREPARE, 0, 4)]);
     assert_eq!(replica.votes(0, proposal(0, 5, batch(5))), [], "kept until it is in reach");
     assert_eq!(replica.votes(0, proposal(0, 9, batch(9))), [], "not even kept");
-    let reached = replica.hears(0, Message::Decided(vec![super::decision(1)]));
+    let reached = replica.hears(0, Message::Upkeep(Upkeep::Decided(vec![super::decision(1)])));
     assert_eq!(votes(&reached), [(PREPARE, 0, 5)]);
 }
 
@@ -200,7 +200,7 @@ fn an_older_checkpoint_changes_nothing_and_the_log_reaches_down_to_the_one_befor
     for older in [4, 3, 1] {
         stable(&mut replica, older);
         assert_eq!(replica.0.status().log_base, Slot(2));
-        assert_eq!(replica.0.ledger.checkpoints().0, Slot(4));
+        assert_eq!(replica.0.basis.ledger.checkpoints().0, Slot(4));
     }
 }
 
@@ -231,7 +231,7 @@ fn a_replica_commits_nothing_for_which_it_may_not_vote_yet() {
     for author in [2, 3] {
         assert_eq!(replica.votes(author, vote(author, PREPARE, 0, 5, &batch)), []);
     }
-    let reached = replica.hears(0, Message::Decided(vec![super::decision(1)]));
+    let reached = replica.hears(0, Message::Upkeep(Upkeep::Decided(vec![super::decision(1)])));
     assert_eq!(votes(&reached), [(PREPARE, 0, 5), (COMMIT, 0, 5)]);
 }
 
@@ -251,7 +251,7 @@ fn a_replica_on_its_way_votes_for_nothing_that_comes_into_reach() {
     let mut replica = Alone::with(config());
     replica.hears(0, proposal(0, 5, batch(5)));
     replica.leaves();
-    assert_eq!(replica.votes(0, Message::Decided(vec![super::decision(1)])), []);
+    assert_eq!(replica.votes(0, Message::Upkeep(Upkeep::Decided(vec![super::decision(1)]))), []);
     replica.step(Event::Stable(checkpoint(1)));
     assert_eq!(votes(&replica.1.drain().collect::<Vec<_>>()), []);
 }
@@ -277,7 +277,7 @@ fn a_body_to_which_nobody_is_bound_is_not_kept() {
     let mut replica = Alone::with(config());
     replica.hears(2, new_view([0, 2, 3], vec![claim(2, &wanted)]));
     for (slot, body) in [(2, &other), (3, &wanted), (2, &wanted)] {
-        replica.hears(3, Message::Body { slot: Slot(slot), batch: body.clone() });
+        replica.hears(3, Message::Upkeep(Upkeep::Body { slot: Slot(slot), batch: body.clone() }));
     }
     assert_eq!(replica.0.body(Slot(2), &other.digest()), None);
     assert_eq!(replica.0.body(Slot(3), &wanted.digest()), None);
@@ -289,9 +289,12 @@ fn a_body_is_given_to_whoever_asks_for_it_by_its_digest() {
     let mut replica = Alone::with(config());
     replica.decides(1);
     replica.hears(0, proposal(0, 2, batch(2)));
-    let mut asks = |slot, digest| replica.hears(3, Message::FetchBody { slot: Slot(slot), digest });
-    let given =
-        |slot, batch| Effect::Send { to: ReplicaId(3), message: Message::Body { slot: Slot(slot), batch } };
+    let mut asks =
+        |slot, digest| replica.hears(3, Message::Upkeep(Upkeep::FetchBody { slot: Slot(slot), digest }));
+    let given = |slot, batch| Effect::Send {
+        to: ReplicaId(3),
+        message: Message::Upkeep(Upkeep::Body { slot: Slot(slot), batch }),
+    };
     assert!(asks(1, super::decision(1).batch.digest()).contains(&given(1, super::decision(1).batch)));
     assert!(asks(2, batch(2).digest()).contains(&given(2, batch(2))));
     let unknown = asks(1, batch(9).digest());

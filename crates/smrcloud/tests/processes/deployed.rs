@@ -1,0 +1,102 @@
+//! A service deployed by the real program for one test.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rustix::process::{Pid, Signal, kill_process};
+use smr_wire::Descriptor;
+
+/// The protocols, each with the wish that it serves, and how many replicas that takes.
+pub(crate) const PBFT: Kind = Kind { protocol: "pbft", wish: r#"against = "byzantine""#, replicas: 4 };
+pub(crate) const PAXOS: Kind = Kind { protocol: "paxos", wish: r#"against = "crash""#, replicas: 3 };
+pub(crate) const MENCIUS: Kind = Kind { protocol: "mencius", wish: r#"against = "crash""#, replicas: 3 };
+pub(crate) const MINBFT: Kind = Kind { protocol: "minbft", wish: HYBRID, replicas: 3 };
+pub(crate) const EBAWA: Kind = Kind { protocol: "ebawa", wish: HYBRID, replicas: 3 };
+
+const HYBRID: &str = "against = \"byzantine\"\ntrusted_hardware = \"software\"";
+
+/// A protocol, as somebody wishes for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) protocol: &'static str,
+    wish: &'static str,
+    pub(crate) replicas: usize,
+}
+
+/// A service deployed for one test; taken down when the test ends, however it ends.
+pub(crate) struct Deployed {
+    home: tempfile::TempDir,
+    pub(crate) kind: Kind,
+}
+
+impl Deployed {
+    pub(crate) fn up(kind: Kind) -> Deployed {
+        let deployed = Deployed { home: tempfile::tempdir().expect("a directory"), kind };
+        let description = deployed.home.path().join("kv.toml");
+        let text = format!(
+            "name = \"kv\"\n[application]\nbuiltin = \"kv\"\n[wish]\nfaults = 1\n{}\ndurability = \"memory\"\n\
+             [protocol]\nname = \"{}\"\n",
+            kind.wish, kind.protocol
+        );
+        std::fs::write(&description, text).expect("a description");
+        let output = deployed.run(&["up", &description.display().to_string(), "--detach"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        deployed
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smrcloud"));
+        command.env("SMRCLOUD_HOME", self.home.path()).args(arguments).output().expect("the program runs")
+    }
+
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_slice(&self.run(arguments).stdout).expect("JSON")
+    }
+
+    pub(crate) fn status(&self) -> serde_json::Value {
+        self.json(&["status", "kv", "--json"])
+    }
+
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        serde_json::from_value(self.json(&["descriptor", "kv"])).expect("a descriptor")
+    }
+
+    /// The process of a replica that answers.
+    pub(crate) fn pid(&self, replica: usize) -> u32 {
+        let status = self.status();
+        let pid = status["replicas"][replica]["pid"].as_u64().expect("a process");
+        u32::try_from(pid).expect("a process's number")
+    }
+
+    pub(crate) fn kill(&self, replica: usize) {
+        signal(self.pid(replica), Signal::KILL);
+    }
+}
+
+impl Drop for Deployed {
+    fn drop(&mut self) {
+        self.run(&["down", "kv"]);
+    }
+}
+
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).expect("small")).expect("a process's number");
+    kill_process(pid, signal).expect("an own process takes signals");
+}
+
+/// Whether a process stands still.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    proc_field(pid, "State").is_some_and(|state| state.starts_with('T'))
+}
+
+/// Memory that a process holds, in KiB.
+pub(crate) fn resident_kib(pid: u32) -> u64 {
+    let text = proc_field(pid, "VmRSS").expect("a process that runs");
+    text.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("a number of kB")
+}
+
+fn proc_field(pid: u32, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
