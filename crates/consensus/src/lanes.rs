@@ -110,6 +110,8 @@ pub struct Lanes {
     own: VecDeque<Slot>,
     /// The last slot that was proposed in this view: whoever has a turn before says so if it has nothing.
     seen: Slot,
+    /// The last slot whose proposal we asked for because what waits here has no slot in the window.
+    nudged: Slot,
     changes: BTreeMap<ReplicaId, ViewChange>,
     /// The beginning of the view we are on the way to, from its coordinator.
     new_view: Option<(NewView, Beginning)>,
@@ -176,6 +178,7 @@ impl Lanes {
             proposed: Slot(0),
             own: VecDeque::new(),
             seen: Slot(0),
+            nudged: Slot(0),
             changes: BTreeMap::new(),
             new_view: None,
             acknowledgements: BTreeMap::new(),
@@ -264,6 +267,7 @@ impl Lanes {
                 self.on_acknowledge(from, view, digest, signature, effects);
             }
             Message::Begun(certificate) => self.on_begun(certificate, effects),
+            Message::Nudge { slot } => self.on_nudge(slot),
             Message::Upkeep(message) => self.on_upkeep(from, message, effects),
         }
     }
@@ -328,6 +332,7 @@ impl Protocol for Lanes {
                 break;
             }
         }
+        self.nudge(effects);
         self.mind_pace(effects);
         self.basis.mind(Place::stands, effects);
     }

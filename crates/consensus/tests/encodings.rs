@@ -150,6 +150,7 @@ fn lanes(pins: &mut Pins, seat: &Seat, batch: Batch, stable: CheckpointCertifica
         ("new-view", Lanes::NewView(new_view)),
         ("acknowledge", Lanes::Acknowledge { view: View(4), digest, signature }),
         ("begun", Lanes::Begun(begun)),
+        ("nudge", Lanes::Nudge { slot: Slot(3) }),
         ("status", Lanes::Upkeep(Upkeep::Status { view: View(4), installed: false, decided: Slot(2) })),
         ("decided", Lanes::Upkeep(Upkeep::Decided(vec![lanes::Decision { batch, certificate }]))),
         ("pruned", Lanes::Upkeep(Upkeep::Pruned(stable))),

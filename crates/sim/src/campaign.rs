@@ -154,6 +154,7 @@ impl Campaign {
             clients: 0,
             commands: 0,
             pause_us_max: 200_000,
+            near: false,
             patience,
             value_bytes: if is_heavy { 6 << 10 } else { 0 },
             execution_us_max: if is_heavy { 20_000 } else { 500 },

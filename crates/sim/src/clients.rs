@@ -60,7 +60,8 @@ struct Client {
     outbox: VecDeque<(usize, ToContact)>,
     /// Taken after each happening.
     told: Vec<Told>,
-    contacts: usize,
+    /// Whom it knows when it begins.
+    contacts: Vec<usize>,
     begun: bool,
     unknown: u64,
 }
@@ -99,6 +100,17 @@ impl ProofCheck for Proofs {
     }
 }
 
+/// The replicas, of so many, that a client knows when it begins.
+fn contacts(setting: &Setting, replicas: usize, client: usize) -> Vec<usize> {
+    match &setting.regions {
+        Some(regions) if setting.near => (0..replicas)
+            .min_by_key(|replica| regions.one_way_us(replicas + client, *replica))
+            .into_iter()
+            .collect(),
+        _ => (0..replicas).collect(),
+    }
+}
+
 impl Clients {
     pub(crate) fn new(
         setting: &Setting,
@@ -130,7 +142,7 @@ impl Clients {
                 greeting: BTreeMap::new(),
                 outbox: VecDeque::new(),
                 told: Vec::new(),
-                contacts: genesis.members.len(),
+                contacts: contacts(setting, genesis.members.len(), index),
                 begun: false,
                 unknown: 0,
                 rng,
@@ -193,7 +205,7 @@ impl Clients {
         let (own, history) = (&mut self.clients[client], &mut self.history);
         if !own.begun {
             own.begun = true;
-            let ids = (0..own.contacts).map(contact_id).collect();
+            let ids = own.contacts.iter().copied().map(contact_id).collect();
             own.step(Event::Contacts(ids), now_us, history);
         }
         let late: Vec<usize> =

@@ -18,6 +18,7 @@ pub mod adversary;
 pub mod campaign;
 pub mod check;
 pub mod clients;
+pub mod distance;
 pub mod history;
 mod host;
 #[cfg(feature = "known-bugs")]

@@ -177,6 +177,7 @@ fn common() -> Setting {
         clients: CLIENTS,
         commands: COMMANDS,
         pause_us_max: 20_000,
+        near: false,
         patience: smr_client::Config {
             retry_ms: 30,
             retry_max_ms: 200,

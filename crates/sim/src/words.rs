@@ -223,6 +223,7 @@ impl Words {
                 format!("NewView v{}: {}", new_view.view, changes.join(", "))
             }
             Lanes::Acknowledge { view, .. } => format!("Acknowledge v{view}"),
+            Lanes::Nudge { slot } => format!("Nudge s{slot}"),
             Lanes::Begun(certificate) => format!("Begun v{}", certificate.beginning.view),
             Lanes::Upkeep(upkeep) => self.upkeep(upkeep),
         }

@@ -66,6 +66,8 @@ pub struct Setting {
     pub commands: usize,
     /// How long a client waits before it asks the next one at most, in microseconds.
     pub pause_us_max: u64,
+    /// Whether a client knows the nearest replica only, and not all of them.
+    pub near: bool,
     /// How patient clients are.
     pub patience: smr_client::Config,
     /// Bytes that clients add to the values that they write, so that replies that show them are large.

@@ -39,6 +39,12 @@ pub enum Message {
     },
     /// That a view has begun, for whoever missed it.
     Begun(ViewCertificate),
+    /// Something waits at the sender, whose turn is beyond the window: whoever has this slot should propose there, be it
+    /// nothing.
+    Nudge {
+        /// The first open slot.
+        slot: Slot,
+    },
     /// What is the same in every engine.
     Upkeep(Upkeep<Certificate>),
 }
@@ -168,6 +174,7 @@ impl Verify for Message {
                 }
             }
             Message::Begun(certificate) => certificate.check(rules),
+            Message::Nudge { .. } => Ok(()),
             Message::Upkeep(upkeep) => upkeep.verify(from, rules),
         }
     }

@@ -119,6 +119,29 @@ impl Lanes {
         (self.seen > slot).then(Batch::nil)
     }
 
+    /// Where the window is smaller than the group, our next turn may lie beyond it: asks whoever has the first open slot not
+    /// to keep it for something to come.
+    pub(super) fn nudge(&mut self, effects: &mut Effects<Message>) {
+        let (head, me) = (self.decided().next(), self.basis.seat.me);
+        let window = self.decided().plus(self.basis.ledger.window_slots());
+        let waits = self.basis.installed && !self.basis.pool.is_empty() && head > self.beginning.bound();
+        if !waits || head <= self.nudged || self.decided().up_to(window).any(|slot| self.leader(slot) == me) {
+            return;
+        }
+        self.nudged = head;
+        if self.has_a_turn() {
+            effects.send(self.leader(head), Message::Nudge { slot: head });
+        }
+    }
+
+    /// Somebody waits for `slot`.
+    pub(super) fn on_nudge(&mut self, slot: Slot) {
+        let is_near = self.basis.ledger.window.contains(slot);
+        if is_near && self.basis.installed && self.leader(slot) == self.basis.seat.me {
+            self.seen = self.seen.max(slot.next());
+        }
+    }
+
     /// Slots in which something stands that we have not voted for in this view, and may.
     fn due(&self) -> Vec<Item> {
         let beyond =

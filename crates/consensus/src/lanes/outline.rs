@@ -98,6 +98,7 @@ impl Lanes {
             proposed,
             own,
             seen,
+            nudged: _,
             changes,
             new_view,
             acknowledgements,

@@ -29,6 +29,7 @@ impl Lanes {
             self.repeat_change(effects);
         }
         if stalled {
+            self.nudged = Slot(0);
             self.repeat_votes(effects);
             self.fetch_bodies(effects);
         }

@@ -53,11 +53,18 @@ struct Net {
 }
 
 impl Net {
-    fn new((model, schedule): (FaultModel, Schedule)) -> Net {
-        let (group, config) = (group(model), Config { window_slots: 8, ..Config::default() });
+    fn new(kind: (FaultModel, Schedule)) -> Net {
+        Net::with_window(kind, 8)
+    }
+
+    fn with_window((model, schedule): (FaultModel, Schedule), window_slots: u64) -> Net {
+        let pipeline_slots = window_slots.min(2);
+        let config = Config { window_slots, pipeline_slots, ..Config::default() };
+        let group = group(model);
         config.validate().expect("a valid configuration");
         let seat = |me: usize| Seat { group: group.clone(), me: ReplicaId::at(me), key: key(me + 1) };
-        let core = |me: usize| SoftwareCore::new(group.clone(), 8, ReplicaId::at(me), key(me + 11));
+        let core =
+            |me: usize| SoftwareCore::new(group.clone(), window_slots, ReplicaId::at(me), key(me + 11));
         let mut net = Net {
             replicas: (0..3).map(|me| Lanes::new(schedule, seat(me), config.clone())).collect(),
             cores: (0..3).map(core).collect(),
@@ -189,6 +196,19 @@ fn an_entry_offered_anywhere_is_decided_everywhere() {
         }
         net.assert_agreement();
         assert!(net.replicas.iter().all(|replica| replica.status().view == View(0)), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_window_of_one_slot_is_enough_wherever_something_waits() {
+    for kind in FAMILY {
+        let mut net = Net::with_window(kind, 1);
+        for (to, number) in [(0, 1), (1, 2), (2, 3), (0, 4), (0, 5), (2, 6)] {
+            net.offer(to, entry(u8::try_from(to).expect("small") + 1, number));
+            assert!((0..3).all(|me| net.entries(me).len() as u64 == number), "{kind:?}: {number}");
+        }
+        assert!(net.replicas.iter().all(|replica| replica.status().view == View(0)), "{kind:?}");
+        net.assert_agreement();
     }
 }
 

@@ -95,6 +95,7 @@ impl Options {
             clients: self.clients,
             commands: 0,
             pause_us_max: 200_000,
+            near: false,
             patience: crate::clients::hasty(),
             value_bytes: 0,
             execution_us_max: 0,

@@ -283,6 +283,7 @@ impl Replica {
             Message::Upkeep(Upkeep::FetchBody { slot, digest }) => self.wanted.push((slot, digest)),
             Message::Upkeep(Upkeep::Forward(_))
             | Message::Begun(_)
+            | Message::Nudge { .. }
             | Message::Upkeep(Upkeep::Status { .. })
             | Message::Upkeep(Upkeep::Fetch { .. })
             | Message::Upkeep(Upkeep::Decided(_))
