@@ -10,7 +10,7 @@ use crate::batch::{Batch, Entry};
 use crate::catch_up::CatchUp;
 use crate::checkpoint::CheckpointCertificate;
 use crate::config::Config;
-use crate::decision::Decides;
+use crate::decision::{Decides, Decision};
 use crate::group::Seat;
 use crate::known_bugs;
 use crate::ledger::Ledger;
@@ -50,6 +50,9 @@ pub struct Basis<P, C> {
 pub trait Place<C>: Default {
     /// What is decided there, with its proof, while an earlier slot is not.
     fn decision(&self) -> Option<&(C, Batch)>;
+
+    /// It is decided.
+    fn decide(&mut self, certificate: C, batch: Batch);
 }
 
 impl<P: Place<C>, C: Decides> Basis<P, C> {
@@ -269,10 +272,21 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
         }
     }
 
-    /// `from` sent decisions, which moved the prefix from `before` to where it is: asks it for more, if it has them.
-    pub fn fetch_on<M: From<Upkeep<C>>>(&mut self, from: ReplicaId, before: Slot, effects: &mut Effects<M>) {
+    /// `from` sent a decision, which proves itself.
+    pub fn learn(&mut self, from: ReplicaId, decision: Decision<C>) {
+        let Decision { batch, certificate } = decision;
+        let slot = certificate.slot();
+        let place = self.ledger.window.entry(slot).filter(|place| place.decision().is_none());
+        if let Some(place) = place {
+            place.decide(certificate, batch);
+            self.catch_up.learned(from, slot);
+        }
+    }
+
+    /// Asks whoever helped for more, once there is room.
+    pub fn fetch_on<M: From<Upkeep<C>>>(&mut self, effects: &mut Effects<M>) {
         let decided = self.decided();
-        if let Some(peer) = self.catch_up.answered(from, before, decided) {
+        if let Some(peer) = self.catch_up.go_on(decided) {
             effects.send(peer, Upkeep::Fetch { after: decided }.into());
         }
     }

@@ -12,6 +12,8 @@ pub struct CatchUp {
     asked: Option<ReplicaId>,
     last_asked: Option<ReplicaId>,
     asked_since: BTreeSet<ReplicaId>,
+    /// The last slot that whoever was asked helped with. Until it is executed there is no room for more.
+    learned: Option<Slot>,
     decided_at_tick: Slot,
     /// Where so many peers were at the last tick that one of them is correct.
     target: Slot,
@@ -27,22 +29,33 @@ impl CatchUp {
     /// progress since the last call, or is a period behind `needed` others, whatever progress somebody lets it make.
     pub fn tick(&mut self, decided: Slot, needed: usize) -> Option<ReplicaId> {
         let lags = decided == self.decided_at_tick || decided < self.target;
+        // What this replica has not executed yet is no reason to ask somebody else for it.
+        let is_busy = self.learned.is_some() && decided > self.decided_at_tick;
         self.decided_at_tick = decided;
         self.target = self.highest(needed);
-        self.asked = None;
+        if is_busy {
+            return None;
+        }
+        (self.asked, self.learned) = (None, None);
         if !lags {
             self.asked_since.clear();
         }
         if lags { self.next(decided) } else { None }
     }
 
-    /// Called when `peer` answered and the prefix went from `before` to `decided`: whom to ask next, if there is
-    /// more. An answer that did not help is none: the next period brings another peer.
-    pub fn answered(&mut self, peer: ReplicaId, before: Slot, decided: Slot) -> Option<ReplicaId> {
-        if self.asked != Some(peer) || decided <= before {
-            return None;
+    /// Notes that `peer` sent a decision of `slot` that was not known.
+    pub fn learned(&mut self, peer: ReplicaId, slot: Slot) {
+        if self.asked == Some(peer) {
+            self.learned = self.learned.max(Some(slot));
         }
-        // The same peer again, as it just proved helpful.
+    }
+
+    /// Called when the prefix may have moved: whom to ask for more, once all that the last answer helped with is in it. The
+    /// same peer again, as it just proved helpful; an answer that did not help is none, and the next period brings
+    /// another peer.
+    pub fn go_on(&mut self, decided: Slot) -> Option<ReplicaId> {
+        let peer = self.asked.filter(|_| self.learned.is_some_and(|learned| learned <= decided))?;
+        self.learned = None;
         self.asked = self.heard.get(&peer).filter(|theirs| **theirs > decided).map(|_| peer);
         self.asked
     }
@@ -101,10 +114,25 @@ mod tests {
         let mut catch_up = CatchUp::default();
         catch_up.heard(ReplicaId(1), Slot(10));
         assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(1)));
-        assert_eq!(catch_up.answered(ReplicaId(2), Slot(0), Slot(4)), None);
-        assert_eq!(catch_up.answered(ReplicaId(1), Slot(0), Slot(4)), Some(ReplicaId(1)));
-        assert_eq!(catch_up.answered(ReplicaId(1), Slot(4), Slot(4)), None, "it sent what did not help");
-        assert_eq!(catch_up.answered(ReplicaId(1), Slot(4), Slot(10)), None);
+        catch_up.learned(ReplicaId(2), Slot(1));
+        assert_eq!(catch_up.go_on(Slot(1)), None, "nobody asked it");
+        catch_up.learned(ReplicaId(1), Slot(4));
+        assert_eq!(catch_up.go_on(Slot(3)), None, "there is no room yet");
+        assert_eq!(catch_up.go_on(Slot(4)), Some(ReplicaId(1)));
+        assert_eq!(catch_up.go_on(Slot(4)), None, "it has sent nothing since");
+        catch_up.learned(ReplicaId(1), Slot(10));
+        assert_eq!(catch_up.go_on(Slot(10)), None, "there is no more");
+    }
+
+    #[test]
+    fn who_executes_what_it_was_sent_asks_nobody_else_for_it() {
+        let mut catch_up = CatchUp::default();
+        (1..=3).for_each(|peer| catch_up.heard(ReplicaId(peer), Slot(100)));
+        assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(1)));
+        catch_up.learned(ReplicaId(1), Slot(64));
+        assert_eq!((catch_up.tick(Slot(20), 2), catch_up.go_on(Slot(20))), (None, None));
+        assert_eq!((catch_up.tick(Slot(64), 2), catch_up.go_on(Slot(64))), (None, Some(ReplicaId(1))));
+        assert_eq!(catch_up.tick(Slot(64), 2), Some(ReplicaId(2)), "it sends no more");
     }
 
     #[test]

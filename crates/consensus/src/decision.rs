@@ -112,11 +112,12 @@ impl<P: Default, C: Decides> Ledger<P, C> {
         PrefixProof { checkpoint: self.stable().cloned(), commits }
     }
 
-    /// Decisions after `after`, as many as one message may carry, and at least one if there is any.
+    /// Decisions after `after`, as many as whoever asks has places for and one message may carry, and at least one if there
+    /// is any.
     #[must_use]
     pub fn decisions_after(&self, after: Slot, bytes_max: usize) -> Vec<Decision<C>> {
         let (mut decisions, mut bytes) = (Vec::new(), 0);
-        for (_, (batch, certificate)) in self.log.after(after).take(DECISIONS_MAX) {
+        for (_, (batch, certificate)) in self.log.after(after).take(self.window.places().min(DECISIONS_MAX)) {
             bytes += batch.bytes();
             if !decisions.is_empty() && bytes > bytes_max {
                 break;

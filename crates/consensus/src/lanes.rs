@@ -164,6 +164,10 @@ impl basis::Place<Certificate> for Place {
     fn decision(&self) -> Option<&(Certificate, Batch)> {
         self.decision.as_ref()
     }
+
+    fn decide(&mut self, certificate: Certificate, batch: Batch) {
+        self.decision = Some((certificate, batch));
+    }
 }
 
 impl Lanes {
@@ -334,6 +338,7 @@ impl Protocol for Lanes {
         }
         self.nudge(effects);
         self.mind_pace(effects);
+        self.basis.fetch_on(effects);
         self.basis.mind(Place::stands, effects);
     }
 

@@ -85,6 +85,10 @@ impl basis::Place<QuorumCertificate> for Place {
     fn decision(&self) -> Option<&(QuorumCertificate, Batch)> {
         self.decision.as_ref()
     }
+
+    fn decide(&mut self, certificate: QuorumCertificate, batch: Batch) {
+        self.decision = Some((certificate, batch));
+    }
 }
 
 impl Pbft {
@@ -198,6 +202,7 @@ impl Protocol for Pbft {
         }
         self.advance(effects);
         self.propose(input.clock, effects);
+        self.basis.fetch_on(effects);
         self.basis.mind(Place::stands, effects);
     }
 

@@ -26,6 +26,12 @@ impl<T: Default> Window<T> {
         self.decided
     }
 
+    /// How many slots it holds.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        usize::try_from(self.capacity).unwrap_or(usize::MAX)
+    }
+
     /// Whether `slot` lies in the window.
     #[must_use]
     pub fn contains(&self, slot: Slot) -> bool {

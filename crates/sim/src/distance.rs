@@ -48,7 +48,7 @@ pub struct Distance {
 pub struct Measured {
     /// Commands answered in a second of simulated time, while all clients were at work.
     pub per_second: f64,
-    /// How long they took.
+    /// How long they took; empty if there was no such time, because the first was done before the last had begun.
     pub times: Times,
     /// Slots that it took.
     pub slots: u64,

@@ -95,14 +95,10 @@ impl Lanes {
         decisions: Vec<Decision>,
         effects: &mut Effects<Message>,
     ) {
-        let before = self.decided();
-        for Decision { batch, certificate } in decisions {
-            if let Some(place) = self.basis.ledger.window.entry(certificate.item.slot) {
-                place.decision.get_or_insert((certificate, batch));
-                self.advance(effects);
-            }
+        for decision in decisions {
+            self.basis.learn(from, decision);
+            self.advance(effects);
         }
-        self.basis.fetch_on(from, before, effects);
         // A coordinator may have waited for these, or for their places.
         self.on_news(effects);
     }

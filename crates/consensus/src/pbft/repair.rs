@@ -82,14 +82,10 @@ impl Pbft {
         decisions: Vec<Decision>,
         effects: &mut Effects<Message>,
     ) {
-        let before = self.decided();
-        for Decision { batch, certificate } in decisions {
-            if let Some(place) = self.basis.ledger.window.entry(certificate.ballot.slot) {
-                place.decision.get_or_insert((certificate, batch));
-                self.advance(effects);
-            }
+        for decision in decisions {
+            self.basis.learn(from, decision);
+            self.advance(effects);
         }
-        self.basis.fetch_on(from, before, effects);
     }
 
     /// As primary: asks for the batches that the view's beginning binds us to and that we do not have.
