@@ -1,7 +1,7 @@
 //! Every state of a case: for properties that must hold in each, with `stateright`; and for what must stay possible from
 //! each, which takes the graph of all of them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -71,7 +71,7 @@ pub(crate) fn lost(case: &Case, goal: usize) -> (Option<Lost>, usize) {
 /// All states of a case, in order of their distance from the first.
 struct Graph {
     worlds: Vec<World>,
-    places: HashMap<World, usize>,
+    places: BTreeMap<World, usize>,
     /// From which states, by their places, each can be reached in one step.
     before: Vec<Vec<usize>>,
     /// From where it was first reached, and how.
@@ -82,7 +82,7 @@ impl Graph {
     fn of(case: &Case) -> Graph {
         let begin = World::new(case);
         let mut graph = Graph {
-            places: HashMap::from([(begin.clone(), 0)]),
+            places: BTreeMap::from([(begin.clone(), 0)]),
             worlds: vec![begin],
             before: vec![Vec::new()],
             first: vec![None],

@@ -164,7 +164,7 @@ impl Kit {
             for effect in effects.drain() {
                 match effect {
                     Effect::Send { to, message } => {
-                        self.post(who, [to.index()], &message, island, &mut events)
+                        self.post(who, [to.index()], &message, island, &mut events);
                     }
                     Effect::Broadcast(message) => {
                         let others = (0..SIZE).filter(|to| *to != who);

@@ -44,9 +44,9 @@ fn words(step: &Step, world: &World, case: &Case) -> String {
 
 fn changes(before: &World, after: &World, case: &Case) {
     for who in 0..SIZE {
-        let said = &after.streams[who];
-        for number in before.streams[who].len()..said.len() {
-            println!("        r{who} says (its message {}): {}", number + 1, said[number]);
+        let fresh = after.streams[who].iter().enumerate().skip(before.streams[who].len());
+        for (number, message) in fresh {
+            println!("        r{who} says (its message {}): {message}", number + 1);
         }
     }
     for who in correct(case) {
