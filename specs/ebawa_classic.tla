@@ -131,7 +131,7 @@ begin Act:
                 if Every > 0 /\ Len(all) % Every = 0 then
                     Say(self, [kind |-> "checkpoint", view |-> Len(all)]);
                 end if;
-                step := <<"r", self, "accepts view", view[self], "and has executed", all>>;
+                step := <<"r", self, "accepts", m.batches, ", has executed", all, "and is in view", view[self]>>;
             end with;
         else
             with v = view[self], gave = IF standing[self] = "merging" THEN <<>> ELSE <<Merge(self, v)>>,
@@ -147,28 +147,29 @@ begin Act:
             end with;
         end if;
     else
+        await ~Busy;
         either
             with q \in Replicas \ {self}, i \in InReach(self, q) do
-                await ~Busy;
-                heard[self][q] := heard[self][q] \union {i};
+                    heard[self][q] := heard[self][q] \union {i};
                 stable[self] :=
                     LET m == stream[q][i]
                         other == {j \in 1..Len(stream[self]) : stream[self][j].kind = "checkpoint" /\ stream[self][j].view = m.view}
                     IN  IF m.kind = "checkpoint" /\ other # {} /\ m.view > stable[self] THEN m.view ELSE stable[self];
-                step := <<"r", self, "takes message", i, "of r", q, ":", stream[q][i].kind, "of", stream[q][i].view>>;
+                step := <<"r", self, "takes message", i, "of r", q, ":", stream[q][i].kind, stream[q][i].view>>;
             end with;
         or
-            await ~Busy /\ Impatient /\ standing[self] # "merging" /\ view[self] < Views;
+            \* In the last view of the bounds nothing would come of it.
+            await Impatient /\ standing[self] # "merging" /\ view[self] < Views - 1;
             Say(self, Merge(self, view[self]));
             standing[self] := "merging";
             step := <<"r", self, "loses patience with view", view[self], "and says: MERGE">>;
         or
-            await ~Busy /\ MayDrop(self) > kept[self];
+            await MayDrop(self) > kept[self];
             kept[self] := MayDrop(self);
             step := <<"r", self, "has a stable checkpoint and drops its messages before number", MayDrop(self)>>;
         or
             with q \in Replicas \ {self} do
-                await ~Busy /\ Transfer /\ stable[q] > Len(executed[self]);
+                await Transfer /\ stable[q] > Len(executed[self]);
                 executed[self] := SubSeq(executed[q], 1, stable[q]);
                 view[self] := stable[q];
                 stable[self] := stable[q];
@@ -182,16 +183,17 @@ end process;
 fair process Liar \in Faulty
 begin Lie:
   while TRUE do
+    await ~Busy;
     either \* As primary of a view, for whoever takes it for that.
         with v \in 0..(Views - 1) do
-            await ~Busy /\ \E r \in Correct : Primary(r, v) = self;
+            await \E r \in Correct : Primary(r, v) = self;
             await \A i \in 1..Len(stream[self]) : stream[self][i] # Prepare(self, v);
             Say(self, Prepare(self, v));
             step := <<"r", self, "(faulty) says: PREPARE of view", v, "with", <<Batch(self, v)>>>>;
         end with;
     or \* As primary after a merge.
         with v \in 0..(Views - 2), q \in Replicas, p \in Replicas do
-            await ~Busy /\ q < p /\ Has(q, "merge", v) /\ Has(p, "merge", v);
+            await q < p /\ Has(q, "merge", v) /\ Has(p, "merge", v);
             await \E r \in Correct : Primary(r, v + 1) = self;
             await \A m \in ToSet(stream[self]) : ~(m.kind = "prepare" /\ m.view = v + 1 /\ m.merges);
             Say(self, Merged(self, v, MergeOf(q, v).signed \union MergeOf(p, v).signed));
@@ -199,13 +201,13 @@ begin Lie:
         end with;
     or \* To any proposal.
         with r \in Correct, m \in {n \in ToSet(stream[r]) : n.kind = "prepare"} do
-            await ~Busy /\ [kind |-> "commit", view |-> m.view, of |-> m.of, batches |-> m.batches] \notin ToSet(stream[self]);
+            await [kind |-> "commit", view |-> m.view, of |-> m.of, batches |-> m.batches] \notin ToSet(stream[self]);
             Say(self, [kind |-> "commit", view |-> m.view, of |-> m.of, batches |-> m.batches]);
             step := <<"r", self, "(faulty) says: COMMIT in view", m.view, "to r", m.of, "with", m.batches>>;
         end with;
     or
-        with v \in 0..(Views - 1) do
-            await ~Busy /\ ~Has(self, "merge", v);
+        with v \in 0..(Views - 2) do
+            await ~Has(self, "merge", v);
             Say(self, Merge(self, v));
             step := <<"r", self, "(faulty) says: MERGE of view", v>>;
         end with;
@@ -213,7 +215,7 @@ begin Lie:
   end while;
 end process;
 end algorithm *)
-\* BEGIN TRANSLATION - the hash of the PCal code: PCal-d22a279a8a2979c5c9fb934cd1f8c2ea
+\* BEGIN TRANSLATION - the hash of the PCal code: PCal-d6cb2185621cc9be30da3b3e6c691207
 VARIABLES stream, kept, heard, view, standing, listed, executed, stable, step
 
 (* define statement *)
@@ -321,7 +323,7 @@ Replica(self) == IF Owes(self)
                                                                        THEN /\ stream' = [stream EXCEPT ![self] = Append(stream[self], ([kind |-> "checkpoint", view |-> Len(all)]))]
                                                                        ELSE /\ TRUE
                                                                             /\ UNCHANGED stream
-                                                                 /\ step' = <<"r", self, "accepts view", view'[self], "and has executed", all>>
+                                                                 /\ step' = <<"r", self, "accepts", m.batches, ", has executed", all, "and is in view", view'[self]>>
                                                           /\ UNCHANGED listed
                                                      ELSE /\ LET v == view[self] IN
                                                                LET gave == IF standing[self] = "merging" THEN <<>> ELSE <<Merge(self, v)>> IN
@@ -336,26 +338,26 @@ Replica(self) == IF Owes(self)
                                                                          /\ step' = <<"r", self, "joins the merge of view", v, "and puts on its blacklist r", blamed>>
                                                           /\ UNCHANGED executed
                          /\ UNCHANGED << kept, heard, stable >>
-                    ELSE /\ \/ /\ \E q \in Replicas \ {self}:
+                    ELSE /\ ~Busy
+                         /\ \/ /\ \E q \in Replicas \ {self}:
                                     \E i \in InReach(self, q):
-                                      /\ ~Busy
                                       /\ heard' = [heard EXCEPT ![self][q] = heard[self][q] \union {i}]
                                       /\ stable' = [stable EXCEPT ![self] = LET m == stream[q][i]
                                                                                 other == {j \in 1..Len(stream[self]) : stream[self][j].kind = "checkpoint" /\ stream[self][j].view = m.view}
                                                                             IN  IF m.kind = "checkpoint" /\ other # {} /\ m.view > stable[self] THEN m.view ELSE stable[self]]
-                                      /\ step' = <<"r", self, "takes message", i, "of r", q, ":", stream[q][i].kind, "of", stream[q][i].view>>
+                                      /\ step' = <<"r", self, "takes message", i, "of r", q, ":", stream[q][i].kind, stream[q][i].view>>
                                /\ UNCHANGED <<stream, kept, view, standing, executed>>
-                            \/ /\ ~Busy /\ Impatient /\ standing[self] # "merging" /\ view[self] < Views
+                            \/ /\ Impatient /\ standing[self] # "merging" /\ view[self] < Views - 1
                                /\ stream' = [stream EXCEPT ![self] = Append(stream[self], (Merge(self, view[self])))]
                                /\ standing' = [standing EXCEPT ![self] = "merging"]
                                /\ step' = <<"r", self, "loses patience with view", view[self], "and says: MERGE">>
                                /\ UNCHANGED <<kept, heard, view, executed, stable>>
-                            \/ /\ ~Busy /\ MayDrop(self) > kept[self]
+                            \/ /\ MayDrop(self) > kept[self]
                                /\ kept' = [kept EXCEPT ![self] = MayDrop(self)]
                                /\ step' = <<"r", self, "has a stable checkpoint and drops its messages before number", MayDrop(self)>>
                                /\ UNCHANGED <<stream, heard, view, standing, executed, stable>>
                             \/ /\ \E q \in Replicas \ {self}:
-                                    /\ ~Busy /\ Transfer /\ stable[q] > Len(executed[self])
+                                    /\ Transfer /\ stable[q] > Len(executed[self])
                                     /\ executed' = [executed EXCEPT ![self] = SubSeq(executed[q], 1, stable[q])]
                                     /\ view' = [view EXCEPT ![self] = stable[q]]
                                     /\ stable' = [stable EXCEPT ![self] = stable[q]]
@@ -363,26 +365,27 @@ Replica(self) == IF Owes(self)
                                /\ UNCHANGED <<stream, kept, heard, standing>>
                          /\ UNCHANGED listed
 
-Liar(self) == /\ \/ /\ \E v \in 0..(Views - 1):
-                         /\ ~Busy /\ \E r \in Correct : Primary(r, v) = self
+Liar(self) == /\ ~Busy
+              /\ \/ /\ \E v \in 0..(Views - 1):
+                         /\ \E r \in Correct : Primary(r, v) = self
                          /\ \A i \in 1..Len(stream[self]) : stream[self][i] # Prepare(self, v)
                          /\ stream' = [stream EXCEPT ![self] = Append(stream[self], (Prepare(self, v)))]
                          /\ step' = <<"r", self, "(faulty) says: PREPARE of view", v, "with", <<Batch(self, v)>>>>
                  \/ /\ \E v \in 0..(Views - 2):
                          \E q \in Replicas:
                            \E p \in Replicas:
-                             /\ ~Busy /\ q < p /\ Has(q, "merge", v) /\ Has(p, "merge", v)
+                             /\ q < p /\ Has(q, "merge", v) /\ Has(p, "merge", v)
                              /\ \E r \in Correct : Primary(r, v + 1) = self
                              /\ \A m \in ToSet(stream[self]) : ~(m.kind = "prepare" /\ m.view = v + 1 /\ m.merges)
                              /\ stream' = [stream EXCEPT ![self] = Append(stream[self], (Merged(self, v, MergeOf(q, v).signed \union MergeOf(p, v).signed)))]
                              /\ step' = <<"r", self, "(faulty) says: PREPARE-MERGE of view", v + 1>>
                  \/ /\ \E r \in Correct:
                          \E m \in {n \in ToSet(stream[r]) : n.kind = "prepare"}:
-                           /\ ~Busy /\ [kind |-> "commit", view |-> m.view, of |-> m.of, batches |-> m.batches] \notin ToSet(stream[self])
+                           /\ [kind |-> "commit", view |-> m.view, of |-> m.of, batches |-> m.batches] \notin ToSet(stream[self])
                            /\ stream' = [stream EXCEPT ![self] = Append(stream[self], ([kind |-> "commit", view |-> m.view, of |-> m.of, batches |-> m.batches]))]
                            /\ step' = <<"r", self, "(faulty) says: COMMIT in view", m.view, "to r", m.of, "with", m.batches>>
-                 \/ /\ \E v \in 0..(Views - 1):
-                         /\ ~Busy /\ ~Has(self, "merge", v)
+                 \/ /\ \E v \in 0..(Views - 2):
+                         /\ ~Has(self, "merge", v)
                          /\ stream' = [stream EXCEPT ![self] = Append(stream[self], (Merge(self, v)))]
                          /\ step' = <<"r", self, "(faulty) says: MERGE of view", v>>
               /\ UNCHANGED << kept, heard, view, standing, listed, executed, 
@@ -395,7 +398,7 @@ Spec == /\ Init /\ [][Next]_vars
         /\ \A self \in Correct : WF_vars(Replica(self))
         /\ \A self \in Faulty : WF_vars(Liar(self))
 
-\* END TRANSLATION - the hash of the generated TLA code (remove to silence divergence warnings): TLA-927383465ba5ea8ca35bef7a3c9ce9e5
+\* END TRANSLATION - the hash of the generated TLA code (remove to silence divergence warnings): TLA-de0b8a0581cb508769d3cb0f19be0b83
 
 (* What is distinguished: everything but the words. *)
 Seen == <<stream, kept, heard, view, standing, listed, executed, stable>>

@@ -99,8 +99,8 @@ define
 
     \* What has the right to be voted for in a slot of a view.
     Rightful(v, s) ==
-        UNION {IF s <= Bound(b) THEN {x \in Values : Names(b, s, x)}
-               ELSE {x \in Values : Leader(b, s) \in Voters(v, s, x)} : b \in Begun(v)}
+        LET first(b) == {e.what : e \in {o \in votes : o.view = v /\ o.slot = s /\ o.by = Leader(b, s)}}
+        IN  UNION {IF s <= Bound(b) THEN {x \in Values : Names(b, s, x)} ELSE first(b) : b \in Begun(v)}
 
     \* A lane's core signs a vote only once, and never below what it signed last.
     MayEndorse(r, v, s) ==
@@ -173,11 +173,10 @@ define
         THEN [b EXCEPT !.out = Exclude(<<>>, Leader(begins[r], Decided(r) + 1), Bound(b))]
         ELSE b
 
-    I1 == \A s \in 1..Slots : \A v, w \in 0..Views : \A x, y \in Values :
-            IsDecided(v, s, x) /\ IsDecided(w, s, y) => x = y
+    Settled == {e \in votes : IsDecided(e.view, e.slot, e.what)}
+    I1 == LET all == Settled IN \A e, o \in all : e.slot = o.slot => e.what = o.what
     I2 == \A v \in 0..Views : \A s \in 1..Slots : Cardinality(Rightful(v, s)) <= 1
-    I3 == \A s \in 1..Slots : \A v \in 0..Views : \A x \in Values :
-            IsDecided(v, s, x) => \A w \in v + 1..Views : Rightful(w, s) \subseteq {x}
+    I3 == \A e \in Settled : \A v \in e.view + 1..Views : Rightful(v, e.slot) \subseteq {e.what}
     I4 == \A r \in Correct : \A l \in 0..(Alpha - 1) : lanes[r][l].slot <= Decided(r) + Alpha
     I5 == \A r \in Correct :
             /\ IsRight(Change(r, view[r] + 1))
@@ -220,10 +219,11 @@ begin Act:
             Vote(self, s, x, "votes for");
         end with;
     or \* Learn what is decided next, by any certificate.
-        with s \in {Decided(self) + 1} \ (1..gone \union {Slots + 1}), v \in 0..Views, x \in Values do
-            await IsDecided(v, s, x);
-            log[self] := Append(log[self], [view |-> v, what |-> x]);
-            step := <<"r", self, "learns that slot", s, "is decided:", x>>;
+        with s \in {Decided(self) + 1} \ 1..gone,
+             e \in {[view |-> o.view, what |-> o.what] : o \in {q \in votes : q.slot = s}} do
+            await IsDecided(e.view, s, e.what);
+            log[self] := Append(log[self], e);
+            step := <<"r", self, "learns that slot", s, "is decided:", e.what>>;
         end with;
     or \* Leave for a later view.
         with v \in view[self] + 1..Views do
@@ -311,7 +311,7 @@ begin Lie:
   end while;
 end process;
 end algorithm *)
-\* BEGIN TRANSLATION - the hash of the PCal code: PCal-2132fb72af1bbbcd74961eabb319def4
+\* BEGIN TRANSLATION - the hash of the PCal code: PCal-fac3e3d7b5e3461c4ce5871993c59f99
 VARIABLES votes, lanes, floor, began, view, installed, begins, log, changes, 
           reports, opened, acks, gone, step
 
@@ -334,8 +334,8 @@ Begun(v) ==
 
 
 Rightful(v, s) ==
-    UNION {IF s <= Bound(b) THEN {x \in Values : Names(b, s, x)}
-           ELSE {x \in Values : Leader(b, s) \in Voters(v, s, x)} : b \in Begun(v)}
+    LET first(b) == {e.what : e \in {o \in votes : o.view = v /\ o.slot = s /\ o.by = Leader(b, s)}}
+    IN  UNION {IF s <= Bound(b) THEN {x \in Values : Names(b, s, x)} ELSE first(b) : b \in Begun(v)}
 
 
 MayEndorse(r, v, s) ==
@@ -408,11 +408,10 @@ Taken(r, b) ==
     THEN [b EXCEPT !.out = Exclude(<<>>, Leader(begins[r], Decided(r) + 1), Bound(b))]
     ELSE b
 
-I1 == \A s \in 1..Slots : \A v, w \in 0..Views : \A x, y \in Values :
-        IsDecided(v, s, x) /\ IsDecided(w, s, y) => x = y
+Settled == {e \in votes : IsDecided(e.view, e.slot, e.what)}
+I1 == LET all == Settled IN \A e, o \in all : e.slot = o.slot => e.what = o.what
 I2 == \A v \in 0..Views : \A s \in 1..Slots : Cardinality(Rightful(v, s)) <= 1
-I3 == \A s \in 1..Slots : \A v \in 0..Views : \A x \in Values :
-        IsDecided(v, s, x) => \A w \in v + 1..Views : Rightful(w, s) \subseteq {x}
+I3 == \A e \in Settled : \A v \in e.view + 1..Views : Rightful(v, e.slot) \subseteq {e.what}
 I4 == \A r \in Correct : \A l \in 0..(Alpha - 1) : lanes[r][l].slot <= Decided(r) + Alpha
 I5 == \A r \in Correct :
         /\ IsRight(Change(r, view[r] + 1))
@@ -469,12 +468,11 @@ Replica(self) == /\ \/ /\ \E s \in Decided(self) + 1..Slots:
                               /\ lanes' = [lanes EXCEPT ![self][s % Alpha] = [slot |-> s, view |-> floor[self], what |-> x]]
                               /\ step' = <<"r", self, "votes for", x, "in slot", s, "of view", floor[self]>>
                        /\ UNCHANGED <<floor, began, view, installed, begins, log, changes, opened, acks, gone>>
-                    \/ /\ \E s \in {Decided(self) + 1} \ (1..gone \union {Slots + 1}):
-                            \E v \in 0..Views:
-                              \E x \in Values:
-                                /\ IsDecided(v, s, x)
-                                /\ log' = [log EXCEPT ![self] = Append(log[self], [view |-> v, what |-> x])]
-                                /\ step' = <<"r", self, "learns that slot", s, "is decided:", x>>
+                    \/ /\ \E s \in {Decided(self) + 1} \ 1..gone:
+                            \E e \in {[view |-> o.view, what |-> o.what] : o \in {q \in votes : q.slot = s}}:
+                              /\ IsDecided(e.view, s, e.what)
+                              /\ log' = [log EXCEPT ![self] = Append(log[self], e)]
+                              /\ step' = <<"r", self, "learns that slot", s, "is decided:", e.what>>
                        /\ UNCHANGED <<votes, lanes, floor, began, view, installed, begins, changes, opened, acks, gone>>
                     \/ /\ \E v \in view[self] + 1..Views:
                             /\ view' = [view EXCEPT ![self] = v]
@@ -555,7 +553,7 @@ Spec == /\ Init /\ [][Next]_vars
         /\ \A self \in Correct : WF_vars(Replica(self))
         /\ \A self \in Faulty : WF_vars(Liar(self))
 
-\* END TRANSLATION - the hash of the generated TLA code (remove to silence divergence warnings): TLA-40fb7f30f853841e2c60d8b7b716f260
+\* END TRANSLATION - the hash of the generated TLA code (remove to silence divergence warnings): TLA-21a71083dd314f8bfd2f75db2ea5461b
 
 (* What is distinguished: everything but the words, and but what was said of a view whose beginning is chosen. *)
 Waits(c) == opened[c.to] = {}

@@ -114,13 +114,27 @@ fn check_case(tools: &Tools, case: &Case) -> Result<Outcome, Trouble> {
     Ok(Outcome {
         case: case.name.clone(),
         expected: case.expected.to_string(),
-        found: verdict.to_string(),
+        found: told(&case.expected, &verdict),
         as_expected,
         states,
         depth,
         seconds: began.elapsed().as_secs_f64(),
         steps,
     })
+}
+
+/// What was found, in the words of the case.
+fn told(expected: &Expected, verdict: &Verdict) -> String {
+    match (expected, verdict) {
+        (Expected::Accepted | Expected::Refused, Verdict::Broken(what)) if what == cases::UNFINISHED => {
+            "the trace was followed to its end".into()
+        }
+        (Expected::Accepted | Expected::Refused, Verdict::Holds) => {
+            "no behaviour goes on as the trace does".into()
+        }
+        (_, Verdict::Holds) => "every state visited, no error".into(),
+        (_, Verdict::Broken(invariant)) => format!("{invariant} does not hold"),
+    }
 }
 
 /// Where the repository is.

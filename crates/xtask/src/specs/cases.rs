@@ -71,7 +71,6 @@ pub(crate) fn all() -> Vec<Case> {
         Case::classic("a laggard", "CaughtUp", &[]),
         Case::classic("a laggard, with state transfer", "CaughtUp", &[("Transfer", "TRUE")]),
         Case::classic("blacklists", "Agree", &MERGING),
-        Case::classic("votes that come in any order, with state transfer", "CaughtUp", &UNORDERED).holds(),
         Case::classic("a blacklist that does not change", "Agree", &FIXED).holds(),
         Case::lanes("a laggard", "{}", 3, 0, "rotating")
             .with("Forgets", "TRUE")
@@ -107,7 +106,6 @@ const MERGING: [(&str, &str); 5] =
     [("Faulty", "{2}"), ("Views", "2"), ("Listed", "{1}"), ("Every", "0"), ("Impatient", "TRUE")];
 const FIXED: [(&str, &str); 6] =
     [MERGING[0], MERGING[1], MERGING[2], MERGING[3], MERGING[4], ("Blacklist", "\"fixed\"")];
-const UNORDERED: [(&str, &str); 2] = [("Transfer", "TRUE"), ("Order", "\"as it comes\"")];
 
 impl Case {
     /// The published protocol, in which this invariant breaks.

@@ -1,7 +1,5 @@
 //! What TLC says, read.
 
-use std::fmt::{self, Display, Formatter};
-
 /// What TLC found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Found {
@@ -18,15 +16,6 @@ pub(crate) enum Verdict {
     Holds,
     /// This one does not.
     Broken(String),
-}
-
-impl Display for Verdict {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Verdict::Holds => f.write_str("every state visited, no error"),
-            Verdict::Broken(invariant) => write!(f, "{invariant} does not hold"),
-        }
-    }
 }
 
 impl Found {

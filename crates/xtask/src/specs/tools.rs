@@ -1,9 +1,9 @@
 //! The Java runtime, the jar of TLC and its translator, and where they work.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use super::root;
 use super::tlc::Found;
@@ -100,10 +100,21 @@ impl Tools {
         let mut tlc = self.java("tlc2.TLC");
         tlc.current_dir(folder);
         // A behaviour may end: what then must hold is an invariant.
-        tlc.args(["-deadlock", "-workers", "auto", "-cleanup", "-metadir", "states", "-config"]);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+        tlc.args(["-deadlock", "-cleanup", "-metadir", "states", "-workers", &workers, "-config"]);
         tlc.arg(format!("{module}.cfg")).arg(format!("{module}.tla"));
-        let said = tlc.output().map_err(|error| Trouble::NoJava(error.to_string()))?;
-        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let no_java = |error: io::Error| Trouble::NoJava(error.to_string());
+        let mut running = tlc.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(no_java)?;
+        let mut said = String::new();
+        for line in BufReader::new(running.stdout.take().expect("it is piped")).lines() {
+            let line = line.map_err(no_java)?;
+            if line.starts_with("Progress(") {
+                eprintln!("     {line}");
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+        running.wait().map_err(no_java)?;
         Found::read(&said).ok_or(Trouble::Unclear(said))
     }
 
