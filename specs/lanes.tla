@@ -150,7 +150,7 @@ define
             wins(e) == \A o \in here : over(e, o) \/ (e.view = o.view /\ e.by <= o.by)
         IN  IF here = {} THEN Nil ELSE (CHOOSE e \in here : wins(e)).what
     Follows(v, cs) ==
-        LET decided == Max({Min({c.decided : c \in cs})} \union {Minus(c.decided, Alpha) : c \in cs})
+        LET decided == Max({Min({c.decided : c \in cs})} \union {Minus(c.decided, Cardinality(c.commits)) : c \in cs})
             claims == {e \in Claims(cs) : e.slot > decided}
             bound == Max({e.slot : e \in claims} \union {decided})
             last == (CHOOSE c \in cs : \A o \in cs : c.last.view >= o.last.view).last
@@ -311,7 +311,7 @@ begin Lie:
   end while;
 end process;
 end algorithm *)
-\* BEGIN TRANSLATION - the hash of the PCal code: PCal-fac3e3d7b5e3461c4ce5871993c59f99
+\* BEGIN TRANSLATION - the hash of the PCal code: PCal-cb9ad3cf673244fc33bebc4676f2124a
 VARIABLES votes, lanes, floor, began, view, installed, begins, log, changes, 
           reports, opened, acks, gone, step
 
@@ -385,7 +385,7 @@ Best(claims, s) ==
         wins(e) == \A o \in here : over(e, o) \/ (e.view = o.view /\ e.by <= o.by)
     IN  IF here = {} THEN Nil ELSE (CHOOSE e \in here : wins(e)).what
 Follows(v, cs) ==
-    LET decided == Max({Min({c.decided : c \in cs})} \union {Minus(c.decided, Alpha) : c \in cs})
+    LET decided == Max({Min({c.decided : c \in cs})} \union {Minus(c.decided, Cardinality(c.commits)) : c \in cs})
         claims == {e \in Claims(cs) : e.slot > decided}
         bound == Max({e.slot : e \in claims} \union {decided})
         last == (CHOOSE c \in cs : \A o \in cs : c.last.view >= o.last.view).last
@@ -553,7 +553,7 @@ Spec == /\ Init /\ [][Next]_vars
         /\ \A self \in Correct : WF_vars(Replica(self))
         /\ \A self \in Faulty : WF_vars(Liar(self))
 
-\* END TRANSLATION - the hash of the generated TLA code (remove to silence divergence warnings): TLA-21a71083dd314f8bfd2f75db2ea5461b
+\* END TRANSLATION - the hash of the generated TLA code (remove to silence divergence warnings): TLA-437c42c28956f0ab0c52b038a5ecafa7
 
 (* What is distinguished: everything but the words, and but what was said of a view whose beginning is chosen. *)
 Waits(c) == opened[c.to] = {}

@@ -172,7 +172,7 @@ impl Kit {
                     }
                     Effect::Decide { slot, .. } => own.extend([Event::Executed(slot), Event::Settled(slot)]),
                     Effect::Attest(operation) => {
-                        own.push(Event::Attested(trio.cores[who].attest(&operation)))
+                        own.push(Event::Attested(trio.cores[who].attest(&operation)));
                     }
                     Effect::NeedState { base } => {
                         let held = island.iter().map(|who| trio.replicas[*who].outline().stable.0).max();

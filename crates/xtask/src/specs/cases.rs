@@ -56,7 +56,7 @@ const MISTAKES: [(&str, &str, &str, u64, u64, &str); 10] = [
     ("core-has-no-floor", "I1", "{1}", 1, 1, "stable"),
     ("core-votes-twice", "I2", "{0}", 1, 1, "stable"),
     ("votes-need-no-ground", "I3", "{1}", 1, 1, "stable"),
-    ("lower-view-wins", "I3", "{0}", 1, 2, "stable"),
+    ("lower-view-wins", "I3", "{}", 1, 2, "stable"),
     ("votes-beyond-the-window", "I4", "{0}", 2, 1, "stable"),
     ("votes-beyond-the-window", "I5", "{0}", 2, 1, "stable"),
     ("excludes-by-opinion", "I6", "{0}", 2, 1, "rotating"),
