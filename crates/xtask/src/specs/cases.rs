@@ -77,8 +77,9 @@ pub(crate) fn all() -> Vec<Case> {
             .invariants(vec!["CaughtUp", "Logs"]),
     ];
     for (mistake, invariant, faulty, slots, views, schedule) in MISTAKES {
-        let case =
-            Case::lanes(mistake, faulty, slots, views, schedule).with("Mistake", &format!("\"{mistake}\""));
+        let name = format!("mistake {mistake}");
+        let case = Case::lanes(&name, faulty, slots, views, schedule);
+        let case = case.with("Mistake", &format!("\"{mistake}\""));
         let case = if invariant == "CaughtUp" { case.with("Forgets", "TRUE") } else { case };
         cases.push(case.invariants(vec![invariant]).expecting(Expected::Breaks(invariant)));
     }
@@ -98,6 +99,7 @@ pub(crate) fn all() -> Vec<Case> {
             cases.push(Case::lanes(&format!("{schedule}, {who}"), faulty, 2, 1, schedule));
         }
     }
+    cases.push(Case::lanes("three views, any may stop", "{}", 1, 2, "stable"));
     cases
 }
 
