@@ -61,6 +61,11 @@ pub(crate) fn run(wanted: &Wanted) -> ExitCode {
         cases.iter().for_each(|case| println!("{}: {}", case.name, case.expected));
         return ExitCode::SUCCESS;
     }
+    if cases.is_empty() {
+        // Otherwise a word that fits no case would look as if all were well.
+        eprintln!("no case has \"{}\" in its name; --list names them", wanted.only);
+        return ExitCode::from(crate::MISUSE);
+    }
     match check(&cases) {
         Ok(outcomes) => {
             if wanted.form == Form::Json {
@@ -71,8 +76,7 @@ pub(crate) fn run(wanted: &Wanted) -> ExitCode {
                 outcomes.iter().filter(|o| !o.as_expected).map(|o| o.case.as_str()).collect();
             eprintln!("{} of {} as expected", outcomes.len() - wrong.len(), outcomes.len());
             wrong.iter().for_each(|case| eprintln!("not as expected: {case}"));
-            // A word that fits no case would otherwise look as if all were well.
-            if wrong.is_empty() && !outcomes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(trouble) => {
             eprintln!("{trouble}");
