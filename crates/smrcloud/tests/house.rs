@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("plan", 5),
     ("cloud", 6),
     ("smrcloud", 7),
+    ("xtask", 7),
 ];
 
 /// The only places below `node` that may name a thread, a socket, a file or a clock. The last two
