@@ -101,6 +101,16 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
         Some((slot, batch))
     }
 
+    /// A certified state was installed in place of decisions that were missed. True if the prefix moved. What was proposed in
+    /// the slots passed over may have been decided there or not: it waits again, and sessions know what was executed.
+    pub fn on_installed(&mut self, certificate: CheckpointCertificate) -> bool {
+        let moved = self.ledger.install(certificate);
+        if moved {
+            self.pool.restart();
+        }
+        moved
+    }
+
     /// Where it stands; `primary` is who proposes in its view.
     #[must_use]
     pub fn status(&self, primary: ReplicaId) -> Status {

@@ -295,7 +295,7 @@ impl Lanes {
     }
 
     fn on_installed(&mut self, certificate: CheckpointCertificate) {
-        if self.basis.ledger.install(certificate) {
+        if self.basis.on_installed(certificate) {
             self.proposed = self.proposed.max(self.decided());
         }
     }

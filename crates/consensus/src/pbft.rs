@@ -166,7 +166,7 @@ impl Pbft {
     }
 
     fn on_installed(&mut self, certificate: CheckpointCertificate, effects: &mut Effects<Message>) {
-        if self.basis.ledger.install(certificate) {
+        if self.basis.on_installed(certificate) {
             self.proposed = self.proposed.max(self.decided());
             self.vote_reached(effects);
         }

@@ -6,6 +6,7 @@ use smr_wire::{Generation, ServiceId};
 use super::core::SoftwareCore;
 use super::*;
 use crate::batch::Entry;
+use crate::checkpoint::Checkpoint;
 use crate::group::Group;
 use crate::pool::tests::entry;
 use crate::verified::{Rules, Verified};
@@ -322,6 +323,22 @@ fn a_slow_coordinator_that_blames_another_is_blamed_by_the_next() {
     assert!(net.replicas[0].basis.view > View(1), "view 1 was its own");
     assert_eq!(blamed.last(), Some(&ReplicaId(1)), "{blamed:?}");
     net.assert_agreement();
+}
+
+#[test]
+fn what_was_proposed_in_slots_that_a_state_passes_over_is_proposed_again() {
+    let mut net = Net::new((FaultModel::Hybrid, Schedule::Rotating));
+    let own = entry(1, 1);
+    net.step(ReplicaId(0), Event::Offer(own.clone()));
+    net.queue.clear();
+    let checkpoint = Checkpoint { slot: Slot(12), digest: Digest::default() };
+    net.step(ReplicaId(0), Event::Installed(CheckpointCertificate { checkpoint, votes: Vec::new() }));
+    let again = net.queue.iter().any(|(from, _, message)| {
+        let Message::Endorse { batches, .. } = message else { return false };
+        *from == ReplicaId(0)
+            && batches.iter().any(|(slot, batch)| *slot > Slot(12) && batch.entries().contains(&own))
+    });
+    assert!(again, "{:?}", net.queue);
 }
 
 #[test]
