@@ -31,7 +31,8 @@ const DOUBLINGS_MAX: u8 = 6;
 /// So many times as long as the longest exclusion it is remembered that there was one.
 const MEMORY: u64 = 2;
 
-/// Who proposes in `slot` of `view`, in which these are excluded.
+/// Who proposes in `slot` of `view`, in which these are excluded. The slot lies above what the view's beginning binds: up to
+/// there everybody may be out.
 #[must_use]
 pub fn leader(
     schedule: Schedule,

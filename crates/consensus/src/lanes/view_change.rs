@@ -234,11 +234,12 @@ impl Lanes {
         if self.registers.floor() < view {
             self.have_core_leave(effects);
         }
-        let blamed = self.leader(self.decided().next());
-        self.beginning = certificate.beginning.clone();
+        let last = std::mem::replace(&mut self.beginning, certificate.beginning.clone());
         if known_bugs::EXCLUDES_BY_OPINION.is_on() {
-            let (bound, base) = (self.beginning.bound(), self.basis.config.exclusion_slots);
-            self.beginning.excluded = exclude(&[], blamed, bound, base, self.basis.seat.group.faults);
+            let (group, base) = (&self.basis.seat.group, self.basis.config.exclusion_slots);
+            let head = self.decided().max(last.bound()).next();
+            let blamed = last.leader(self.schedule, group, head);
+            self.beginning.excluded = exclude(&[], blamed, self.beginning.bound(), base, group.faults);
         }
         self.begun.insert(view, certificate);
         self.pace.restart();
