@@ -9,6 +9,7 @@ pub mod faults;
 pub(crate) mod happenings;
 pub(crate) mod rest;
 pub(crate) mod stage;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, ServiceId, Timestamp};
 
 use crate::adversary::{Adversary, Misdeed};
+use crate::check::lanes::Watch;
 use crate::clients::{Clients, KnownKey};
 use crate::host::Machine;
 use crate::network::{Host, Network, Weather};
@@ -95,6 +97,8 @@ pub struct World {
     genesis: Arc<Genesis>,
     verifier: Arc<Verifier>,
     observer: Observer,
+    /// Where the protocol is one of `lanes`: its invariants.
+    watch: Option<Watch>,
     refused: u64,
     violation: Option<Violation>,
     /// Where a script directs this world, if one does.
@@ -142,6 +146,9 @@ impl World {
             machine.core = cores.get(index).map(core);
             machines.push(machine);
         }
+        let consensus = &genesis.config.consensus;
+        let lanes = machines.first().and_then(|first| first.replica.engine().lanes());
+        let watch = lanes.map(|lanes| Watch::new(lanes, group.clone(), consensus.clone()));
         let known = KnownKey::default();
         let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);
         World {
@@ -158,6 +165,7 @@ impl World {
             genesis,
             verifier,
             observer: Observer::default(),
+            watch,
             refused: 0,
             violation: None,
             stage: None,

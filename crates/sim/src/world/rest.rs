@@ -98,6 +98,7 @@ impl Rest {
             genesis: rest.genesis.clone(),
             verifier: rest.verifier.clone(),
             observer: rest.observer.clone(),
+            watch: rest.watch.clone(),
             refused: 0,
             violation: None,
             stage: None,
