@@ -15,7 +15,7 @@ use std::sync::Arc;
 use smr_app::CommandOutcome;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
-use smr_consensus::lanes::Message as Lanes;
+use smr_consensus::lanes::{Endorsement, Message as Lanes};
 use smr_consensus::lanes::core::SoftwareCore;
 use smr_consensus::pbft;
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
@@ -176,6 +176,8 @@ pub struct Adversary {
     miscomputes: bool,
     /// How late its proposals are, in microseconds, if it dawdles.
     late_us: u64,
+    /// Its proposals out of turn, with its core's votes for them.
+    out_of_turn: Vec<(Slot, Batch, Arc<Endorsement>)>,
     /// The last reply in each session.
     told: BTreeMap<SessionId, Reply>,
     mutation: Mutation,
@@ -208,6 +210,7 @@ impl Adversary {
             oversized: None,
             miscomputes: false,
             late_us,
+            out_of_turn: Vec::new(),
             told: BTreeMap::new(),
             mutation,
         }

@@ -10,6 +10,7 @@ use super::beginning::Beginning;
 use super::core::Item;
 use super::{Decision, Endorsement, Lanes, Message};
 use crate::batch::Batch;
+use crate::known_bugs;
 use crate::protocol::Effects;
 use crate::upkeep::Upkeep;
 
@@ -52,6 +53,9 @@ impl Lanes {
 
     /// Nothing was decided for a whole period: says again what we said of the first open slots.
     fn repeat_votes(&self, effects: &mut Effects<Message>) {
+        if known_bugs::REPEATS_NO_VOTES.is_on() {
+            return;
+        }
         let me = self.basis.seat.me;
         // At least one slot of each replica whose turn it is.
         let open = self.basis.ledger.window.iter().take(REPEAT_SLOTS_MAX.max(self.basis.seat.group.size()));
@@ -80,9 +84,8 @@ impl Lanes {
         effects: &mut Effects<Message>,
     ) {
         self.basis.catch_up.heard(from, decided);
-        if let Some(certificate) =
-            self.begun.get(&self.basis.view).filter(|_| self.basis.has_missed(view, installed))
-        {
+        let missed = self.basis.has_missed(view, installed) && !known_bugs::SHOWS_NO_NEW_VIEW.is_on();
+        if let Some(certificate) = self.begun.get(&self.basis.view).filter(|_| missed) {
             effects.send(from, Message::Begun(certificate.clone()));
         }
     }
@@ -115,6 +118,9 @@ impl Lanes {
     /// Asks for the batches that we cannot go on without: those that the view's beginning names, and, to begin one, those
     /// that replicas voted for.
     pub(super) fn fetch_bodies(&self, effects: &mut Effects<Message>) {
+        if known_bugs::ASKS_FOR_NO_BATCHES.is_on() {
+            return;
+        }
         let mut lacking = match &self.new_view {
             Some((_, beginning)) if !self.basis.installed => self.lacking(beginning),
             _ if self.basis.installed => self.lacking(&self.beginning),

@@ -32,7 +32,8 @@ impl Lanes {
 
     fn have_core_leave(&mut self, effects: &mut Effects<Message>) {
         let to = self.basis.view;
-        let lanes = self.registers.lanes().to_vec();
+        let forgets = known_bugs::CORE_FORGETS_ITS_VOTES.is_on();
+        let lanes = self.registers.lanes().iter().map(|last| last.filter(|_| !forgets)).collect();
         self.ask(Operation::Leave { to }, Asked::Leave { to, lanes }, effects);
     }
 
@@ -139,7 +140,8 @@ impl Lanes {
     pub(super) fn holds_all_of(&self, change: &ViewChange) -> bool {
         let is_here =
             |item: &Item| item.slot <= self.decided() || self.body(item.slot, &item.digest).is_some();
-        change.claims().all(|(_, item)| is_here(&item)) && self.is_timely(change)
+        let all_here = change.claims().all(|(_, item)| is_here(&item));
+        (all_here || known_bugs::ACKNOWLEDGES_WITHOUT_BATCHES.is_on()) && self.is_timely(change)
     }
 
     /// Whether what its core voted for, and nobody may have decided, has a time that a correct replica could have voted for by
@@ -182,7 +184,9 @@ impl Lanes {
         }
         let timely =
             self.new_view.iter().all(|(new_view, _)| new_view.changes.iter().all(|c| self.is_timely(c)));
-        if !timely || !self.lacking(beginning).is_empty() {
+        let all_here =
+            self.lacking(beginning).is_empty() || known_bugs::ACKNOWLEDGES_WITHOUT_BATCHES.is_on();
+        if !timely || !all_here {
             return;
         }
         let digest = beginning.digest();
@@ -261,6 +265,7 @@ impl Lanes {
     /// Keeps of the views that began those that a vote of ours in an open slot was in, and the last.
     fn forget_views(&mut self) {
         let open = self.registers.lanes().iter().flatten().filter(|vote| vote.item.slot > self.decided());
+        let open = open.filter(|_| !known_bugs::FORGETS_HOW_VIEWS_BEGAN.is_on());
         let named: Vec<View> = open.map(|vote| vote.view).chain([self.beginning.view]).collect();
         self.begun.retain(|view, _| named.contains(view));
     }
