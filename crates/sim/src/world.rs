@@ -236,7 +236,7 @@ impl World {
     /// The trusted core of a replica, if it has one.
     #[must_use]
     pub fn core(&self, machine: usize) -> Option<&SoftwareCore> {
-        self.machines[machine].core.as_ref()
+        self.machines[self.core_of(machine)].core.as_ref()
     }
 
     /// Whether its core has answered all that it was asked for, and the replica knows.
@@ -281,6 +281,11 @@ impl World {
     fn is_correct(&self, machine: usize) -> bool {
         let Machine { adversary, seat, .. } = &self.machines[machine];
         adversary.is_none() && self.setting.twin != Some(seat.me)
+    }
+
+    /// The machine at which the trusted core of this one's replica stands, if it has one: twins have one between them.
+    fn core_of(&self, machine: usize) -> usize {
+        self.machines[machine].seat.me.index()
     }
 
     /// The machines that are `replica`: one, or two twins.

@@ -41,7 +41,8 @@ impl World {
                 }
             }
             Effect::Attest(operation) => {
-                let core = self.machines[machine].core.as_mut();
+                let home = self.core_of(machine);
+                let core = self.machines[home].core.as_mut();
                 let answer = core.expect("only protocols with a core ask it").attest(&operation);
                 self.watch_core(machine);
                 // It answers in the order in which it was asked.

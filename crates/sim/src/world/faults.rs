@@ -37,7 +37,7 @@ impl World {
     pub fn schedule_chaos(&mut self, chaos_us: u64) -> u64 {
         let now_us = self.now_us;
         let size = self.machines.len();
-        let taken_over = self.setting.misdeeds.len();
+        let taken_over = self.setting.misdeeds.len() + usize::from(self.setting.twin.is_some());
         let may_kill = usize::from(self.setting.faults).saturating_sub(taken_over);
         for _ in 0..self.rng.within(0, may_kill as u64) {
             let victims: Vec<usize> = (0..size).filter(|m| self.is_correct(*m)).collect();

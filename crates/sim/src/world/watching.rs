@@ -27,13 +27,13 @@ impl World {
     pub(super) fn look_after(&mut self, machine: usize, outline: Option<Outline>) {
         let Some(outline) = outline else { return };
         let who = self.machines[machine].seat.me;
-        let core = self.machines[machine].core.as_ref().map(|core| core.registers().clone());
+        let core = self.core(machine).map(|core| core.registers().clone());
         self.watched(|watch, _| watch.answers(who, &outline, core.as_ref()));
     }
 
     /// A core may have been used.
     pub(super) fn watch_core(&mut self, machine: usize) {
-        let Some(core) = &self.machines[machine].core else { return };
+        let Some(core) = self.core(machine) else { return };
         let (who, registers, voter) =
             (self.machines[machine].seat.me, core.registers().clone(), self.voter(machine));
         self.watched(|watch, _| watch.core(who, voter, &registers));
