@@ -122,7 +122,10 @@ fn ground(name: &str) -> Ground {
         "leaf-without-number" | "threshold-of-f" => of(Misdeed::LieInReplies),
         // It shows while the key is made, which nobody asks for again; these runs all begin with that.
         "forgets-what-waits" => of(Misdeed::DealBadShares),
-        "timers-not-in-the-snapshot" => Ground { runs: Runs::OfTheBank, ..all },
+        "highest-prefix-begins" => of(Misdeed::KeepDecisions),
+        "timers-not-in-the-snapshot" | "waiting-lost-at-a-checkpoint" => {
+            Ground { runs: Runs::OfTheBank, ..all }
+        }
         _ => all,
     }
 }

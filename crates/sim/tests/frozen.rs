@@ -109,7 +109,11 @@ fn freeze(protocol: ProtocolName, machine: usize, requests: usize) -> Figures {
     let window = config().consensus.window_slots;
     while !is_ready(&world, machine) || world.status(machine).executed.plus(window) < highest(&world, &all) {
         run(&mut world, &mut kept);
-        assert!(world.now_us() < thaw_us + BACK_US, "{protocol}: it does not come back: {:?}", world.status(machine));
+        assert!(
+            world.now_us() < thaw_us + BACK_US,
+            "{protocol}: it does not come back: {:?}",
+            world.status(machine)
+        );
     }
     let back_us = world.now_us();
     while !world.clients().are_done() || !alike(&world, &all) {
@@ -136,8 +140,7 @@ fn highest(world: &World, all: &[usize]) -> Slot {
 }
 
 fn alike(world: &World, all: &[usize]) -> bool {
-    let stands: Vec<_> =
-        all.iter().map(|m| (world.status(*m).executed, world.status(*m).digest)).collect();
+    let stands: Vec<_> = all.iter().map(|m| (world.status(*m).executed, world.status(*m).digest)).collect();
     stands.windows(2).all(|pair| pair[0] == pair[1])
 }
 

@@ -114,7 +114,8 @@ impl Registers {
     #[must_use]
     pub fn may_endorse(&self, view: View, slot: Slot) -> bool {
         let free = known_bugs::CORE_VOTES_TWICE.is_on()
-            || self.lanes[self.lane(slot)].is_none_or(|last| slot > last.item.slot || (slot == last.item.slot && view > last.view));
+            || self.lanes[self.lane(slot)]
+                .is_none_or(|last| slot > last.item.slot || (slot == last.item.slot && view > last.view));
         view == self.floor && free
     }
 

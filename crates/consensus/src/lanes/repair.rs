@@ -53,9 +53,6 @@ impl Lanes {
 
     /// Nothing was decided for a whole period: says again what we said of the first open slots.
     fn repeat_votes(&self, effects: &mut Effects<Message>) {
-        if known_bugs::REPEATS_NO_VOTES.is_on() {
-            return;
-        }
         let me = self.basis.seat.me;
         // At least one slot of each replica whose turn it is.
         let open = self.basis.ledger.window.iter().take(REPEAT_SLOTS_MAX.max(self.basis.seat.group.size()));

@@ -140,8 +140,7 @@ impl Lanes {
     pub(super) fn holds_all_of(&self, change: &ViewChange) -> bool {
         let is_here =
             |item: &Item| item.slot <= self.decided() || self.body(item.slot, &item.digest).is_some();
-        let all_here = change.claims().all(|(_, item)| is_here(&item));
-        (all_here || known_bugs::ACKNOWLEDGES_WITHOUT_BATCHES.is_on()) && self.is_timely(change)
+        change.claims().all(|(_, item)| is_here(&item)) && self.is_timely(change)
     }
 
     /// Whether what its core voted for, and nobody may have decided, has a time that a correct replica could have voted for by
@@ -184,9 +183,7 @@ impl Lanes {
         }
         let timely =
             self.new_view.iter().all(|(new_view, _)| new_view.changes.iter().all(|c| self.is_timely(c)));
-        let all_here =
-            self.lacking(beginning).is_empty() || known_bugs::ACKNOWLEDGES_WITHOUT_BATCHES.is_on();
-        if !timely || !all_here {
+        if !timely || !self.lacking(beginning).is_empty() {
             return;
         }
         let digest = beginning.digest();

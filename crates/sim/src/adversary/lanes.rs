@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use smr_consensus::decision::Decides;
+use smr_consensus::lanes::Decision;
 use smr_consensus::lanes::beginning::{Beginning, Ground, ViewCertificate, ViewChange};
 use smr_consensus::lanes::core::{Item, Operation, Register, SoftwareCore};
-use smr_consensus::lanes::Decision;
 use smr_consensus::upkeep::Upkeep;
 
 use super::*;

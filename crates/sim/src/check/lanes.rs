@@ -184,7 +184,9 @@ impl Watch {
             return Ok(());
         };
         holds(Invariant::Lock, self.rightful(view, slot).is_none_or(|other| other == *digest), || {
-            format!("slot {slot} was decided in view {earlier}, and another batch has the right to it in {view}")
+            format!(
+                "slot {slot} was decided in view {earlier}, and another batch has the right to it in {view}"
+            )
         })
     }
 
@@ -223,7 +225,9 @@ impl Watch {
         })?;
         let known = self.stood.values().map(|(decided, _)| *decided).max().unwrap_or_default();
         holds(Invariant::Lock, *decided <= known, || {
-            format!("view {view}, as {who} has it, takes slots up to {decided} as decided; no correct replica has more than {known}")
+            format!(
+                "view {view}, as {who} has it, takes slots up to {decided} as decided; no correct replica has more than {known}"
+            )
         })?;
         let slots: BTreeSet<Slot> = self.decided.range(decided.next()..).map(|(slot, _)| *slot).collect();
         slots.into_iter().try_for_each(|slot| self.is_bound(*view, slot))
@@ -238,11 +242,19 @@ impl Watch {
         let decided = basis.log_base.plus(basis.log.len() as u64);
         let (before, stable) = self.stood.insert(who, (decided, basis.stable.0)).unwrap_or_default();
         holds(Invariant::State, decided >= before && basis.stable.0 >= stable, || {
-            format!("{who} had decided {before} and has {decided}; its checkpoint was {stable} and is {}", basis.stable.0)
+            format!(
+                "{who} had decided {before} and has {decided}; its checkpoint was {stable} and is {}",
+                basis.stable.0
+            )
         })?;
-        let fresh = usize::try_from(decided.since(before)).expect("a log fits in memory").min(basis.log.len());
+        let fresh =
+            usize::try_from(decided.since(before)).expect("a log fits in memory").min(basis.log.len());
         basis.log[basis.log.len() - fresh..].iter().try_for_each(|what| self.decides(*what))?;
-        basis.places.iter().filter_map(|(_, place)| place.decision).try_for_each(|what| self.decides(what))?;
+        basis
+            .places
+            .iter()
+            .filter_map(|(_, place)| place.decision)
+            .try_for_each(|what| self.decides(what))?;
         outline.begun.iter().try_for_each(|beginning| self.begins(who, beginning))?;
         let begun = self.begun.get(&outline.beginning.view);
         holds(Invariant::Schedule, begun == Some(&outline.beginning), || {
@@ -294,7 +306,11 @@ impl Watch {
                 let unfounded = !change.is_right(self.schedule, &self.group);
                 let why = refused.or(unfounded.then(|| "a vote without ground".to_owned()));
                 holds(Invariant::Lanes, why.is_none(), || {
-                    format!("what {who} tells for view {} does not convince: {}", change.to, why.unwrap_or_default())
+                    format!(
+                        "what {who} tells for view {} does not convince: {}",
+                        change.to,
+                        why.unwrap_or_default()
+                    )
                 })
             }
             Message::Acknowledge { view, digest, .. } => self.acknowledges(who, *view, *digest),

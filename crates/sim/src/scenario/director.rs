@@ -329,9 +329,7 @@ fn forge(world: &mut World, lie: Lie, from: &[Who], to: &[Who]) -> Done {
         must_follow(world, machine)?;
         let message = match lie {
             Lie::Pruned(slot) => world.pruned(machine, slot).expect("it follows the script"),
-            Lie::Status(view, decided) => {
-                world.claim(machine, view, decided).expect("it follows the script")
-            }
+            Lie::Status(view, decided) => world.claim(machine, view, decided).expect("it follows the script"),
             Lie::Suspects(wants) => world.wish(machine, wants).expect("it follows the script"),
         };
         for to in receivers.iter().copied().filter(|to| *to != machine) {

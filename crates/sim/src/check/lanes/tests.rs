@@ -162,11 +162,8 @@ fn i6_a_replica_has_turns_of_its_own() {
 #[test]
 fn i7_a_view_begins_in_two_ways_or_without_turns_for_too_many() {
     let (mut watch, outline) = watched();
-    let starts = |beginning: Beginning| Outline {
-        begun: vec![beginning.clone()],
-        beginning,
-        ..outline.clone()
-    };
+    let starts =
+        |beginning: Beginning| Outline { begun: vec![beginning.clone()], beginning, ..outline.clone() };
     let few = Beginning { excluded: vec![out(0), out(2)], ..begun(1, &[]) };
     assert_eq!(broken(watch.clone().knows(ReplicaId(1), &starts(few))), Some(Invariant::View));
     assert_eq!(watch.knows(ReplicaId(1), &starts(begun(1, &["a"]))), Ok(()));
