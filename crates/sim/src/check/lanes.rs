@@ -20,7 +20,7 @@
 //! | I8 | generations | there is one generation yet, so nothing can be said |
 //! | I9 | exactly once | [`crate::observe::Observer::executes`] of every protocol, and [`super::linear`] of the replies |
 //! | I10 | checkpoint and state | [`Watch::knows`]; equal digests: [`crate::observe::Observer::stands`] |
-//! | I11 | bounded memory | [`memory`] |
+//! | I11 | bounded memory | `memory` |
 
 mod memory;
 
