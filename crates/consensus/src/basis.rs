@@ -253,7 +253,8 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
         if !wishes.is_empty() {
             effects.broadcast(Upkeep::Suspects(wishes).into());
         }
-        if let Some(peer) = self.catch_up.tick(decided, self.seat.group.one_correct()) {
+        let peer = self.catch_up.tick(decided, self.seat.group.one_correct());
+        if let Some(peer) = peer.filter(|_| !known_bugs::ASKS_FOR_NO_DECISIONS.is_on()) {
             effects.send(peer, Upkeep::Fetch { after: decided }.into());
         }
         let stalled = decided == self.decided_at_tick;

@@ -208,7 +208,70 @@ pub static EXCLUDES_BY_OPINION: Bug = Bug {
     source: "EBAWA (Veronese et al., HASE 2010): the blacklist",
 };
 
-/// Those of `lanes`, which its model finds.
+/// In `Registers::apply`: all lanes are empty once a view was left.
+pub static CORE_FORGETS_ITS_VOTES: Bug = Bug {
+    name: "core-forgets-its-votes",
+    what: "What leaves a view no longer knows what it voted for, so the next view is free to decide something else.",
+    source: "Paxos Made Simple (Lamport 2001), section 2.2: an acceptor remembers; trusted counters that are rolled back",
+};
+
+/// In `Registers::may_endorse`: always.
+pub static CORE_VOTES_TWICE: Bug = Bug {
+    name: "core-votes-twice",
+    what: "A trusted core votes again in a slot and view.",
+    source: "MinBFT (Veronese et al., IEEE ToC 2013): one identifier is never given to two messages",
+};
+
+/// In `on_proposal`: whoever comes.
+pub static TAKES_ANY_TURN: Bug = Bug {
+    name: "takes-any-turn",
+    what: "A proposal counts whoever makes it, so two may stand in one slot of a view.",
+    source: "Mencius (Mao et al., OSDI 2008): only the owner of an instance proposes a value",
+};
+
+/// In `recover`: nothing.
+pub static RECOVERS_ANOTHER_BATCH: Bug = Bug {
+    name: "recovers-another-batch",
+    what: "Where the view's beginning names a batch, an empty one is put in its place.",
+    source: "PBFT, section 4.4: a new primary proposes what was prepared, under its digest",
+};
+
+/// In `exclude`: all whom somebody blamed.
+pub static EXCLUDES_MORE_THAN_F: Bug = Bug {
+    name: "excludes-more-than-f",
+    what: "Whoever was blamed gets no turns, however many are out already.",
+    source: "Spinning (Veronese et al., SRDS 2009): at most f in the blacklist, the oldest leaves it",
+};
+
+/// In `forget_views`: the last one stays, and no other.
+pub static FORGETS_HOW_VIEWS_BEGAN: Bug = Bug {
+    name: "forgets-how-views-began",
+    what: "A replica cannot show that a vote of an earlier view was right, so nobody takes its view change.",
+    source: "our own notes on lanes: view certificates are kept as long as a register names their view",
+};
+
+/// In `value`: no empty batches.
+pub static NEVER_PASSES_ITS_TURN: Bug = Bug {
+    name: "never-passes-its-turn",
+    what: "Who has nothing to propose lets all others wait until they lose their patience.",
+    source: "Mencius (Mao et al., OSDI 2008): who has nothing to propose says so",
+};
+
+/// In `fetch_bodies`: no question.
+pub static ASKS_FOR_NO_BATCHES: Bug = Bug {
+    name: "asks-for-no-batches",
+    what: "A replica that lacks a batch which the next view is bound to waits for it in silence.",
+    source: "our own notes on lanes: a coordinator begins a view once the bodies are here",
+};
+
+/// In `on_status_timer` of the basis: no question.
+pub static ASKS_FOR_NO_DECISIONS: Bug = Bug {
+    name: "asks-for-no-decisions",
+    what: "A replica that has fallen behind asks nobody for what it missed.",
+    source: "EBAWA (Veronese et al., HASE 2010): who misses a message waits for it for ever",
+};
+
+/// Those of `lanes`.
 pub const LANES: &[&Bug] = &[
     &PREFIX_NEEDS_NO_PROOF,
     &VOTES_NEED_NO_GROUND,
@@ -216,4 +279,21 @@ pub const LANES: &[&Bug] = &[
     &VOTES_BEYOND_THE_WINDOW,
     &LOWER_VIEW_WINS,
     &EXCLUDES_BY_OPINION,
+    &CORE_FORGETS_ITS_VOTES,
+    &CORE_VOTES_TWICE,
+    &TAKES_ANY_TURN,
+    &RECOVERS_ANOTHER_BATCH,
+    &EXCLUDES_MORE_THAN_F,
+    &FORGETS_HOW_VIEWS_BEGAN,
+    &NEVER_PASSES_ITS_TURN,
+    &ASKS_FOR_NO_BATCHES,
+    &ASKS_FOR_NO_DECISIONS,
+    &HALF_IS_A_QUORUM,
+    &MIXES_VIEWS,
+    &ANSWERS_NO_LAGGARD,
+    &ONE_SUSPECT_IS_ENOUGH,
+    &SHOWS_NO_NEW_VIEW,
 ];
+
+/// Those among them that only the model finds: no seed within bounds brings about what it takes.
+pub const MODEL_ONLY: &[&Bug] = &[&LOWER_VIEW_WINS];

@@ -194,6 +194,12 @@ impl Lanes {
         }
     }
 
+    /// How the right to propose goes round.
+    #[must_use]
+    pub fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
     /// Who proposes in `slot` of the view we are in.
     fn leader(&self, slot: Slot) -> ReplicaId {
         self.beginning.leader(self.schedule, &self.basis.seat.group, slot)

@@ -123,6 +123,15 @@ impl Engine {
     pub fn name(&self) -> ProtocolName {
         self.name
     }
+
+    /// The value inside, where the protocol is one of `lanes`: for whoever watches it in tests.
+    #[must_use]
+    pub fn lanes(&self) -> Option<&lanes::Lanes> {
+        match &self.inner {
+            Inner::Lanes(lanes) => Some(lanes),
+            _ => None,
+        }
+    }
 }
 
 /// The same event for one protocol; none for a message of another one, which is dropped.

@@ -229,6 +229,12 @@ impl Replica {
         &self.system
     }
 
+    /// Its part in ordering, for checks.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     fn window(&self) -> u64 {
         self.genesis.config.consensus.window_slots
     }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use smr_app::CommandOutcome;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
-use smr_consensus::lanes::Message as Lanes;
 use smr_consensus::lanes::core::SoftwareCore;
+use smr_consensus::lanes::{Certificate, Endorsement, Message as Lanes};
 use smr_consensus::pbft;
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
 use smr_consensus::suspicion::Suspect;
@@ -39,6 +39,7 @@ use mutation::{Audience, Mutation};
 use ordering::shows_decision;
 pub(crate) use replies::lie;
 use replies::{bad_chunk, bad_share};
+pub(crate) use script::Twist;
 
 /// What a faulty replica does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -176,6 +177,8 @@ pub struct Adversary {
     miscomputes: bool,
     /// How late its proposals are, in microseconds, if it dawdles.
     late_us: u64,
+    /// Its proposals out of turn, with its core's votes for them.
+    out_of_turn: Vec<(Slot, Batch, Arc<Endorsement>)>,
     /// The last reply in each session.
     told: BTreeMap<SessionId, Reply>,
     mutation: Mutation,
@@ -208,6 +211,7 @@ impl Adversary {
             oversized: None,
             miscomputes: false,
             late_us,
+            out_of_turn: Vec::new(),
             told: BTreeMap::new(),
             mutation,
         }
@@ -273,12 +277,25 @@ impl Adversary {
 
     /// Entries for others to order, as its protocol says it.
     fn forward(&self, entries: Vec<Entry>) -> Message {
-        Message::Consensus(match self.seat.group.model {
-            FaultModel::Byzantine => Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Forward(entries))),
-            FaultModel::Crash | FaultModel::Hybrid => {
-                Ordering::Lanes(Lanes::Upkeep(Upkeep::Forward(entries)))
-            }
-        })
+        self.upkeep(Upkeep::Forward(entries))
+    }
+
+    /// The same in the words of its protocol.
+    fn upkeep(&self, said: Upkeep<Certificate>) -> Message {
+        if self.seat.group.model != FaultModel::Byzantine {
+            return Message::Consensus(Ordering::Lanes(Lanes::Upkeep(said)));
+        }
+        let said = match said {
+            Upkeep::Forward(entries) => Upkeep::Forward(entries),
+            Upkeep::Suspects(wishes) => Upkeep::Suspects(wishes),
+            Upkeep::Status { view, installed, decided } => Upkeep::Status { view, installed, decided },
+            Upkeep::Fetch { after } => Upkeep::Fetch { after },
+            Upkeep::Decided(_) => unreachable!("decisions are of one engine"),
+            Upkeep::Pruned(certificate) => Upkeep::Pruned(certificate),
+            Upkeep::FetchBody { slot, digest } => Upkeep::FetchBody { slot, digest },
+            Upkeep::Body { slot, batch } => Upkeep::Body { slot, batch },
+        };
+        Message::Consensus(Ordering::Pbft(pbft::Message::Upkeep(said)))
     }
 
     fn replay(&mut self, message: Message) -> Vec<Message> {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use smr_consensus::ProtocolName;
 use smr_replica::{Config, Scheduling};
+use smr_wire::ReplicaId;
 
 use crate::adversary::Misdeed;
 use crate::clients::hasty;
@@ -51,6 +52,8 @@ pub struct Campaign {
     pub faults: u16,
     /// What a replica that was taken over does; drawn from the seed if none is named, and then often nothing.
     pub misdeed: Option<Misdeed>,
+    /// Whether one replica is two machines in place of one that does a misdeed.
+    cloned: bool,
     /// Where hosts stand, and how the user writes it.
     regions: Option<(String, Regions)>,
     rests: Rests,
@@ -88,7 +91,7 @@ impl Campaign {
     /// Runs of `protocol` with up to `faults` faulty replicas, which do `misdeed`, if one is named.
     #[must_use]
     pub fn new(protocol: ProtocolName, faults: u16, misdeed: Option<Misdeed>) -> Campaign {
-        Campaign { protocol, faults, misdeed, regions: None, rests: Rests::default() }
+        Campaign { protocol, faults, misdeed, cloned: false, regions: None, rests: Rests::default() }
     }
 
     /// The same across `regions`, which the user calls `table`; with the limits and the patience of production, since the
@@ -96,6 +99,13 @@ impl Campaign {
     #[must_use]
     pub fn across(self, table: &str, regions: Regions) -> Campaign {
         Campaign { regions: Some((table.into(), regions)), rests: Rests::default(), ..self }
+    }
+
+    /// The same where one replica is two machines, each with the code of a correct one. Where there are trusted cores both
+    /// have one between them, as a core cannot be copied; then the second copy is refused what the first had it vote for.
+    #[must_use]
+    pub fn cloned(self) -> Campaign {
+        Campaign { cloned: true, ..self }
     }
 
     /// The setting that `seed` stands for.
@@ -109,14 +119,23 @@ impl Campaign {
         let size = u64::from(self.protocol.profile().replicas(self.faults));
         let allowed = Misdeed::within(self.protocol.profile().model);
         let mut misdeeds = BTreeMap::new();
-        let taken_over =
-            if self.misdeed.is_some() { u64::from(self.faults) } else { rng.within(0, self.faults.into()) };
+        let mut draw = || u16::try_from(rng.within(0, size - 1)).expect("a group is small");
+        let twin = self.cloned.then(|| ReplicaId(draw()));
+        let taken_over = if self.cloned {
+            0
+        } else if self.misdeed.is_some() {
+            u64::from(self.faults)
+        } else {
+            rng.within(0, self.faults.into())
+        };
         for _ in 0..taken_over {
             let who = u16::try_from(rng.within(0, size - 1)).expect("a group is small");
             misdeeds.insert(who, self.misdeed.unwrap_or_else(|| *rng.pick(allowed)));
         }
         let deals = misdeeds.values().any(|misdeed| *misdeed == Misdeed::DealBadShares);
-        let (service, beginning) = if deals || seed.is_multiple_of(OWN_KEY_EVERY) {
+        // Twins are two from where a service rests.
+        let makes_key = deals || (seed.is_multiple_of(OWN_KEY_EVERY) && twin.is_none());
+        let (service, beginning) = if makes_key {
             (Service::drawn(&mut rng, seed), Beginning::Own)
         } else {
             let number = rng.within(0, SERVICES - 1);
@@ -124,6 +143,7 @@ impl Campaign {
         };
         let setting = Setting {
             weather: if rng.chance(250) { Weather::calm() } else { Weather::drawn(&mut rng) },
+            twin,
             misdeeds,
             clients: usize::try_from(rng.within(1, 4)).expect("few"),
             commands: usize::try_from(rng.within(5, 25)).expect("few"),

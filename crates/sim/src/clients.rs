@@ -157,6 +157,13 @@ impl Clients {
         &self.history
     }
 
+    /// How many commands have an answer.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        let ended = |client: &Client| usize::try_from(client.asked).expect("fits") - client.in_flight.len();
+        self.clients.iter().map(ended).sum()
+    }
+
     /// Whether everything that was to be asked has come to an end.
     #[must_use]
     pub fn are_done(&self) -> bool {

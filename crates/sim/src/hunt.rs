@@ -23,7 +23,7 @@ const STEPS_MAX: u64 = 4_000_000;
 /// A known bug and the runs that are to find it.
 #[derive(Clone, Debug)]
 pub struct Prey {
-    /// In which crate it is.
+    /// In which crate it is, or in which of its engines.
     pub place: &'static str,
     /// How it is called.
     pub name: &'static str,
@@ -44,8 +44,10 @@ enum Switch {
 }
 
 /// Which runs, out of all that seeds stand for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ground {
+    /// What the service runs.
+    pub protocol: ProtocolName,
     /// What faulty replicas do; drawn from the seed if not named.
     pub misdeed: Option<Misdeed>,
     /// Which seeds are run.
@@ -92,6 +94,11 @@ pub fn preys() -> Vec<Prey> {
         let Bug { name, what, source } = *bug;
         Prey { place, name, what, source, ground: ground(name), switch: Switch::Bug(bug) }
     };
+    let lanes = smr_consensus::known_bugs::LANES.iter().copied();
+    let lanes = lanes.filter(|bug| !smr_consensus::known_bugs::MODEL_ONLY.contains(bug)).map(|bug| {
+        let Bug { name, what, source } = *bug;
+        Prey { place: "lanes", name, what, source, ground: ground_of_lanes(name), switch: Switch::Bug(bug) }
+    });
     let ours = lists.iter().flat_map(|(place, all)| all.iter().map(|one| bug(place, one)));
     let mutants = Core::MUTANTS.iter().enumerate().map(|(index, (name, what, source))| Prey {
         place: "uds",
@@ -101,21 +108,39 @@ pub fn preys() -> Vec<Prey> {
         ground: ground(name),
         switch: Switch::Mutant(index),
     });
-    ours.chain(mutants).collect()
+    ours.chain(lanes).chain(mutants).collect()
 }
 
 /// The runs that are to find a bug: all that the seeds stand for, unless too few of them touch it.
 fn ground(name: &str) -> Ground {
-    let of = |misdeed| Ground { misdeed: Some(misdeed), runs: Runs::All };
+    let all = Ground { protocol: ProtocolName::Pbft, misdeed: None, runs: Runs::All };
+    let of = |misdeed| Ground { misdeed: Some(misdeed), ..all };
     match name {
-        "combines-unverified" => Ground { misdeed: Some(Misdeed::LieInReplies), runs: Runs::WithPairings },
+        "combines-unverified" => Ground { runs: Runs::WithPairings, ..of(Misdeed::LieInReplies) },
         "takes-any-chunk" => of(Misdeed::CorruptVotes),
         "commits-in-a-view-it-left" => of(Misdeed::HideClaims),
         "leaf-without-number" | "threshold-of-f" => of(Misdeed::LieInReplies),
         // It shows while the key is made, which nobody asks for again; these runs all begin with that.
         "forgets-what-waits" => of(Misdeed::DealBadShares),
-        "timers-not-in-the-snapshot" => Ground { misdeed: None, runs: Runs::OfTheBank },
-        _ => Ground::default(),
+        "highest-prefix-begins" => of(Misdeed::KeepDecisions),
+        "timers-not-in-the-snapshot" | "waiting-lost-at-a-checkpoint" => {
+            Ground { runs: Runs::OfTheBank, ..all }
+        }
+        _ => all,
+    }
+}
+
+/// The same for the bugs of `lanes`: runs of the protocol that has everything, unless another one touches it more often.
+fn ground_of_lanes(name: &str) -> Ground {
+    let all = Ground { protocol: ProtocolName::Ebawa, misdeed: None, runs: Runs::All };
+    let of = |misdeed| Ground { misdeed: Some(misdeed), ..all };
+    match name {
+        "core-votes-twice" => of(Misdeed::Equivocate),
+        "takes-any-turn" | "votes-need-no-ground" => of(Misdeed::ContradictBeginnings),
+        "core-forgets-its-votes" => Ground { protocol: ProtocolName::Paxos, ..all },
+        "prefix-needs-no-proof" => of(Misdeed::HideClaims),
+        "one-word-begins-a-view" => of(Misdeed::ForgeCertificates),
+        _ => all,
     }
 }
 
@@ -141,7 +166,7 @@ impl Prey {
     /// The runs as a campaign.
     #[must_use]
     pub fn campaign(&self) -> Campaign {
-        Campaign::new(ProtocolName::Pbft, 1, self.ground.misdeed)
+        Campaign::new(self.ground.protocol, 1, self.ground.misdeed)
     }
 }
 
@@ -181,6 +206,9 @@ impl std::fmt::Display for Ground {
             Runs::OfTheBank => "of the bank",
             Runs::WithPairings => "with pairings",
         };
+        if self.protocol != ProtocolName::Pbft {
+            write!(f, "{}, ", self.protocol)?;
+        }
         match self.misdeed {
             Some(misdeed) => write!(f, "{runs}, {}", misdeed.name()),
             None => f.write_str(runs),

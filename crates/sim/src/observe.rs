@@ -9,6 +9,8 @@ use smr_crypto::Digest;
 use smr_replica::Status;
 use smr_wire::{ClientId, Slot, Timestamp, View};
 
+use crate::check::lanes::Invariant;
+
 /// A property that did not hold.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Violation {
@@ -96,6 +98,14 @@ pub enum Violation {
         replica: usize,
         /// What befell it.
         wrong: &'static str,
+    },
+    /// An invariant of `lanes` does not hold.
+    #[error("{invariant}: {what}")]
+    Lanes {
+        /// Which.
+        invariant: Invariant,
+        /// Where, and how it shows.
+        what: String,
     },
     /// What clients saw is not linearizable.
     #[error("linearizability: {0}")]

@@ -9,6 +9,7 @@ pub mod faults;
 pub(crate) mod happenings;
 pub(crate) mod rest;
 pub(crate) mod stage;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, ServiceId, Timestamp};
 
 use crate::adversary::{Adversary, Misdeed};
+use crate::check::lanes::Watch;
 use crate::clients::{Clients, KnownKey};
 use crate::host::Machine;
 use crate::network::{Host, Network, Weather};
@@ -97,6 +99,8 @@ pub struct World {
     genesis: Arc<Genesis>,
     verifier: Arc<Verifier>,
     observer: Observer,
+    /// Where the protocol is one of `lanes`: its invariants.
+    watch: Option<Watch>,
     refused: u64,
     violation: Option<Violation>,
     /// Where a script directs this world, if one does.
@@ -144,6 +148,9 @@ impl World {
             machine.core = cores.get(index).map(core);
             machines.push(machine);
         }
+        let consensus = &genesis.config.consensus;
+        let lanes = machines.first().and_then(|first| first.replica.engine().lanes());
+        let watch = lanes.map(|lanes| Watch::new(lanes, group.clone(), consensus.clone()));
         let known = KnownKey::default();
         let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);
         World {
@@ -160,6 +167,7 @@ impl World {
             genesis,
             verifier,
             observer: Observer::default(),
+            watch,
             refused: 0,
             violation: None,
             stage: None,
@@ -230,7 +238,7 @@ impl World {
     /// The trusted core of a replica, if it has one.
     #[must_use]
     pub fn core(&self, machine: usize) -> Option<&SoftwareCore> {
-        self.machines[machine].core.as_ref()
+        self.machines[self.core_of(machine)].core.as_ref()
     }
 
     /// Whether its core has answered all that it was asked for, and the replica knows.
@@ -275,6 +283,11 @@ impl World {
     fn is_correct(&self, machine: usize) -> bool {
         let Machine { adversary, seat, .. } = &self.machines[machine];
         adversary.is_none() && self.setting.twin != Some(seat.me)
+    }
+
+    /// The machine at which the trusted core of this one's replica stands, if it has one: twins have one between them.
+    fn core_of(&self, machine: usize) -> usize {
+        self.machines[machine].seat.me.index()
     }
 
     /// The machines that are `replica`: one, or two twins.

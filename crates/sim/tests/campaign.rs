@@ -2,9 +2,8 @@
 
 use smr_consensus::ProtocolName;
 use smr_consensus::registry::PROTOCOLS;
-use smr_sim::adversary::MISDEEDS;
 use smr_sim::trace::Trace;
-use smr_sim::{Campaign, Summary};
+use smr_sim::{Campaign, Misdeed, Summary};
 
 fn campaign(protocol: ProtocolName, faults: u16) -> Campaign {
     Campaign::new(protocol, faults, None)
@@ -56,10 +55,11 @@ fn a_bank_whose_commands_lock_much_wait_and_are_timed_survives_chaos() {
 }
 
 #[test]
-fn every_misdeed_is_survived() {
-    for misdeed in MISDEEDS {
-        let campaign = Campaign::new(ProtocolName::Pbft, 1, Some(*misdeed));
-        run(&campaign, 1000..1012);
+fn every_misdeed_that_its_fault_model_allows_is_survived_by_every_protocol() {
+    for protocol in PROTOCOLS.iter().filter(|protocol| protocol.profile().faults_max > 0) {
+        for misdeed in Misdeed::within(protocol.profile().model) {
+            run(&Campaign::new(*protocol, 1, Some(*misdeed)), 1000..1008);
+        }
     }
 }
 

@@ -6,13 +6,15 @@ use smr_sim::hunt::{Prey, SEEDS_MAX, hunt_all, median, preys};
 /// Where the full hunt found those that take many runs. The test begins there, to stay short, and searches the rest, later
 /// runs first, only if that run does not show the bug any more.
 const BEGIN_AT: &[(&str, u64)] = &[
-    ("commits-in-a-view-it-left", 128),
-    ("highest-prefix-begins", 93),
+    ("accepts-short-certificates", 96),
+    ("commits-in-a-view-it-left", 253),
     ("takes-any-chunk", 87),
-    ("timers-not-in-the-snapshot", 82),
-    ("waiting-lost-at-a-checkpoint", 124),
+    ("timers-not-in-the-snapshot", 83),
+    ("waiting-lost-at-a-checkpoint", 110),
     ("drops-the-fill-after-a-checkpoint", 347),
     ("follows-at-the-end", 64),
+    ("prefix-needs-no-proof", 89),
+    ("forgets-how-views-began", 211),
 ];
 
 fn begin_at(prey: &Prey) -> u64 {
@@ -37,15 +39,15 @@ fn every_known_bug_is_found() {
 #[test]
 fn known_bugs_have_names_of_their_own_and_say_where_they_come_from() {
     let all = preys();
-    let mut names: Vec<&str> = all.iter().map(|prey| prey.name).collect();
+    let mut names: Vec<(&str, &str)> = all.iter().map(|prey| (prey.place, prey.name)).collect();
     names.sort_unstable();
     let count = names.len();
     names.dedup();
-    assert_eq!(names.len(), count, "two bugs have one name");
+    assert_eq!(names.len(), count, "two bugs of a place have one name");
     for prey in &all {
         assert!(!prey.what.is_empty() && !prey.source.is_empty(), "{} says too little", prey.name);
     }
     for (name, _) in BEGIN_AT {
-        assert!(names.contains(name), "{name} is no known bug");
+        assert!(names.iter().any(|(_, known)| known == name), "{name} is no known bug");
     }
 }

@@ -1,9 +1,10 @@
 //! A sample of the scenarios of two machines that are one replica, in every test run. All of them are a command:
 //! `smrcloud simulate pbft --twins`.
 
-use smr_sim::Summary;
+use smr_consensus::ProtocolName;
 use smr_sim::trace::Trace;
 use smr_sim::twins::{Copies, Twins};
+use smr_sim::{Campaign, Summary};
 
 /// Runs the first `count` canonical scenarios; a failing one says how to repeat it.
 fn run(twins: &Twins, count: usize) -> Summary {
@@ -80,5 +81,21 @@ fn the_same_number_makes_the_same_run_byte_for_byte() {
         assert_eq!(first, second);
         assert!(first_trace.lines().len() > 100);
         assert_eq!(first_trace.lines(), second_trace.lines(), "scenario {number}");
+    }
+}
+
+/// Where there are trusted cores a copy of a host has no core of its own: it is refused what the other had voted for, and
+/// does not get to say a second thing. Where machines may only stop there are no copies.
+#[test]
+fn two_copies_of_a_host_that_have_one_core_between_them_harm_nobody() {
+    for protocol in [ProtocolName::Minbft, ProtocolName::Ebawa] {
+        let campaign = Campaign::new(protocol, 1, None).cloned();
+        let mut refused = 0;
+        for seed in 1..=40 {
+            let (result, trace) = campaign.run_until(seed, u64::MAX, Trace::on());
+            assert!(result.is_ok(), "{protocol}, seed {seed}: {result:?}");
+            refused += trace.lines().iter().filter(|line| line.contains("is refused by its core")).count();
+        }
+        assert!(refused > 100, "{protocol}: only {refused} refusals, so the copies hardly did anything");
     }
 }

@@ -12,6 +12,7 @@ use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, Slot, View};
 
 use crate::group::Group;
+use crate::known_bugs;
 
 /// Slots that one attestation may cover. It is shown whole wherever one of them counts, so it stays short.
 pub const ITEMS_MAX: usize = 16;
@@ -112,8 +113,9 @@ impl Registers {
     /// Whether a vote in `view` for `slot` is possible.
     #[must_use]
     pub fn may_endorse(&self, view: View, slot: Slot) -> bool {
-        let free = self.lanes[self.lane(slot)]
-            .is_none_or(|last| slot > last.item.slot || (slot == last.item.slot && view > last.view));
+        let free = known_bugs::CORE_VOTES_TWICE.is_on()
+            || self.lanes[self.lane(slot)]
+                .is_none_or(|last| slot > last.item.slot || (slot == last.item.slot && view > last.view));
         view == self.floor && free
     }
 
@@ -144,7 +146,12 @@ impl Registers {
                     self.lanes[lane] = Some(Register { view: *view, item: *item });
                 }
             }
-            Operation::Leave { to } if *to > self.floor => self.floor = *to,
+            Operation::Leave { to } if *to > self.floor => {
+                self.floor = *to;
+                if known_bugs::CORE_FORGETS_ITS_VOTES.is_on() {
+                    self.lanes.fill(None);
+                }
+            }
             Operation::Leave { .. } => return Err(Refusal::View),
             Operation::Begin { view, .. } if *view != self.floor => return Err(Refusal::View),
             Operation::Begin { view, .. } if *view <= self.begun => return Err(Refusal::Begun),

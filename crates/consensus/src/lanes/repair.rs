@@ -10,6 +10,7 @@ use super::beginning::Beginning;
 use super::core::Item;
 use super::{Decision, Endorsement, Lanes, Message};
 use crate::batch::Batch;
+use crate::known_bugs;
 use crate::protocol::Effects;
 use crate::upkeep::Upkeep;
 
@@ -81,9 +82,8 @@ impl Lanes {
         effects: &mut Effects<Message>,
     ) {
         self.basis.catch_up.heard(from, decided);
-        if let Some(certificate) =
-            self.begun.get(&self.basis.view).filter(|_| self.basis.has_missed(view, installed))
-        {
+        let missed = self.basis.has_missed(view, installed) && !known_bugs::SHOWS_NO_NEW_VIEW.is_on();
+        if let Some(certificate) = self.begun.get(&self.basis.view).filter(|_| missed) {
             effects.send(from, Message::Begun(certificate.clone()));
         }
     }
@@ -112,6 +112,9 @@ impl Lanes {
     /// Asks for the batches that we cannot go on without: those that the view's beginning names, and, to begin one, those
     /// that replicas voted for.
     pub(super) fn fetch_bodies(&self, effects: &mut Effects<Message>) {
+        if known_bugs::ASKS_FOR_NO_BATCHES.is_on() {
+            return;
+        }
         let mut lacking = match &self.new_view {
             Some((_, beginning)) if !self.basis.installed => self.lacking(beginning),
             _ if self.basis.installed => self.lacking(&self.beginning),

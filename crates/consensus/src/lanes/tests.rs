@@ -392,3 +392,19 @@ fn a_batch_of_a_time_to_come_that_one_core_alone_voted_for_binds_no_view() {
     assert!(net.decided.iter().flatten().all(|(_, decided)| decided.time() < ahead));
     net.assert_agreement();
 }
+
+#[test]
+fn views_in_a_row_that_blame_one_after_the_other_stop_nobody() {
+    let mut net = Net::new(FAMILY[3]);
+    let all = [0, 1, 2].map(ReplicaId);
+    let nobody: Vec<schedule::Exclusion> = Vec::new();
+    let excluded = all.iter().fold(nobody, |before, id| schedule::exclude(&before, *id, Slot(1), 4, 1));
+    for view in [View(3), View(4)] {
+        let digests = vec![Digest::of("T", &[b"a batch that nobody has"])];
+        let beginning = Beginning { view, decided: Slot(0), digests, excluded: excluded.clone() };
+        let statement = ViewCertificate::statement(view, &beginning.digest(), &net.group);
+        let votes = [1, 2].map(|me| (ReplicaId::at(me), key(me + 1).sign(&statement))).to_vec();
+        net.deliver(ReplicaId(1), ReplicaId(0), &Message::Begun(ViewCertificate { beginning, votes }));
+        assert_eq!(net.replicas[0].status().view, view);
+    }
+}

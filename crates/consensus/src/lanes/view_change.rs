@@ -32,7 +32,8 @@ impl Lanes {
 
     fn have_core_leave(&mut self, effects: &mut Effects<Message>) {
         let to = self.basis.view;
-        let lanes = self.registers.lanes().to_vec();
+        let forgets = known_bugs::CORE_FORGETS_ITS_VOTES.is_on();
+        let lanes = self.registers.lanes().iter().map(|last| last.filter(|_| !forgets)).collect();
         self.ask(Operation::Leave { to }, Asked::Leave { to, lanes }, effects);
     }
 
@@ -234,11 +235,12 @@ impl Lanes {
         if self.registers.floor() < view {
             self.have_core_leave(effects);
         }
-        let blamed = self.leader(self.decided().next());
-        self.beginning = certificate.beginning.clone();
+        let last = std::mem::replace(&mut self.beginning, certificate.beginning.clone());
         if known_bugs::EXCLUDES_BY_OPINION.is_on() {
-            let (bound, base) = (self.beginning.bound(), self.basis.config.exclusion_slots);
-            self.beginning.excluded = exclude(&[], blamed, bound, base, self.basis.seat.group.faults);
+            let (group, base) = (&self.basis.seat.group, self.basis.config.exclusion_slots);
+            let head = self.decided().max(last.bound()).next();
+            let blamed = last.leader(self.schedule, group, head);
+            self.beginning.excluded = exclude(&[], blamed, self.beginning.bound(), base, group.faults);
         }
         self.begun.insert(view, certificate);
         self.pace.restart();
@@ -260,6 +262,7 @@ impl Lanes {
     /// Keeps of the views that began those that a vote of ours in an open slot was in, and the last.
     fn forget_views(&mut self) {
         let open = self.registers.lanes().iter().flatten().filter(|vote| vote.item.slot > self.decided());
+        let open = open.filter(|_| !known_bugs::FORGETS_HOW_VIEWS_BEGAN.is_on());
         let named: Vec<View> = open.map(|vote| vote.view).chain([self.beginning.view]).collect();
         self.begun.retain(|view, _| named.contains(view));
     }

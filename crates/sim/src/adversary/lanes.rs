@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use smr_consensus::decision::Decides;
-use smr_consensus::lanes::beginning::ViewChange;
-use smr_consensus::lanes::core::{Item, Operation, SoftwareCore};
-use smr_consensus::lanes::{Certificate, Decision, Endorsement};
+use smr_consensus::lanes::Decision;
+use smr_consensus::lanes::beginning::{Beginning, Ground, ViewCertificate, ViewChange};
+use smr_consensus::lanes::core::{Item, Operation, Register, SoftwareCore};
 use smr_consensus::upkeep::Upkeep;
 
 use super::*;
@@ -25,7 +25,10 @@ impl Adversary {
             Misdeed::CorruptVotes => self.vote_for_nothing(message, core),
             Misdeed::KeepDecisions if keeps(&message) => Vec::new(),
             Misdeed::LieAboutProgress => self.lie_about_lanes(message),
-            Misdeed::ContradictBeginnings => self.propose_out_of_turn(message, now, core),
+            Misdeed::ContradictBeginnings => match message {
+                Lanes::ViewChange(change) => self.claim_turns(&change, core),
+                message => self.propose_out_of_turn(message, now, core),
+            },
             Misdeed::ForgeCertificates => self.forge_lanes(message, now),
             Misdeed::BlamePrimaries => {
                 let Lanes::Upkeep(Upkeep::Status { view, .. }) = &message else { return vec![message] };
@@ -101,9 +104,36 @@ impl Adversary {
         let (slot, batch) = (last.plus(self.rng.within(0, 2)), Batch::new(now, Vec::new()));
         let item = Item { slot, digest: batch.digest() };
         let vote = self.attest(core, endorsement.view, vec![item]);
-        let batches = vec![(slot, batch)];
-        let proposal = vote.map(|endorsement| Lanes::Endorse { endorsement, batches });
+        let proposal = vote.map(|endorsement| {
+            self.out_of_turn.push((slot, batch.clone(), endorsement.clone()));
+            let surplus = self.out_of_turn.len().saturating_sub(REMEMBERED_MAX);
+            self.out_of_turn.drain(..surplus);
+            Lanes::Endorse { endorsement, batches: vec![(slot, batch)] }
+        });
         std::iter::once(message).chain(proposal).collect()
+    }
+
+    /// As its core reports, which cannot be helped; but its proposals out of turn are said to have been right, and whoever
+    /// wants them is given them.
+    fn claim_turns(&mut self, change: &ViewChange, core: Option<&mut SoftwareCore>) -> Vec<Lanes> {
+        let mut claimed = change.clone();
+        let told: Vec<_> = change.open().into_iter().zip(change.grounds.iter().cloned()).collect();
+        claimed.lanes = core.map_or(claimed.lanes, |core| core.registers().lanes().to_vec());
+        let mut bodies = Vec::new();
+        let ground = |vote: &Register| {
+            let true_one = told.iter().find(|(other, _)| other == vote).map(|(_, ground)| ground.clone());
+            true_one.or_else(|| {
+                let own = |(slot, batch, _): &&(Slot, Batch, _)| {
+                    *slot == vote.item.slot && batch.digest() == vote.item.digest
+                };
+                let (slot, batch, endorsement) = self.out_of_turn.iter().find(own)?;
+                bodies.push(Lanes::Upkeep(Upkeep::Body { slot: *slot, batch: batch.clone() }));
+                Some(Ground::Proposed(self.seat.me, endorsement.clone()))
+            })
+        };
+        claimed.grounds = claimed.open().iter().filter_map(ground).collect();
+        let claimed = Lanes::ViewChange(Box::new(claimed.signed(&self.seat)));
+        std::iter::once(claimed).chain(bodies).collect()
     }
 
     fn lie_about_lanes(&mut self, message: Lanes) -> Vec<Lanes> {
@@ -130,7 +160,16 @@ impl Adversary {
         let vote = Arc::new(Endorsement { view: *view, items: vec![item], signature });
         let votes = vec![(self.seat.me, vote); self.seat.group.quorum()];
         let certificate = Certificate { view: *view, item, votes };
-        vec![message, Lanes::Upkeep(Upkeep::Decided(vec![Decision { batch, certificate }]))]
+        let decision = Lanes::Upkeep(Upkeep::Decided(vec![Decision { batch, certificate }]));
+        let begun = Lanes::Begun(self.forged_beginning(view.next(), *decided));
+        vec![message, decision, begun]
+    }
+
+    /// That a view begins in which nothing stands that may have been decided, on its own word alone.
+    fn forged_beginning(&self, view: View, decided: Slot) -> ViewCertificate {
+        let beginning = Beginning { view, decided, ..Beginning::default() };
+        let statement = ViewCertificate::statement(view, &beginning.digest(), &self.seat.group);
+        ViewCertificate { votes: vec![(self.seat.me, self.seat.sign(&statement))], beginning }
     }
 
     /// Half of its votes, and view changes that leave out what they can.

@@ -1,6 +1,23 @@
 //! Lies that a script asks for, always the same.
 
+use smr_consensus::lanes::core::{Item, Operation, Refusal};
+
 use super::*;
+
+/// What is said in place of something else.
+#[derive(Debug)]
+pub(crate) struct Twist {
+    /// What it is.
+    pub(crate) message: Message,
+    /// Why the trusted core would not vote for it, where it was asked.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+impl From<Message> for Twist {
+    fn from(message: Message) -> Twist {
+        Twist { message, refusal: None }
+    }
+}
 
 impl Adversary {
     /// Whether it does wrong only where a script says so.
@@ -12,29 +29,35 @@ impl Adversary {
     /// Its wish for the view `wants`.
     #[must_use]
     pub fn wish(&self, wants: View) -> Message {
-        let wish = Suspect::sign(&self.seat, wants);
-        Message::Consensus(Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Suspects(vec![wish]))))
+        self.upkeep(Upkeep::Suspects(vec![Suspect::sign(&self.seat, wants)]))
+    }
+
+    /// That it is in `view` and has decided everything up to `decided`.
+    #[must_use]
+    pub fn claim(&self, view: View, decided: Slot) -> Message {
+        self.upkeep(Upkeep::Status { view, installed: true, decided })
     }
 
     /// That it keeps no decisions, but has a state up to `slot`.
     #[must_use]
     pub fn pruned(&self, slot: Slot) -> Message {
-        Message::Consensus(Ordering::Pbft(pbft::Message::Upkeep(Upkeep::Pruned(
-            self.forged_checkpoint(slot),
-        ))))
+        self.upkeep(Upkeep::Pruned(self.forged_checkpoint(slot)))
     }
 
     /// The lie that it tells in place of `message`, always the same; none where it knows no lie.
     #[must_use]
-    pub fn twist(&self, message: Message) -> Option<Message> {
+    pub(crate) fn twist(&self, message: Message, core: Option<&mut SoftwareCore>) -> Option<Twist> {
         match message {
             Message::Consensus(Ordering::Pbft(message)) => {
-                self.twist_ordering(message).map(|lie| Message::Consensus(Ordering::Pbft(lie)))
+                self.twist_ordering(message).map(|lie| Message::Consensus(Ordering::Pbft(lie)).into())
             }
-            Message::Consensus(Ordering::Solo(_) | Ordering::Lanes(_)) => None,
-            Message::Peer(PeerMessage::Share { statement, .. }) => Some(Message::Peer(bad_share(statement))),
+            Message::Consensus(Ordering::Lanes(message)) => twist_lanes(message, core),
+            Message::Consensus(Ordering::Solo(_)) => None,
+            Message::Peer(PeerMessage::Share { statement, .. }) => {
+                Some(Message::Peer(bad_share(statement)).into())
+            }
             Message::Peer(PeerMessage::Chunk { slot, bytes, path }) => {
-                Some(Message::Peer(bad_chunk(slot, bytes, path)))
+                Some(Message::Peer(bad_chunk(slot, bytes, path)).into())
             }
             Message::Peer(_) => None,
         }
@@ -61,4 +84,19 @@ impl Adversary {
             _ => None,
         }
     }
+}
+
+/// Other batches in place of those proposed, under the same votes, as its core gives no others.
+fn twist_lanes(message: Lanes, core: Option<&mut SoftwareCore>) -> Option<Twist> {
+    let Lanes::Endorse { endorsement, batches } = message else { return None };
+    if batches.is_empty() {
+        return None;
+    }
+    let batches: Vec<(Slot, Batch)> =
+        batches.into_iter().map(|(slot, batch)| (slot, ordering::other_batch(&batch))).collect();
+    let items = batches.iter().map(|(slot, batch)| Item { slot: *slot, digest: batch.digest() }).collect();
+    let operation = Operation::Endorse { view: endorsement.view, items };
+    let refusal = core.and_then(|core| core.attest(&operation).err());
+    let message = Message::Consensus(Ordering::Lanes(Lanes::Endorse { endorsement, batches }));
+    Some(Twist { message, refusal })
 }

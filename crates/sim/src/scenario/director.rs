@@ -1,9 +1,6 @@
 //! Does what steps want, on a directed world.
 
-use smr_consensus::Message as Ordering;
-use smr_consensus::pbft::Message as Pbft;
-use smr_consensus::upkeep::Upkeep;
-use smr_replica::{Message, Phase, Timer};
+use smr_replica::{Phase, Timer};
 use smr_wire::FromContact;
 
 use super::options::Options;
@@ -332,11 +329,7 @@ fn forge(world: &mut World, lie: Lie, from: &[Who], to: &[Who]) -> Done {
         must_follow(world, machine)?;
         let message = match lie {
             Lie::Pruned(slot) => world.pruned(machine, slot).expect("it follows the script"),
-            Lie::Status(view, decided) => Message::Consensus(Ordering::Pbft(Pbft::Upkeep(Upkeep::Status {
-                view,
-                installed: true,
-                decided,
-            }))),
+            Lie::Status(view, decided) => world.claim(machine, view, decided).expect("it follows the script"),
             Lie::Suspects(wants) => world.wish(machine, wants).expect("it follows the script"),
         };
         for to in receivers.iter().copied().filter(|to| *to != machine) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use smr_consensus::registry::UnknownProtocol;
 use smr_consensus::{Config as OrderingConfig, ProtocolName};
 use smr_replica::{Config, Scheduling};
 
@@ -17,6 +18,7 @@ const SEED: u64 = 1;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Options {
     pub(super) seed: u64,
+    protocol: ProtocolName,
     faults: u16,
     clients: usize,
     application: String,
@@ -31,6 +33,7 @@ impl Default for Options {
         let consensus = OrderingConfig { log_slots_max: 64, ..hasty.consensus.clone() };
         Options {
             seed: SEED,
+            protocol: ProtocolName::Pbft,
             faults: 1,
             clients: 1,
             application: "kv".into(),
@@ -49,7 +52,7 @@ impl Options {
             options.set(name, value)?;
         }
         options.config.validate().map_err(|bad| bad.to_string())?;
-        let most = ProtocolName::Pbft.profile().faults_max;
+        let most = options.protocol.profile().faults_max;
         if options.faults > most {
             return Err(format!("faults is {}, but must be 0 to {most}", options.faults));
         }
@@ -59,6 +62,7 @@ impl Options {
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let ordering = &mut self.config.consensus;
         match name {
+            "protocol" => self.protocol = value.parse().map_err(|why: UnknownProtocol| why.to_string())?,
             "seed" => self.seed = number(name, value)?,
             "faults" => self.faults = number(name, value)?,
             "clients" => self.clients = number(name, value)?,
@@ -66,6 +70,7 @@ impl Options {
             "window_slots" => ordering.window_slots = number(name, value)?,
             "pipeline_slots" => ordering.pipeline_slots = number(name, value)?,
             "batch_entries_max" => ordering.batch_entries_max = number(name, value)?,
+            "exclusion_slots" => ordering.exclusion_slots = number(name, value)?,
             "log_slots_max" => ordering.log_slots_max = number(name, value)?,
             "checkpoint_slots" => self.config.checkpoint_slots = number(name, value)?,
             "chunk_bytes" => self.config.chunk_bytes = number(name, value)?,
@@ -83,7 +88,7 @@ impl Options {
     pub(super) fn setting(self) -> Setting {
         Setting {
             regions: None,
-            protocol: ProtocolName::Pbft,
+            protocol: self.protocol,
             application: self.application,
             faults: self.faults,
             scheme: Scheme::Cheap(self.seed),

@@ -11,9 +11,9 @@ pub(super) enum Who {
     Replica(usize),
     /// One client.
     Client(usize),
-    /// Who proposes in the highest view that has begun for a correct replica.
+    /// Who proposes next, in the highest view that has begun for a correct replica.
     Primary,
-    /// Who proposes in the view after that.
+    /// Who begins the view after that.
     Next,
     /// All replicas but the primary.
     Backups,
@@ -43,14 +43,14 @@ impl Who {
     fn parties(self, world: &World) -> Result<Vec<Party>, String> {
         let replicas = || (0..world.size()).map(Party::Replica);
         let clients = world.setting().clients;
-        let primary = world.primary_of(world.view());
+        let primary = world.proposes_next();
         match self {
             Who::Replica(index) if index >= world.size() => Err(format!("there is no r{index}")),
             Who::Client(index) if index >= clients => Err(format!("there is no c{index}")),
             Who::Replica(index) => Ok(vec![Party::Replica(index)]),
             Who::Client(index) => Ok(vec![Party::Client(index)]),
             Who::Primary => Ok(vec![Party::Replica(primary)]),
-            Who::Next => Ok(vec![Party::Replica(world.primary_of(world.view().next()))]),
+            Who::Next => Ok(vec![Party::Replica(world.begins(world.view().next()))]),
             Who::Backups => Ok(replicas().filter(|party| *party != Party::Replica(primary)).collect()),
             Who::All => Ok(replicas().collect()),
             Who::Clients => Ok((0..clients).map(Party::Client).collect()),

@@ -33,6 +33,7 @@ impl World {
             }
             Effect::Broadcast(message) => {
                 let me = self.machines[machine].seat.me;
+                self.watch_word(machine, &message);
                 for to in 0..self.machines.len() {
                     if self.machines[to].seat.me != me {
                         self.post(machine, to, message.clone());
@@ -40,8 +41,10 @@ impl World {
                 }
             }
             Effect::Attest(operation) => {
-                let core = self.machines[machine].core.as_mut();
+                let home = self.core_of(machine);
+                let core = self.machines[home].core.as_mut();
                 let answer = core.expect("only protocols with a core ask it").attest(&operation);
+                self.watch_core(machine);
                 // It answers in the order in which it was asked.
                 let due_us = self.now_us + self.own_work_us(5, CORE_US_MAX);
                 let due_us = due_us.max(self.machines[machine].core_until_us + 1);
@@ -106,7 +109,7 @@ impl World {
                 self.machines[machine].timers.remove(&timer);
             }
             // Memory durability: a replica that dies stays dead, so nothing has to survive it.
-            Effect::Persist(_) => {}
+            Effect::Persist(record) => self.watch_record(machine, &record),
             Effect::Report(observation) => self.on_report(machine, &observation),
         }
     }
@@ -204,6 +207,10 @@ impl World {
                 vec![message]
             }
         };
+        if self.machines[from].adversary.is_some() {
+            self.watch_core(from);
+            really.iter().for_each(|message| self.watch_lie(from, message));
+        }
         let own_tricks = match &mut self.machines[from].adversary {
             Some(adversary) => adversary.invent(clock),
             None => Vec::new(),

@@ -16,6 +16,8 @@ pub enum Fault {
     Mend,
     /// A machine stands still for so long, in microseconds.
     Pause(usize, u64),
+    /// A machine that stands still goes on at once.
+    Thaw(usize),
     /// A machine is gone for good.
     Kill(usize),
     /// Links behave like this from now on.
@@ -35,7 +37,7 @@ impl World {
     pub fn schedule_chaos(&mut self, chaos_us: u64) -> u64 {
         let now_us = self.now_us;
         let size = self.machines.len();
-        let taken_over = self.setting.misdeeds.len();
+        let taken_over = self.setting.misdeeds.len() + usize::from(self.setting.twin.is_some());
         let may_kill = usize::from(self.setting.faults).saturating_sub(taken_over);
         for _ in 0..self.rng.within(0, may_kill as u64) {
             let victims: Vec<usize> = (0..size).filter(|m| self.is_correct(*m)).collect();
@@ -74,6 +76,7 @@ impl World {
                     self.machines[machine].health = Health::PausedUntil(self.now_us + pause_us);
                 }
             }
+            Fault::Thaw(machine) => self.thaw(machine),
             Fault::Kill(machine) => self.machines[machine].health = Health::Dead,
             Fault::Weather(weather) => self.network.weather = weather,
             Fault::Heal => {
@@ -81,6 +84,19 @@ impl World {
                 self.rounds = None;
             }
         }
+    }
+
+    /// What waited for a machine that stood still comes at once.
+    fn thaw(&mut self, machine: usize) {
+        if !matches!(self.machines[machine].health, Health::PausedUntil(_)) {
+            return;
+        }
+        self.machines[machine].health = Health::Up;
+        let mine = |happening: &Happening| happening.machine() == Some(machine);
+        let (waited, other) = std::mem::take(&mut self.queue).into_iter().partition(|(_, h)| mine(h));
+        self.queue = other;
+        let waited: std::collections::BTreeMap<(u64, u64), Happening> = waited;
+        waited.into_values().for_each(|happening| self.plan(self.now_us, happening));
     }
 
     /// Replicas that are correct and alive.

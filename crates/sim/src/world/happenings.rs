@@ -104,9 +104,11 @@ impl World {
         let clock = self.clock();
         let mut effects = Vec::new();
         self.machines[machine].replica.step(Input { clock, event }, &mut effects);
+        let outline = self.look_before(machine);
         for effect in effects {
             self.act(machine, effect);
         }
+        self.look_after(machine, outline);
         if self.is_correct(machine) {
             let status = self.machines[machine].replica.status();
             let stands = self.observer.stands(machine, status.executed, status.digest);
@@ -145,7 +147,7 @@ impl Happening {
         matches!(self, Happening::Timer { .. } | Happening::Look { .. } | Happening::Client { .. })
     }
 
-    fn machine(&self) -> Option<usize> {
+    pub(super) fn machine(&self) -> Option<usize> {
         match self {
             Happening::Arrival(
                 Letter::Peer { to: machine, .. } | Letter::ToContact { contact: machine, .. },

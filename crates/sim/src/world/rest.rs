@@ -82,7 +82,10 @@ impl Rest {
             before.again(&rest.genesis, adversary, rng.draw(), self.slot, state)
         };
         let twin = setting.twin.map(ReplicaId::index);
-        let machines: Vec<Machine> = (0..rest.machines.len()).chain(twin).enumerate().map(machine).collect();
+        let mut machines: Vec<Machine> =
+            (0..rest.machines.len()).chain(twin).enumerate().map(machine).collect();
+        // A core is not copied with its host.
+        machines.iter_mut().skip(rest.machines.len()).for_each(|second| second.core = None);
         let clients = Clients::new(&setting, &rest.genesis, &rest.verifier, &rest.known, &mut rng);
         let mut world = World {
             network: Network::new(setting.weather.clone(), setting.regions.clone(), rng.fork()),
@@ -98,6 +101,7 @@ impl Rest {
             genesis: rest.genesis.clone(),
             verifier: rest.verifier.clone(),
             observer: rest.observer.clone(),
+            watch: rest.watch.clone(),
             refused: 0,
             violation: None,
             stage: None,

@@ -9,7 +9,9 @@ use smr_wire::{Slot, View};
 
 use super::happenings::{Happening, Letter};
 use super::{Setting, World};
+use crate::adversary::Twist;
 use crate::history::Ask;
+use crate::host::Machine;
 use crate::observe::Violation;
 use crate::trace::Trace;
 use crate::words::{self, Words};
@@ -250,8 +252,15 @@ impl World {
         begun.map(|status| status.view).max().unwrap_or_default()
     }
 
-    /// Who proposes in a view.
-    pub(crate) fn primary_of(&self, view: View) -> usize {
+    /// Who proposes next, as the correct replica knows that is furthest on.
+    pub(crate) fn proposes_next(&self) -> usize {
+        let correct = (0..self.size()).filter(|machine| self.is_correct(*machine));
+        let stands = correct.map(|machine| self.status(machine)).filter(|status| status.view == self.view());
+        stands.max_by_key(|status| status.decided).map_or(0, |status| status.primary.index())
+    }
+
+    /// Who says how a view begins.
+    pub(crate) fn begins(&self, view: View) -> usize {
         self.group.primary_of(view).index()
     }
 
@@ -267,8 +276,20 @@ impl World {
     }
 
     /// What a replica that follows the script says instead of `message`; none if nothing else is known.
-    pub(crate) fn twist(&self, machine: usize, message: Message) -> Option<Message> {
-        self.machines[machine].adversary.as_ref()?.twist(message)
+    pub(crate) fn twist(&mut self, machine: usize, message: Message) -> Option<Message> {
+        let Machine { adversary, core, .. } = &mut self.machines[machine];
+        let Twist { message, refusal } = adversary.as_ref()?.twist(message, core.as_mut())?;
+        if let Some(why) = refusal {
+            let words = format!("is refused another vote by its core: {why}");
+            self.remark(Note::says(Party::Replica(machine), words));
+        }
+        Some(message)
+    }
+
+    /// What such a replica says of where it stands.
+    pub(crate) fn claim(&self, machine: usize, view: View, decided: Slot) -> Option<Message> {
+        let adversary = self.machines[machine].adversary.as_ref();
+        adversary.map(|adversary| adversary.claim(view, decided))
     }
 
     /// The wish of a replica that follows the script for another view.

@@ -1,0 +1,80 @@
+//! What a world shows to whoever watches the invariants of `lanes`: votes when they are made, and each replica as it
+//! is after a step of its machine.
+
+use smr_consensus::Message as Ordering;
+use smr_consensus::lanes::Outline;
+use smr_consensus::lanes::core::{Item, Register};
+use smr_consensus::protocol::Record;
+use smr_consensus::verified::Rules;
+use smr_replica::Message;
+use smr_wire::client::FaultModel;
+
+use super::World;
+use crate::check::lanes::{Voter, Watch};
+use crate::observe::Violation;
+
+impl World {
+    /// A machine has stepped, and nobody has heard of it: what its replica knows, if it is correct.
+    pub(super) fn look_before(&mut self, machine: usize) -> Option<Outline> {
+        let lanes = self.machines[machine].replica.engine().lanes();
+        let outline = lanes.filter(|_| self.is_correct(machine))?.outline();
+        let who = self.machines[machine].seat.me;
+        self.watched(|watch, _| watch.knows(who, &outline));
+        Some(outline)
+    }
+
+    /// It has done what it wanted, and its core what it was asked for.
+    pub(super) fn look_after(&mut self, machine: usize, outline: Option<Outline>) {
+        let Some(outline) = outline else { return };
+        let who = self.machines[machine].seat.me;
+        let core = self.core(machine).map(|core| core.registers().clone());
+        self.watched(|watch, _| watch.answers(who, &outline, core.as_ref()));
+    }
+
+    /// A core may have been used.
+    pub(super) fn watch_core(&mut self, machine: usize) {
+        let Some(core) = self.core(machine) else { return };
+        let (who, registers, voter) =
+            (self.machines[machine].seat.me, core.registers().clone(), self.voter(machine));
+        self.watched(|watch, _| watch.core(who, voter, &registers));
+    }
+
+    /// Where there are no cores, a vote is what a replica would keep on its disk.
+    pub(super) fn watch_record(&mut self, machine: usize, record: &Record) {
+        let Record::Voted { ballot, .. } = record else { return };
+        if self.group.model != FaultModel::Crash {
+            return;
+        }
+        let item = Item { slot: ballot.slot, digest: ballot.digest };
+        let (who, voter) = (self.machines[machine].seat.me, self.voter(machine));
+        self.watched(|watch, _| watch.votes(who, voter, Register { view: ballot.view, item }));
+    }
+
+    /// A replica tells all others something.
+    pub(super) fn watch_word(&mut self, machine: usize, message: &Message) {
+        let Message::Consensus(Ordering::Lanes(message)) = message else { return };
+        let who = self.machines[machine].seat.me;
+        if self.is_correct(machine) {
+            self.watched(|watch, rules| watch.says(who, message, rules));
+        }
+    }
+
+    /// A replica that was taken over tells somebody something.
+    pub(super) fn watch_lie(&mut self, machine: usize, message: &Message) {
+        let Message::Consensus(Ordering::Lanes(message)) = message else { return };
+        let who = self.machines[machine].seat.me;
+        self.watched(|watch, rules| watch.hears(who, message, rules));
+    }
+
+    fn voter(&self, machine: usize) -> Voter {
+        if self.is_correct(machine) { Voter::Correct(self.status(machine).decided) } else { Voter::Faulty }
+    }
+
+    /// Has the watch look, if there is one.
+    fn watched(&mut self, look: impl FnOnce(&mut Watch, &Rules<'_>) -> Result<(), Violation>) {
+        let Some(mut watch) = self.watch.take() else { return };
+        let seen = look(&mut watch, &self.rules());
+        self.watch = Some(watch);
+        self.fail(seen);
+    }
+}
