@@ -253,7 +253,9 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
         if !wishes.is_empty() {
             effects.broadcast(Upkeep::Suspects(wishes).into());
         }
-        let peer = self.catch_up.tick(decided, self.seat.group.one_correct());
+        let next = self.ledger.window.get(decided.next());
+        let is_busy = next.is_some_and(|place| place.decision().is_some());
+        let peer = self.catch_up.tick(decided, self.seat.group.one_correct(), is_busy);
         if let Some(peer) = peer.filter(|_| !known_bugs::ASKS_FOR_NO_DECISIONS.is_on()) {
             effects.send(peer, Upkeep::Fetch { after: decided }.into());
         }

@@ -26,11 +26,10 @@ impl CatchUp {
     }
 
     /// Called once a period: whom to ask for decisions after `decided`, if another is ahead and this replica made no
-    /// progress since the last call, or is a period behind `needed` others, whatever progress somebody lets it make.
-    pub fn tick(&mut self, decided: Slot, needed: usize) -> Option<ReplicaId> {
+    /// progress since the last call, or is a period behind `needed` others, whatever progress somebody lets it make. Nobody
+    /// is asked while it `is_busy`: it knows the next decision and has no room for it yet.
+    pub fn tick(&mut self, decided: Slot, needed: usize, is_busy: bool) -> Option<ReplicaId> {
         let lags = decided == self.decided_at_tick || decided < self.target;
-        // What this replica has not executed yet is no reason to ask somebody else for it.
-        let is_busy = self.learned.is_some() && decided > self.decided_at_tick;
         self.decided_at_tick = decided;
         self.target = self.highest(needed);
         if is_busy {
@@ -96,7 +95,7 @@ mod tests {
         for peer in 1..=3 {
             catch_up.heard(ReplicaId(peer), Slot(10));
         }
-        let asked: Vec<_> = (0..4).map(|_| catch_up.tick(Slot(0), 2).expect("behind").0).collect();
+        let asked: Vec<_> = (0..4).map(|_| catch_up.tick(Slot(0), 2, false).expect("behind").0).collect();
         assert_eq!(asked, [1, 2, 3, 1]);
     }
 
@@ -104,16 +103,16 @@ mod tests {
     fn nobody_is_asked_while_progress_comes_by_itself() {
         let mut catch_up = CatchUp::default();
         catch_up.heard(ReplicaId(1), Slot(10));
-        assert_eq!(catch_up.tick(Slot(3), 2), None);
-        assert_eq!(catch_up.tick(Slot(5), 2), None);
-        assert_eq!(catch_up.tick(Slot(5), 2), Some(ReplicaId(1)));
+        assert_eq!(catch_up.tick(Slot(3), 2, false), None);
+        assert_eq!(catch_up.tick(Slot(5), 2, false), None);
+        assert_eq!(catch_up.tick(Slot(5), 2, false), Some(ReplicaId(1)));
     }
 
     #[test]
     fn a_helpful_peer_is_asked_until_there_is_no_more() {
         let mut catch_up = CatchUp::default();
         catch_up.heard(ReplicaId(1), Slot(10));
-        assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(1)));
+        assert_eq!(catch_up.tick(Slot(0), 2, false), Some(ReplicaId(1)));
         catch_up.learned(ReplicaId(2), Slot(1));
         assert_eq!(catch_up.go_on(Slot(1)), None, "nobody asked it");
         catch_up.learned(ReplicaId(1), Slot(4));
@@ -128,11 +127,11 @@ mod tests {
     fn who_executes_what_it_was_sent_asks_nobody_else_for_it() {
         let mut catch_up = CatchUp::default();
         (1..=3).for_each(|peer| catch_up.heard(ReplicaId(peer), Slot(100)));
-        assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(1)));
+        assert_eq!(catch_up.tick(Slot(0), 2, false), Some(ReplicaId(1)));
         catch_up.learned(ReplicaId(1), Slot(64));
-        assert_eq!((catch_up.tick(Slot(20), 2), catch_up.go_on(Slot(20))), (None, None));
-        assert_eq!((catch_up.tick(Slot(64), 2), catch_up.go_on(Slot(64))), (None, Some(ReplicaId(1))));
-        assert_eq!(catch_up.tick(Slot(64), 2), Some(ReplicaId(2)), "it sends no more");
+        assert_eq!((catch_up.tick(Slot(20), 2, true), catch_up.go_on(Slot(20))), (None, None));
+        assert_eq!((catch_up.tick(Slot(64), 2, true), catch_up.go_on(Slot(64))), (None, Some(ReplicaId(1))));
+        assert_eq!(catch_up.tick(Slot(64), 2, false), Some(ReplicaId(2)), "it sends no more");
     }
 
     #[test]
@@ -140,12 +139,12 @@ mod tests {
         let mut catch_up = CatchUp::default();
         (1..=3).for_each(|peer| catch_up.heard(ReplicaId(peer), Slot(10)));
         assert!(!catch_up.asked(ReplicaId(1)));
-        assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(1)));
-        assert_eq!(catch_up.tick(Slot(0), 2), Some(ReplicaId(2)));
+        assert_eq!(catch_up.tick(Slot(0), 2, false), Some(ReplicaId(1)));
+        assert_eq!(catch_up.tick(Slot(0), 2, false), Some(ReplicaId(2)));
         assert!(
             catch_up.asked(ReplicaId(1)) && catch_up.asked(ReplicaId(2)) && !catch_up.asked(ReplicaId(3))
         );
-        catch_up.tick(Slot(10), 2);
+        catch_up.tick(Slot(10), 2, false);
         assert!(!catch_up.asked(ReplicaId(1)), "it has caught up");
     }
 
@@ -153,8 +152,14 @@ mod tests {
     fn who_gives_a_little_in_each_period_does_not_keep_others_from_being_asked() {
         let mut catch_up = CatchUp::default();
         (1..=3).for_each(|peer| catch_up.heard(ReplicaId(peer), Slot(10)));
-        let asked: Vec<_> =
-            (0..4).map(|decided| catch_up.tick(Slot(decided), 2).expect("behind").0).collect();
+        // What it gives leaves a hole, above which there is more.
+        let mut asked = Vec::new();
+        for decided in 0..4 {
+            let peer = catch_up.tick(Slot(decided), 2, false).expect("behind");
+            catch_up.learned(peer, Slot(decided + 1));
+            catch_up.learned(peer, Slot(decided + 3));
+            asked.push(peer.0);
+        }
         assert_eq!(asked, [1, 2, 3, 1]);
     }
 

@@ -296,4 +296,4 @@ pub const LANES: &[&Bug] = &[
 ];
 
 /// Those among them that only the model finds: no seed within bounds brings about what it takes.
-pub const MODEL_ONLY: &[&Bug] = &[&LOWER_VIEW_WINS];
+pub const MODEL_ONLY: &[&Bug] = &[&LOWER_VIEW_WINS, &PREFIX_NEEDS_NO_PROOF];

@@ -118,8 +118,6 @@ pub struct Lanes {
     acknowledgements: BTreeMap<ReplicaId, (View, Digest, Signature)>,
     /// How long slots of others are waited for in this view.
     pace: Pace,
-    /// Whose slowness made us want another view.
-    blames: Option<ReplicaId>,
     /// The machine's clock at this event.
     clock: Timestamp,
 }
@@ -187,7 +185,6 @@ impl Lanes {
             new_view: None,
             acknowledgements: BTreeMap::new(),
             pace: Pace::default(),
-            blames: None,
             clock: Timestamp(0),
             schedule,
             basis: Basis::new(seat, config),

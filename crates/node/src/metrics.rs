@@ -203,6 +203,7 @@ pub struct PeerReport {
     /// Frames sent to it.
     pub sent: u64,
     /// Bytes of those frames, before encryption.
+    #[serde(default)]
     pub sent_bytes: u64,
     /// Frames to it that were dropped because too many waited.
     pub dropped: u64,

@@ -111,6 +111,7 @@ pub struct NodeStatus {
     /// How long its process has run, in ms.
     pub uptime_ms: u64,
     /// Processor time that its process has used, and that of its core, in microseconds.
+    #[serde(default)]
     pub cpu_us: u64,
     /// What it is doing.
     pub phase: NodePhase,

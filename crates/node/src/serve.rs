@@ -72,7 +72,7 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
-    /// With as many workers as there are cores, a life of its own, and the trusted core in its own process.
+    /// With as many workers as there are cores, a life of its own, and the trusted core within it.
     #[must_use]
     pub fn new(dir: PathBuf, listen: impl Into<Listen>) -> NodeOptions {
         NodeOptions {

@@ -236,8 +236,8 @@ pub type Lost = oneshot::Receiver<CoreError>;
 /// A core in its place.
 pub struct TrustedCore {
     core: Behind<Box<Software>, Process>,
-    /// What it will be asked once it has answered. The protocol asks once for each slot of its window and view, so this
-    /// is as limited as the window is.
+    /// What it will be asked once it has answered. The protocol asks for no more votes once a window's worth of answers are
+    /// missing, so this is limited.
     waiting: VecDeque<Operation>,
     /// What it was asked and has not answered. At most [`UNDER_WAY_MAX`].
     under_way: usize,

@@ -14,6 +14,7 @@ use smr_consensus::lanes::Message as Lanes;
 use smr_consensus::lanes::beginning::{Beginning, ViewChange};
 use smr_consensus::lanes::core::Register;
 use smr_consensus::lanes::schedule::Schedule;
+use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Batch, Message as Ordering, ProtocolName};
 use smr_crypto::Digest;
 use smr_replica::Message;
@@ -138,7 +139,7 @@ impl Record {
             Lanes::Acknowledge { view, .. } if self.is_new(who, "ack", *view, Slot(0)) => {
                 self.events.push(Event::Acknowledge { who, view: *view });
             }
-            Lanes::Status { view, installed, decided } => {
+            Lanes::Upkeep(Upkeep::Status { view, installed, decided }) => {
                 let stands = (*view, *installed, *decided);
                 if self.stands.insert(who, stands) != Some(stands) {
                     self.events.push(Event::Stands {

@@ -118,7 +118,8 @@ fn ground(name: &str) -> Ground {
     match name {
         "combines-unverified" => Ground { runs: Runs::WithPairings, ..of(Misdeed::LieInReplies) },
         "takes-any-chunk" => of(Misdeed::CorruptVotes),
-        "commits-in-a-view-it-left" => of(Misdeed::HideClaims),
+        // Who is busy with a flood leaves views while votes are still on their way.
+        "commits-in-a-view-it-left" => of(Misdeed::FloodForwards),
         "leaf-without-number" | "threshold-of-f" => of(Misdeed::LieInReplies),
         // It shows while the key is made, which nobody asks for again; these runs all begin with that.
         "forgets-what-waits" => of(Misdeed::DealBadShares),
@@ -138,7 +139,6 @@ fn ground_of_lanes(name: &str) -> Ground {
         "core-votes-twice" => of(Misdeed::Equivocate),
         "takes-any-turn" | "votes-need-no-ground" => of(Misdeed::ContradictBeginnings),
         "core-forgets-its-votes" => Ground { protocol: ProtocolName::Paxos, ..all },
-        "prefix-needs-no-proof" => of(Misdeed::HideClaims),
         "one-word-begins-a-view" => of(Misdeed::ForgeCertificates),
         _ => all,
     }

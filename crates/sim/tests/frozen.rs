@@ -72,6 +72,7 @@ fn world(protocol: ProtocolName, requests: usize) -> World {
         // The last part of them is asked while it comes back.
         commands: (requests + requests / 4) / CLIENTS + 1,
         pause_us_max: 2_000,
+        near: false,
         patience: hasty(),
         value_bytes: 0,
         execution_us_max: 500,

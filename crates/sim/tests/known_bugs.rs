@@ -7,13 +7,11 @@ use smr_sim::hunt::{Prey, SEEDS_MAX, hunt_all, median, preys};
 /// runs first, only if that run does not show the bug any more.
 const BEGIN_AT: &[(&str, u64)] = &[
     ("accepts-short-certificates", 96),
-    ("commits-in-a-view-it-left", 253),
     ("takes-any-chunk", 87),
     ("timers-not-in-the-snapshot", 83),
     ("waiting-lost-at-a-checkpoint", 110),
     ("drops-the-fill-after-a-checkpoint", 347),
     ("follows-at-the-end", 64),
-    ("prefix-needs-no-proof", 89),
     ("forgets-how-views-began", 211),
 ];
 

@@ -304,8 +304,8 @@ impl NewView {
         Beginning { view: self.view, decided, digests, excluded }
     }
 
-    /// Who gets no turns, besides those who were out already: whom the authors blame for being slow, or whoever held up
-    /// the first slot that none of them had decided, in the last view that began for one of them; and whoever proposed
+    /// Who gets no turns, besides those who were out already: whom the coordinator blames for being slow, or whoever held
+    /// up the first slot that none of them had decided, in the last view that began for one of them; and whoever proposed
     /// nothing in a slot before one that somebody voted in, so that several who are dead do not cost a view each.
     fn excluded(
         &self,
@@ -337,17 +337,11 @@ impl NewView {
         distinct(blamed).into_iter().fold(last.excluded.clone(), out)
     }
 
-    /// Who was slow, not silent: whom the coordinator blames, and if it blames nobody, whom most do. A faulty coordinator
-    /// may blame a correct replica, but the next one blames whoever is still slow, and then the other is back.
+    /// Who was slow, not silent, says the coordinator. What others say does not count: one word of a silent replica's would
+    /// put a correct one out in its place. A faulty coordinator may do so, in the views that it coordinates.
     fn slow(&self, group: &Group) -> Option<ReplicaId> {
         let coordinator = group.primary_of(self.view);
-        let of = |author: ReplicaId| self.changes.iter().find(|change| change.author == author);
-        let mut named: BTreeMap<ReplicaId, usize> = BTreeMap::new();
-        for blamed in self.changes.iter().filter_map(|change| change.blames) {
-            *named.entry(blamed).or_default() += 1;
-        }
-        let most = named.into_iter().max_by_key(|(_, times)| *times).map(|(blamed, _)| blamed);
-        of(coordinator).and_then(|change| change.blames).or(most)
+        self.changes.iter().find(|change| change.author == coordinator).and_then(|change| change.blames)
     }
 }
 
@@ -364,6 +358,32 @@ fn distinct(replicas: Vec<ReplicaId>) -> Vec<ReplicaId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_blames_counts_only_if_it_coordinates() {
+        let group = crate::lanes::tests::group_of_three();
+        let change = |author, blames| ViewChange {
+            author: ReplicaId(author),
+            to: View(1),
+            lanes: Vec::new(),
+            report: Signature([0; 64]),
+            blames,
+            decided: Slot(0),
+            proof: PrefixProof::default(),
+            grounds: Vec::new(),
+            views: Vec::new(),
+            signature: Signature([0; 64]),
+        };
+        let out = |of_coordinator, of_other| {
+            let changes = vec![change(1, of_coordinator), change(2, of_other)];
+            let new_view = NewView { view: View(1), changes, attestation: Signature([0; 64]) };
+            let beginning = new_view.beginning(Schedule::Rotating, &group, 8);
+            beginning.excluded.iter().map(|e| e.replica.0).collect::<Vec<_>>()
+        };
+        assert_eq!(out(None, None), [1], "whose turn the first slot is");
+        assert_eq!(out(None, Some(ReplicaId(0))), [1], "a word of another puts nobody out");
+        assert_eq!(out(Some(ReplicaId(0)), None), [0]);
+    }
 
     #[test]
     fn a_beginning_names_the_slots_above_what_is_decided() {

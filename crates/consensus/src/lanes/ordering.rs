@@ -57,6 +57,10 @@ impl Lanes {
         if !self.basis.installed {
             return false;
         }
+        // While the core owes so many answers, what is due waits: the others may be far ahead when it goes on.
+        if self.asked.len() as u64 >= self.basis.config.window_slots {
+            return false;
+        }
         self.recover();
         self.propose();
         let due = self.due();
@@ -139,8 +143,8 @@ impl Lanes {
 
     /// Somebody waits for `slot`.
     pub(super) fn on_nudge(&mut self, slot: Slot) {
-        let is_near = self.basis.ledger.window.contains(slot);
-        if is_near && self.basis.installed && self.leader(slot) == self.basis.seat.me {
+        let is_head = slot == self.decided().next();
+        if is_head && self.basis.installed && self.leader(slot) == self.basis.seat.me {
             self.seen = self.seen.max(slot.next());
         }
     }
@@ -280,34 +284,29 @@ impl Lanes {
     /// Moves the decided prefix over what is decided, as long as execution keeps up.
     pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
         loop {
-            let stood = self.stands_in_turn(self.decided().next());
+            self.judge_head();
             let Some((slot, batch)) = self.basis.advance() else { return };
-            if stood {
-                self.note_pace(slot);
-            }
             self.seen = self.seen.max(slot);
             effects.push(Effect::Decide { slot, batch });
         }
     }
 
-    /// Whether another replica proposed in `slot` of this view, whose turn it was.
-    fn stands_in_turn(&self, slot: Slot) -> bool {
-        let is_turn = self.schedule == Schedule::Rotating && slot > self.beginning.bound();
-        let place = self.basis.ledger.window.get(slot);
-        self.basis.installed
-            && is_turn
-            && self.leader(slot) != self.basis.seat.me
-            && place.is_some_and(|place| place.stands(self.basis.view))
-    }
-
-    fn note_pace(&mut self, slot: Slot) {
-        self.pace.decided(slot, self.leader(slot), self.clock, self.slow_limits());
-        self.mind_head(slot.next());
-    }
-
-    /// Whether `head`, the first open slot, is waited for: a later one has been proposed.
-    fn mind_head(&mut self, head: Slot) {
-        self.pace.mind(head, self.seen.max(self.proposed) > head, self.clock);
+    /// Notes how long the proposal of the first open slot was waited for, or that it is: as long as nothing stands there
+    /// and a later one has been proposed. What comes after it, votes and execution, is not its proposer's doing.
+    fn judge_head(&mut self) {
+        let (head, view) = (self.decided().next(), self.basis.view);
+        if self.schedule == Schedule::Stable || !self.basis.installed || head <= self.beginning.bound() {
+            return;
+        }
+        let place = self.basis.ledger.window.get(head);
+        if place.is_some_and(|place| place.stands(view) || place.decision.is_some()) {
+            let leader = self.leader(head);
+            if leader != self.basis.seat.me {
+                self.pace.came(head, leader, self.clock, self.slow_limits());
+            }
+        } else if self.seen.max(self.proposed) > head {
+            self.pace.wait(head, self.clock);
+        }
     }
 
     fn slow_limits(&self) -> Limits {
@@ -317,12 +316,11 @@ impl Lanes {
 
     /// Wants another view if the slots of one replica hold up all that come after them.
     pub(super) fn mind_pace(&mut self, effects: &mut Effects<Message>) {
-        if self.schedule == Schedule::Stable || !self.basis.installed {
+        self.judge_head();
+        if !self.basis.installed {
             return;
         }
-        self.mind_head(self.decided().next());
-        if let Some(slow) = self.pace.slow() {
-            self.blames = Some(slow);
+        if self.pace.slow().is_some() {
             let to = self.basis.suspect("the slots of one replica hold all others up", effects);
             self.leave_for(to, effects);
         }

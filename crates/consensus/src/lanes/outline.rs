@@ -102,8 +102,7 @@ impl Lanes {
             changes,
             new_view,
             acknowledgements,
-            pace: _,
-            blames,
+            pace,
             clock: _,
         } = self;
         Outline {
@@ -117,7 +116,7 @@ impl Lanes {
             seen: *seen,
             changes: changes.values().map(ViewChange::outline).collect(),
             new_view: new_view.as_ref().map(|(_, beginning)| beginning.clone()),
-            blames: *blames,
+            blames: pace.slow(),
             acknowledgements: acknowledgements
                 .iter()
                 .map(|(id, (view, digest, _))| (*id, *view, *digest))

@@ -1,6 +1,6 @@
 //! Who holds the others up, where replicas propose in turn. One that proposes late, but not so late that patience runs
-//! out, makes everybody wait at each of its slots; so what counts is how long slots of each are waited for while later
-//! ones have been proposed, against how long a quorum takes to vote for what this replica proposes itself.
+//! out, makes everybody wait at each of its slots; so what counts is how long proposals of each are waited for while
+//! later ones have been made, against how long a quorum takes to vote for what this replica proposes itself.
 //!
 //! Each replica judges by its own clock and only wishes for another view; whom f+1 wishes cost their turns follows from
 //! how the view begins ([`super::beginning`]).
@@ -26,6 +26,8 @@ const SHARE_OF_NEW: u64 = 4;
 pub(super) struct Pace {
     /// Since when the first open slot is waited for, if it is.
     since: Option<(Slot, Timestamp)>,
+    /// The last slot of which it is known how long it took.
+    judged: Slot,
     /// How long a quorum usually takes to vote for a proposal of ours, in microseconds.
     round_us: u64,
     strikes: BTreeMap<ReplicaId, u32>,
@@ -47,20 +49,24 @@ impl Pace {
         self.round_us = self.round_us - self.round_us / SHARE_OF_NEW + round_us / SHARE_OF_NEW;
     }
 
-    /// Notes whether `head`, the first open slot, is waited for: a later one has been proposed.
-    pub(super) fn mind(&mut self, head: Slot, is_waited_for: bool, clock: Timestamp) {
-        match self.since {
-            Some((slot, _)) if slot == head && is_waited_for => {}
-            _ => self.since = is_waited_for.then_some((head, clock)),
+    /// The first open slot is waited for: a later one has been proposed, and it has not.
+    pub(super) fn wait(&mut self, head: Slot, clock: Timestamp) {
+        if self.since.is_none_or(|(slot, _)| slot != head) {
+            self.since = Some((head, clock));
         }
     }
 
-    /// A slot of another replica, `leader`, is decided: how that was, if it was waited for.
-    pub(super) fn decided(&mut self, slot: Slot, leader: ReplicaId, clock: Timestamp, limits: Limits) {
-        let Some((_, since)) = self.since.filter(|(head, _)| *head == slot) else { return };
+    /// Something stands in `head`, a slot of another replica, `leader`: how long that took, counted once.
+    pub(super) fn came(&mut self, head: Slot, leader: ReplicaId, clock: Timestamp, limits: Limits) {
+        if head <= self.judged {
+            return;
+        }
+        self.judged = head;
+        let waited_ms =
+            self.since.take_if(|(slot, _)| *slot == head).map_or(0, |(_, since)| clock.since(since));
         let least_ms = (SLOW_ROUNDS * self.round_us / 1000).max(limits.floor_ms);
         let strikes = self.strikes.entry(leader).or_default();
-        *strikes = if clock.since(since) > least_ms {
+        *strikes = if waited_ms > least_ms {
             (*strikes + STRIKES_PER_SLOW).min(STRIKES)
         } else {
             strikes.saturating_sub(1)
@@ -70,6 +76,12 @@ impl Pace {
     /// Who holds the others up.
     pub(super) fn slow(&self) -> Option<ReplicaId> {
         self.strikes.iter().find(|(_, strikes)| **strikes >= STRIKES).map(|(id, _)| *id)
+    }
+
+    /// As if this replica had held all others up.
+    #[cfg(test)]
+    pub(super) fn accuse(&mut self, replica: ReplicaId) {
+        self.strikes.insert(replica, STRIKES);
     }
 
     /// Another view has begun: what was before is held against nobody.
@@ -90,10 +102,10 @@ mod tests {
         let (mut pace, mut clock) = (Pace::default(), Timestamp(0));
         (0..20).for_each(|_| pace.voted(round_ms, LIMITS));
         for slot in 1..=2 * rounds {
-            pace.mind(Slot(slot), true, clock);
+            pace.wait(Slot(slot), clock);
             let (leader, wait) = if slot % 2 == 0 { (2, wait_ms(slot / 2)) } else { (1, 2 * round_ms) };
             clock = clock.plus_ms(wait);
-            pace.decided(Slot(slot), ReplicaId(leader), clock, LIMITS);
+            pace.came(Slot(slot), ReplicaId(leader), clock, LIMITS);
         }
         pace.slow()
     }
@@ -113,12 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_held_against_nobody() {
+    fn what_nobody_waits_for_is_held_against_nobody_and_a_slot_counts_once() {
         let mut pace = Pace::default();
         for slot in 1..=30 {
-            pace.mind(Slot(slot), false, Timestamp(slot * 1000));
-            pace.decided(Slot(slot), ReplicaId(1), Timestamp(slot * 1000 + 900), LIMITS);
+            pace.came(Slot(slot), ReplicaId(1), Timestamp(slot * 1000), LIMITS);
         }
+        pace.wait(Slot(31), Timestamp(0));
+        (0..9).for_each(|_| pace.came(Slot(31), ReplicaId(1), Timestamp(99_000), LIMITS));
         assert_eq!(pace.slow(), None);
     }
 }

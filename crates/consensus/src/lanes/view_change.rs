@@ -61,7 +61,7 @@ impl Lanes {
             lanes,
             report,
             decided: self.decided(),
-            blames: self.blames,
+            blames: self.pace.slow(),
             proof: self.basis.ledger.prefix_proof(),
             grounds: Vec::new(),
             views: Vec::new(),
@@ -244,7 +244,6 @@ impl Lanes {
         }
         self.begun.insert(view, certificate);
         self.pace.restart();
-        self.blames = None;
         self.forget_views();
         self.proposed = self.beginning.bound();
         self.own.clear();

@@ -17,7 +17,7 @@ use std::time::Duration;
 use smr_crypto::boot::Evidence;
 use smr_crypto::{Digest, PublicKey};
 
-use command::{Answer, Command, HANDLE_UNKNOWN, RESPONSE_BYTES_MAX};
+use command::{Answer, Command, HANDLE_UNKNOWN, NV_DEFINED, RESPONSE_BYTES_MAX};
 
 /// Where a TPM is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,7 +67,11 @@ pub fn statement(replica: &PublicKey, core: &PublicKey) -> Digest {
 pub fn certify(device: &Device, statement: &Digest) -> Result<Evidence, TpmError> {
     let mut tpm = Tpm { device: device.clone(), channel: Channel::open(device)? };
     if let Err(TpmError::Refused { code: HANDLE_UNKNOWN, .. }) = tpm.ask(&Command::ReadCounterPublic) {
-        tpm.ask(&Command::DefineCounter)?;
+        match tpm.ask(&Command::DefineCounter) {
+            // Another replica of this machine made it in the meantime.
+            Err(TpmError::Refused { code: NV_DEFINED, .. }) => {}
+            defined => drop(defined?),
+        }
     }
     tpm.ask(&Command::Increment)?;
     let (handle, key) = tpm.ask(&Command::CreateKey)?.key().ok_or_else(|| tpm.strange())?;

@@ -243,6 +243,7 @@ fn example(key: &str) -> &'static str {
         "steps" => "steps = 2",
         "order" => "order = \"round-robin\"",
         "durability" => "durability = \"memory\"",
+        "trusted_hardware" => "trusted_hardware = \"software\"",
         other => unreachable!("{other} is asked for by the code, never by a file"),
     }
 }

@@ -17,7 +17,8 @@ use ours::{Bounds, Explored, Kit, Trio};
 use protocol::{Blacklist, Case, Order, Patience, SIZE, Transfer, World};
 use smr_consensus::known_bugs;
 use smr_consensus::lanes::{Lanes, Message, Outline};
-use smr_wire::View;
+use smr_consensus::upkeep::Upkeep;
+use smr_wire::{Slot, View};
 use tell::tell;
 
 /// Nobody is faulty, nobody loses patience; messages may come late, or be dropped by their sender once a checkpoint
@@ -110,7 +111,8 @@ fn a_blacklist_that_all_share_does_no_harm() {
 }
 
 /// Three entries, offered to one replica each; a checkpoint after every slot; nobody loses patience.
-const OURS: Bounds = Bounds { entries: 3, checkpoint_slots: 1, last_view: View(0), never: |_| false };
+const OURS: Bounds =
+    Bounds { entries: 3, checkpoint_slots: 1, last_view: View(0), last_slot: Slot(8), never: |_| false };
 
 #[test]
 fn with_lanes_a_replica_that_fell_behind_can_always_catch_up() {
@@ -130,7 +132,9 @@ fn with_lanes_a_replica_that_fell_behind_can_always_catch_up() {
 
 #[test]
 fn a_network_that_never_repeats_decisions_is_found_out() {
-    let never = |message: &Message| matches!(message, Message::Decided(_) | Message::Pruned(_));
+    let never = |message: &Message| {
+        matches!(message, Message::Upkeep(Upkeep::Decided(_)) | Message::Upkeep(Upkeep::Pruned(_)))
+    };
     let all = Explored::of(&Kit::new(Bounds { never, ..OURS }), usize::MAX);
     assert!(!all.lost(OURS.entries).is_empty(), "the check would not see a replica that is lost");
 }
@@ -144,10 +148,11 @@ const LEAVING_STATES: usize = 6_000;
 #[test]
 fn with_lanes_nobody_has_a_blacklist_of_its_own() {
     let all = Explored::of(&Kit::new(LEAVING), LEAVING_STATES);
-    let views =
-        |trio: &Trio| trio.replicas.iter().map(Lanes::outline).filter(|o| o.installed).collect::<Vec<_>>();
+    let views = |trio: &Trio| {
+        trio.replicas.iter().map(Lanes::outline).filter(|o| o.basis.installed).collect::<Vec<_>>()
+    };
     let out = |o: &Outline| !o.beginning.excluded.is_empty();
-    let both = |pair: &[Outline]| pair[0].view == pair[1].view && out(&pair[0]) && out(&pair[1]);
+    let both = |pair: &[Outline]| pair[0].basis.view == pair[1].basis.view && out(&pair[0]) && out(&pair[1]);
     let shared = all.trios.iter().filter(|trio| views(trio).windows(2).any(both)).count();
     println!("lanes: {} states; in {shared} two replicas agree on who gets no turns", all.trios.len());
     assert!(shared > 0, "nobody was ever excluded");
@@ -163,8 +168,8 @@ fn a_blacklist_of_its_own_is_found_out() {
 
 /// Whether two replicas in one view begin it differently, so that they may not agree whose turn it is.
 fn differ(trio: &Trio) -> bool {
-    let outlines = trio.replicas.iter().map(Lanes::outline).filter(|outline| outline.installed);
-    let begun: Vec<_> = outlines.map(|outline| (outline.view, outline.beginning)).collect();
+    let outlines = trio.replicas.iter().map(Lanes::outline).filter(|outline| outline.basis.installed);
+    let begun: Vec<_> = outlines.map(|outline| (outline.basis.view, outline.beginning)).collect();
     begun.iter().any(|(view, a)| begun.iter().any(|(other, b)| view == other && a != b))
 }
 
@@ -172,5 +177,6 @@ fn differ(trio: &Trio) -> bool {
 fn lacks_what_is_gone(trio: &&Trio) -> bool {
     let outlines: Vec<_> = trio.replicas.iter().map(|replica| replica.outline()).collect();
     let decided = trio.decided();
-    (0..SIZE).any(|who| (0..SIZE).filter(|of| *of != who).all(|of| outlines[of].log_base.0 > decided[who]))
+    (0..SIZE)
+        .any(|who| (0..SIZE).filter(|of| *of != who).all(|of| outlines[of].basis.log_base.0 > decided[who]))
 }

@@ -13,7 +13,7 @@ use smr_consensus::lanes::schedule::Schedule;
 use smr_consensus::lanes::{Lanes, Message, Outline};
 use smr_consensus::protocol::{Effect, Effects, Event, Input, Protocol, Timer};
 use smr_consensus::verified::{Rules, Verified};
-use smr_consensus::{Config, Entry, EntryBody, Group, Seat};
+use smr_consensus::{Config, Entry, EntryBody, Group, Seat, Status};
 use smr_crypto::{Digest, IdentityKey, Verifier};
 use smr_wire::client::{Access, Call, Command, FaultModel};
 use smr_wire::{Generation, ReplicaId, Request, RequestNumber, ServiceId, SessionId, Slot, Timestamp, View};
@@ -34,6 +34,9 @@ enum Happening {
     Periods,
 }
 
+/// See [`Bounds::last_slot`].
+pub(crate) const JUDGED: Slot = Slot(4);
+
 /// Periods in which a replica asks everyone: only the second one without progress makes it ask, one peer each time.
 const PERIODS: usize = 4;
 
@@ -46,6 +49,9 @@ pub(crate) struct Bounds {
     pub(crate) checkpoint_slots: u64,
     /// The last view that may be entered.
     pub(crate) last_view: View,
+    /// The last slot that may be decided: an entry whose proposer took a state over its slot is proposed again, so there
+    /// is no end to slots. States up to [`JUDGED`] are judged, and those above are there to be reached from them.
+    pub(crate) last_slot: Slot,
     /// What the network never carries.
     pub(crate) never: fn(&Message) -> bool,
 }
@@ -175,7 +181,8 @@ impl Kit {
                         own.push(Event::Attested(trio.cores[who].attest(&operation)));
                     }
                     Effect::NeedState { base } => {
-                        let held = island.iter().map(|who| trio.replicas[*who].outline().stable.0).max();
+                        let held =
+                            island.iter().map(|who| trio.replicas[*who].outline().basis.stable.0).max();
                         let held = held.filter(|stable| *stable >= base);
                         own.extend(held.map(|slot| Event::Installed(self.certificate(slot))));
                     }
@@ -224,7 +231,7 @@ impl Kit {
         let Some(stable) = self.stable(trio, island) else { return };
         for who in island.iter().copied() {
             let outline = trio.replicas[who].outline();
-            if outline.stable.0 < stable && trio.replicas[who].status().decided >= stable {
+            if outline.basis.stable.0 < stable && trio.replicas[who].status().decided >= stable {
                 events.push_back((who, Event::Stable(self.certificate(stable))));
             }
         }
@@ -255,7 +262,10 @@ impl Explored {
         while place < all.trios.len() && all.trios.len() < states_max {
             for (happening, island) in kit.steps(&all.trios[place]) {
                 let next = kit.after(&all.trios[place], happening, &island);
-                if next.replicas.iter().any(|replica| replica.status().view > kit.bounds.last_view) {
+                let beyond = |status: Status| {
+                    status.view > kit.bounds.last_view || status.decided > kit.bounds.last_slot
+                };
+                if next.replicas.iter().any(|replica| beyond(replica.status())) {
                     continue;
                 }
                 let new = all.trios.len();
@@ -285,7 +295,9 @@ impl Explored {
                 open.extend(&self.before[place]);
             }
         }
-        self.trios.iter().zip(hopeful).filter(|(_, hopeful)| !hopeful).map(|(trio, _)| trio).collect()
+        let judged = |trio: &Trio| trio.decided().iter().all(|decided| *decided <= JUDGED.0);
+        let lost = self.trios.iter().zip(hopeful).filter(|(trio, hopeful)| !hopeful && judged(trio));
+        lost.map(|(trio, _)| trio).collect()
     }
 }
 

@@ -86,6 +86,9 @@ impl Bench {
             let took = began.elapsed().as_secs_f64();
             output.progress(&format!("loaded {} records in {took:.1} s", workload.records));
         }
+        let deployed = services::service(&self.service).ok();
+        // Before the time begins: a replica that does not answer takes some.
+        let before = counted(deployed.as_ref()).await;
         let (until, bar) = match self.seconds {
             Some(seconds) => {
                 let end = Instant::now() + Duration::from_secs(seconds);
@@ -96,8 +99,6 @@ impl Bench {
                 (Until::Operations(workload.operations), bar(output, workload.operations, template))
             }
         };
-        let deployed = services::service(&self.service).ok();
-        let before = counted(deployed.as_ref()).await;
         let began = Instant::now();
         let ticking = self.seconds.map(|_| tokio::spawn(tick(bar.clone())));
         let tally = everyone(&clients, &load, workload, self.seed, until, &bar).await;

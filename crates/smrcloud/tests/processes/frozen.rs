@@ -19,9 +19,9 @@ const COMMANDS: u64 = 2_000;
 /// Clients at work.
 const CLIENTS: usize = 32;
 
-/// Memory that a replica may hold more at the end than it did when the first was frozen, in KiB: the log, the queues and the
-/// replies kept for clients, each with a limit of its own.
-const GROWTH_KIB_MAX: u64 = 256 << 10;
+/// Memory that a replica may hold more at the end than it did when the first was frozen, in KiB, however many commands there
+/// were: the log, the queues and the replies kept for clients, each with a limit of its own.
+const GROWTH_KIB_MAX: u64 = 64 << 10;
 
 async fn comes_back(kind: Kind) {
     let setting = std::env::var("SMRCLOUD_FROZEN_COMMANDS").ok();

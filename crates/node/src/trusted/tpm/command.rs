@@ -16,6 +16,9 @@ pub(super) const HEADER_BYTES: usize = 10;
 /// The response code for a handle that means nothing yet.
 pub(super) const HANDLE_UNKNOWN: u32 = 0x18b;
 
+/// `TPM_RC_NV_DEFINED`: the counter is there already.
+pub(super) const NV_DEFINED: u32 = 0x14c;
+
 const OWNER: u32 = 0x4000_0001;
 const NO_SESSIONS: u16 = 0x8001;
 const SESSIONS: u16 = 0x8002;
