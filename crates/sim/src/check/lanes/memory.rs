@@ -33,7 +33,8 @@ pub(super) fn outgrown(outline: &Outline, group: &Group, config: &Config) -> Opt
         ("views that began", outline.begun.len(), window + 1),
         ("view changes", outline.changes.len(), size),
         ("acknowledgements", outline.acknowledgements.len(), size),
-        ("own proposals", outline.own.len(), window),
+        // They count until their replies are signed, so those of slots that are decided and not yet executed do too.
+        ("own proposals", outline.own.len(), window + slots(config.backlog_slots_max)),
         ("questions to its core", outline.asked, ASKED_WINDOWS_MAX * window),
         ("exclusions", outline.beginning.excluded.len(), size),
         ("bound slots", outline.beginning.digests.len(), 2 * window),
