@@ -1,5 +1,5 @@
 //! What a service does over long distances when nothing goes wrong: how many commands a second, and how long each takes.
-//! Computing takes no time here; what shows is how often a command waits for the other side of the world.
+//! Computing takes a few milliseconds here; what shows is how often a command waits for the other side of the world.
 
 use smr_consensus::ProtocolName;
 use smr_replica::{Config, Scheduling};

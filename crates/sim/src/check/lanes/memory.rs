@@ -33,8 +33,8 @@ pub(super) fn outgrown(outline: &Outline, group: &Group, config: &Config) -> Opt
         ("views that began", outline.begun.len(), window + 1),
         ("view changes", outline.changes.len(), size),
         ("acknowledgements", outline.acknowledgements.len(), size),
-        // They count until their replies are signed, so those of slots that are decided and not yet executed do too.
-        ("own proposals", outline.own.len(), window + slots(config.backlog_slots_max)),
+        // A pipeline of them, and as many again for what is urgent, whatever the window.
+        ("own proposals", outline.own.len(), slots(2 * config.pipeline_slots)),
         ("questions to its core", outline.asked, ASKED_WINDOWS_MAX * window),
         ("exclusions", outline.beginning.excluded.len(), size),
         ("bound slots", outline.beginning.digests.len(), 2 * window),

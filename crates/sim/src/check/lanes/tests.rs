@@ -193,7 +193,7 @@ fn i11_more_is_remembered_than_may_be() {
         |outline| outline.basis.places = (1..=9).map(|slot| (Slot(slot), place())).collect(),
         |outline| outline.basis.wishes = vec![(ReplicaId(0), View(1)); 4],
         |outline| outline.basis.waiting = vec![(Digest::default(), false); 20_000],
-        |outline| outline.own = vec![Slot(1); 200],
+        |outline| outline.own = vec![Slot(1); 5],
         |outline| outline.asked = 17,
     ];
     for grow in grow {
