@@ -111,11 +111,7 @@ impl Protocol for Solo {
                 self.settled = self.decided;
             }
             // There are no messages, no timer is ever armed, no core asked, and nobody could join.
-            Event::Message(_)
-            | Event::Start
-            | Event::Timer(_)
-            | Event::Attested(_)
-            | Event::Barrier(_) => {}
+            Event::Message(_) | Event::Start | Event::Timer(_) | Event::Attested(_) | Event::Barrier(_) => {}
         }
     }
 

@@ -50,7 +50,12 @@ impl Peers {
                 outbox
             })
         });
-        Peers { edge: edge.clone(), outboxes: outboxes.collect(), says_in: edge.group.generation, _dialled: dialled }
+        Peers {
+            edge: edge.clone(),
+            outboxes: outboxes.collect(),
+            says_in: edge.group.generation,
+            _dialled: dialled,
+        }
     }
 
     /// To one peer; of how many bytes it is.

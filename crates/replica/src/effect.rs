@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use smr_app::{CommandOutcome, LateOutcome, SlotWork};
-use smr_consensus::{Entry, Group};
 use smr_consensus::lanes::core::{Operation, Refusal};
 use smr_consensus::protocol::{Observation as ConsensusObservation, Record, Timer as ConsensusTimer};
+use smr_consensus::{Entry, Group};
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceSignature, SignatureShare};
 use smr_crypto::{Digest, Signature, dkg};
 use smr_wire::client::About;

@@ -15,10 +15,10 @@ use smr_crypto::threshold::{GroupKey, KeyShare};
 use smr_crypto::{Digest, IdentityKey, PublicKey};
 use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId, Slot, Timestamp};
 
+use self::generations::Generations;
 use crate::checkpoint::Checkpoints;
 use crate::effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
 use crate::epoch::Voice;
-use self::generations::Generations;
 use crate::genesis::Genesis;
 use crate::message::{Incoming, Message, PeerMessage};
 use crate::quota::Quota;
@@ -106,12 +106,7 @@ impl Replica {
     /// A replica of a service that begins with `genesis`, which was validated. `core` is the key of its trusted core, if
     /// it has one; as long as the service knows another one for it, it follows and does not vote.
     #[must_use]
-    pub fn new(
-        genesis: Arc<Genesis>,
-        me: ReplicaId,
-        secrets: Secrets,
-        core: Option<PublicKey>,
-    ) -> Replica {
+    pub fn new(genesis: Arc<Genesis>, me: ReplicaId, secrets: Secrets, core: Option<PublicKey>) -> Replica {
         let group = Arc::new(genesis.group());
         assert!(group.contains(me), "replica {me} is not in a group of {}", group.size());
         let votes = generations::votes(&group, me, core.as_ref());

@@ -24,14 +24,14 @@ use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Batch, Entry, Message as Ordering, Seat};
 use smr_crypto::threshold::SignatureShare;
 use smr_crypto::{Digest, IdentityKey, Verifier, dkg, merkle};
-use smr_replica::Message;
 use smr_replica::message::PeerMessage;
 use smr_replica::replies::Statement;
 use smr_replica::system::SystemCommand;
+use smr_replica::{Message, Voucher};
 use smr_wire::client::FaultModel;
 use smr_wire::{
-    Access, Call, Command, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Slot, Timestamp,
-    View,
+    Access, Call, Command, Generation, Outcome, ReplicaId, Reply, Request, RequestNumber, SessionId, Slot,
+    Timestamp, View,
 };
 
 use crate::rng::Rng;
@@ -82,9 +82,11 @@ pub enum Misdeed {
     MutateForSome,
     /// Proposes late, though not so late that the others' patience runs out.
     Dawdle,
+    /// Has it ordered that its trusted core has another key: one that it made itself.
+    NameACore,
 }
 
-/// All of them that need no script.
+/// All of them that need no script. The last one takes a trusted core.
 pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::StaySilent,
     Misdeed::Equivocate,
@@ -103,6 +105,7 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::Mutate,
     Misdeed::MutateForSome,
     Misdeed::Dawdle,
+    Misdeed::NameACore,
 ];
 
 impl Misdeed {
@@ -111,7 +114,8 @@ impl Misdeed {
     pub fn within(model: FaultModel) -> &'static [Misdeed] {
         match model {
             FaultModel::Crash => &[Misdeed::StaySilent, Misdeed::Dawdle],
-            FaultModel::Byzantine | FaultModel::Hybrid => MISDEEDS,
+            FaultModel::Byzantine => MISDEEDS.split_last().map_or(&[], |(_, others)| others),
+            FaultModel::Hybrid => MISDEEDS,
         }
     }
 
@@ -137,6 +141,7 @@ impl Misdeed {
             Misdeed::Mutate => "mutate",
             Misdeed::MutateForSome => "mutate-for-some",
             Misdeed::Dawdle => "dawdle",
+            Misdeed::NameACore => "name-a-core",
         }
     }
 }
@@ -247,9 +252,11 @@ impl Adversary {
                 self.hear(&message);
                 vec![message]
             }
-            Misdeed::StaySilent | Misdeed::FloodForwards | Misdeed::FollowScript | Misdeed::Dawdle => {
-                vec![message]
-            }
+            Misdeed::StaySilent
+            | Misdeed::FloodForwards
+            | Misdeed::FollowScript
+            | Misdeed::Dawdle
+            | Misdeed::NameACore => vec![message],
             _ => match message {
                 Message::Consensus(Ordering::Lanes(message)) => {
                     let said = self.alter_lanes(to, message, now, core);

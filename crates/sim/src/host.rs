@@ -105,7 +105,14 @@ impl Machine {
         slot: Slot,
         state: Vec<u8>,
     ) -> Machine {
-        let mut again = Machine::new(self.seat.clone(), self.secrets.clone(), self.replica.clone(), genesis, adversary, seed);
+        let mut again = Machine::new(
+            self.seat.clone(),
+            self.secrets.clone(),
+            self.replica.clone(),
+            genesis,
+            adversary,
+            seed,
+        );
         again.host.restore(slot, state);
         let restored = again.run_host();
         assert!(matches!(restored[..], [HostEvent::Restored { result: Ok(()), .. }]), "{restored:?}");

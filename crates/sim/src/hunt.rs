@@ -124,6 +124,8 @@ fn ground(name: &str) -> Ground {
         // It shows while the key is made, which nobody asks for again; these runs all begin with that.
         "forgets-what-waits" => of(Misdeed::DealBadShares),
         "highest-prefix-begins" => of(Misdeed::KeepDecisions),
+        "needs-no-voucher" => Ground { protocol: ProtocolName::Ebawa, ..of(Misdeed::NameACore) },
+        "barrier-at-once" | "begins-a-generation-alone" => Ground { protocol: ProtocolName::Ebawa, ..all },
         "timers-not-in-the-snapshot" | "waiting-lost-at-a-checkpoint" => {
             Ground { runs: Runs::OfTheBank, ..all }
         }

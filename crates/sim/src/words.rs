@@ -436,7 +436,9 @@ fn system(command: &SystemCommand) -> String {
             dkg::Command::Close => "closes".into(),
         },
         SystemCommand::Fill { end } => format!("fills up to s{end}"),
-        SystemCommand::Rejoin(voucher) => format!("brings another core, in generation {}", voucher.generation),
+        SystemCommand::Rejoin(voucher) => {
+            format!("brings another core, in generation {}", voucher.generation)
+        }
         SystemCommand::Timers { end } => format!("begins timed commands, at s{end}"),
     }
 }

@@ -12,14 +12,14 @@ pub(crate) mod rest;
 pub(crate) mod stage;
 mod watching;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use smr_consensus::lanes::core::SoftwareCore;
 use smr_consensus::verified::Rules;
 use smr_consensus::{Config as OrderingConfig, Group, ProtocolName, Seat};
 use smr_crypto::dkg::DecryptionKey;
-use smr_crypto::{IdentityKey, Verifier};
+use smr_crypto::{IdentityKey, PublicKey, Verifier};
 use smr_replica::replica::DealingSeed;
 use smr_replica::{Config, Event, Genesis, Member, Replica, Scheduling, Secrets};
 use smr_wire::client::FaultModel;
@@ -100,6 +100,8 @@ pub struct World {
     group: Arc<Group>,
     genesis: Arc<Genesis>,
     administrator: Arc<IdentityKey>,
+    /// Keys of all trusted cores that there ever were.
+    cores: BTreeSet<PublicKey>,
     verifier: Arc<Verifier>,
     observer: Observer,
     /// Where the protocol is one of `lanes`: its invariants.
@@ -171,6 +173,7 @@ impl World {
             group,
             genesis,
             administrator: Arc::new(administrator),
+            cores: cores.iter().map(|key| key.public()).collect(),
             verifier,
             observer: Observer::default(),
             watch,

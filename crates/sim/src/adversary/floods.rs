@@ -5,12 +5,14 @@ use super::*;
 impl Adversary {
     /// What it says besides.
     pub fn invent(&mut self, now: Timestamp) -> Vec<Message> {
-        let floods = matches!(self.misdeed, Misdeed::ReplayRequests | Misdeed::FloodForwards);
+        let floods =
+            matches!(self.misdeed, Misdeed::ReplayRequests | Misdeed::FloodForwards | Misdeed::NameACore);
         if !floods || now >= self.tired_from || !self.rng.chance(200) {
             return Vec::new();
         }
         let entries = match self.misdeed {
             Misdeed::ReplayRequests => self.old_requests(),
+            Misdeed::NameACore => vec![self.own_core()],
             _ => self.junk(),
         };
         vec![self.forward(entries)]
@@ -50,6 +52,16 @@ impl Adversary {
             }
         }
         old
+    }
+
+    /// A key of its own for its core, for which it vouches itself.
+    fn own_core(&mut self) -> Entry {
+        let Seat { group, me, key, .. } = &self.seat;
+        let generation = Generation(u32::try_from(self.rng.within(0, 2)).expect("small"));
+        let core = self.accomplices[0].public();
+        let voucher = Voucher::sign(key, group.service, *me, generation, core);
+        let command = smr_wire::encode(&SystemCommand::Rejoin(voucher));
+        Entry::new(EntryBody::System(SystemEntry::sign(&self.seat, command)))
     }
 
     /// Commands in sessions that do not exist, the same over and over, its own commands to the system that mean

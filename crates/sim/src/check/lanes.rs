@@ -180,7 +180,9 @@ impl Watch {
     /// `what` happens in a slot of this generation.
     fn is_within(&self, slot: Slot, what: impl FnOnce() -> String) -> Verdict {
         let end = self.end.unwrap_or(slot);
-        holds(Invariant::Generation, slot <= end, || format!("{}, above {end}, where a generation ended", what()))
+        holds(Invariant::Generation, slot <= end, || {
+            format!("{}, above {end}, where a generation ended", what())
+        })
     }
 
     /// The batch that has the right to be voted for, as far as is known.

@@ -51,7 +51,13 @@ impl World {
                 self.machines[machine].core_until_us = due_us;
                 self.plan(due_us, Happening::Event { machine, event: Event::Attested(answer) });
             }
-            Effect::Regroup(group) => self.machines[machine].says_in = group.generation,
+            Effect::Regroup(group) => {
+                self.machines[machine].says_in = group.generation;
+                let real =
+                    !self.is_correct(machine) || group.cores.iter().all(|key| self.cores.contains(key));
+                let wrong = Violation::Wronged { replica: machine, wrong: "counts on a core that is none" };
+                self.fail(if real { Ok(()) } else { Err(wrong) });
+            }
             Effect::Execute(work) => {
                 self.note(|words| Note::says(Party::Replica(machine), words.work(&work)));
                 if self.is_correct(machine) {

@@ -21,6 +21,7 @@ impl World {
         }
         self.observer.forgets(machine);
         let key = Arc::new(IdentityKey::from_seed(&self.rng.bytes32()).known_to(self.verifier.clone()));
+        self.cores.insert(key.public());
         let seed = self.rng.draw();
         let Machine { seat, secrets, .. } = &self.machines[machine];
         let (seat, secrets, me) = (seat.clone(), secrets.clone(), seat.me);

@@ -100,6 +100,7 @@ impl Rest {
             group: rest.group.clone(),
             genesis: rest.genesis.clone(),
             administrator: rest.administrator.clone(),
+            cores: rest.cores.clone(),
             verifier: rest.verifier.clone(),
             observer: rest.observer.clone(),
             watch: rest.watch.clone(),
