@@ -181,7 +181,7 @@ async fn whatever_a_client_sends_its_connection_ends_and_only_checked_requests_r
 }
 
 /// Messages that a peer may say, small ones of each shape that is made easily.
-fn messages(edge: &Edge) -> Vec<Message> {
+fn messages(edge: &Edge) -> Vec<(Generation, Message)> {
     let seat = Seat::new(edge.group.clone(), ReplicaId(1), Arc::new(key(2)));
     let entry = Entry::new(EntryBody::System(SystemEntry::sign(&seat, vec![1, 2, 3])));
     let batch = Batch::new(Timestamp(5), vec![entry.clone()]);
@@ -202,7 +202,8 @@ fn messages(edge: &Edge) -> Vec<Message> {
     let ordering = ordering.map(|message| Message::Consensus(Ordering::Pbft(message)));
     let state = PeerMessage::StateQuery { above: Slot(3), begun: Some(Slot(2)) };
     let chunk = PeerMessage::ChunkQuery { slot: Slot(3), index: 2 };
-    ordering.into_iter().chain([state, chunk].map(Message::Peer)).collect()
+    let said = ordering.into_iter().chain([state, chunk].map(Message::Peer));
+    said.map(|message| (Generation(0), message)).collect()
 }
 
 #[tokio::test]
@@ -226,7 +227,7 @@ async fn whatever_a_peer_sends_its_link_ends_and_only_checked_messages_reach_the
             let _ = write_frame(&mut ours, &smr_wire::encode(&hello)).await;
         }
         for _ in 0..FRAMES {
-            if send_changed::<Message>(&mut ours, &corpus, &mut dice).await.is_err() {
+            if send_changed::<(Generation, Message)>(&mut ours, &corpus, &mut dice).await.is_err() {
                 break;
             }
             frames += 1;

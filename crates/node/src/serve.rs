@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use smr_replica::Genesis;
 use smr_replica::genesis::BadGenesis;
+use smr_replica::{Genesis, Member};
 use smr_wire::ReplicaId;
+use smr_wire::client::FaultModel;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -183,7 +184,7 @@ impl Provisioned {
     ) -> Result<Provisioned, NodeError> {
         let Listen { at, advertised } = listen.into();
         let identity = Identity::create_or_open(dir)?;
-        if files::read(&dir.join(RAN_FILE), 0)?.is_some() {
+        if has_run(dir)? && !may_return(dir)? {
             return Err(NodeError::HasRun { dir: dir.to_owned() });
         }
         let bind = async {
@@ -220,16 +221,17 @@ impl Provisioned {
         let path = self.dir.join(GENESIS_FILE);
         loop {
             self.core.check()?;
-            if let Some(bytes) = files::read(&path, GENESIS_BYTES_MAX)? {
-                return smr_wire::decode(&bytes, GENESIS_BYTES_MAX)
-                    .map_err(|error| NodeError::Malformed { path, error: error.to_string() });
+            if let Some(genesis) = read_genesis(&path)? {
+                return Ok(genesis);
             }
             tokio::time::sleep(GENESIS_POLL).await;
         }
     }
 
-    /// Takes its place in the service. From here on this directory belongs to one run: a replica that comes back
-    /// without its memory does not know what it has promised, so it would count as one that lies.
+    /// Takes its place in the service. From here on this directory belongs to one run, unless the protocol asks a trusted
+    /// core for its promises: a replica that comes back without its memory does not know what it has promised, so it would
+    /// count as one that lies. Its core's new key is none that the others know, so it cannot contradict itself; it follows
+    /// until the administrator has vouched for that key.
     ///
     /// # Errors
     /// The genesis is not valid or does not name exactly this replica, or a member's core is not certified though this one
@@ -240,7 +242,12 @@ impl Provisioned {
         let me = self.public.member(genesis.protocol);
         let place = genesis.members.iter().position(|member| member.identity == me.identity);
         let place = place.ok_or(NodeError::NotAMember)?;
-        if genesis.members[place] != me {
+        let returns = has_run(&self.dir)?;
+        let known = Member {
+            core: if returns { me.core } else { genesis.members[place].core },
+            ..genesis.members[place].clone()
+        };
+        if known != me {
             return Err(NodeError::OtherMember { replica: ReplicaId::at(place), address: me.address });
         }
         if me.core.is_some() {
@@ -265,6 +272,25 @@ impl Provisioned {
             misbehaviour: None,
         })
     }
+}
+
+/// Whether a replica has run in this directory.
+fn has_run(dir: &Path) -> Result<bool, NodeError> {
+    Ok(files::read(&dir.join(RAN_FILE), 0)?.is_some())
+}
+
+/// Whether one that has run and forgot what it said may come back: the protocol counts on its trusted core alone.
+fn may_return(dir: &Path) -> Result<bool, NodeError> {
+    let genesis = read_genesis(&dir.join(GENESIS_FILE))?;
+    Ok(genesis.is_some_and(|genesis| genesis.protocol.profile().model == FaultModel::Hybrid))
+}
+
+fn read_genesis(path: &Path) -> Result<Option<Genesis>, NodeError> {
+    let Some(bytes) = files::read(path, GENESIS_BYTES_MAX)? else { return Ok(None) };
+    let genesis = smr_wire::decode(&bytes, GENESIS_BYTES_MAX);
+    genesis
+        .map(Some)
+        .map_err(|error| NodeError::Malformed { path: path.to_owned(), error: error.to_string() })
 }
 
 /// What makes a process end in order.

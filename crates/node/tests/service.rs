@@ -17,7 +17,7 @@ use smr_node::{Identity, NodeError, NodeStatus, Provisioned};
 use smr_replica::Message;
 use smr_replica::message::PeerMessage;
 use smr_wire::client::WIRE_VERSION;
-use smr_wire::{Call, FromContact, Hint, ReplicaId, Request, ServiceId, Slot, ToContact};
+use smr_wire::{Call, FromContact, Generation, Hint, ReplicaId, Request, ServiceId, Slot, ToContact};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -176,7 +176,7 @@ async fn what_a_member_says_wrong_is_counted_by_kind_and_dropped() {
         checkpoint: Checkpoint { slot: Slot(512), digest: Digest::default() },
         signature: Signature([0; 64]),
     };
-    let vote = smr_wire::encode(&Message::Peer(vote));
+    let vote = smr_wire::encode(&(Generation(0), Message::Peer(vote)));
     let mut stream = link(me, &[b"garbage", &vote]).await;
     service.wait("a message that is none is dropped", &[0], refused("malformed", 1)).await;
     service.wait("a forged vote is dropped", &[0], refused("signature", 1)).await;

@@ -46,18 +46,28 @@ impl Service {
         shape: impl FnOnce(&mut Genesis),
         bend: impl Fn(&mut Parts),
     ) -> Service {
+        Service::under(ProtocolName::Pbft, applications, shape, bend).await
+    }
+
+    /// As many replicas as `protocol` takes to survive one.
+    pub(crate) async fn under(
+        protocol: ProtocolName,
+        applications: &Applications,
+        shape: impl FnOnce(&mut Genesis),
+        bend: impl Fn(&mut Parts),
+    ) -> Service {
         let dir = tempfile::tempdir().unwrap();
         let mut provisioned = Vec::new();
-        for number in 0..4 {
+        for number in 0..usize::from(protocol.profile().replicas(1)) {
             let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
             provisioned.push(Provisioned::provision(&replica_dir(&dir, number), listen).await.unwrap());
         }
         let mut genesis = Genesis {
             name: "test".to_owned(),
             application: "kv".to_owned(),
-            protocol: ProtocolName::Pbft,
+            protocol,
             faults: 1,
-            members: provisioned.iter().map(|one| one.public().clone().member(ProtocolName::Pbft)).collect(),
+            members: provisioned.iter().map(|one| one.public().clone().member(protocol)).collect(),
             administrator: ChannelKey::from_seed(&ADMINISTRATOR).public(),
             scheduling: smr_replica::Scheduling::sequential(),
             config: smr_replica::Config { ceremony_ms: 300, ..Default::default() },

@@ -16,12 +16,16 @@ use crate::observe::Violation;
 impl World {
     /// A machine has stepped, and nobody has heard of it: what its replica knows, if it is correct.
     pub(super) fn look_before(&mut self, machine: usize) -> Option<Outline> {
-        let lanes = self.machines[machine].replica.engine().lanes().filter(|_| self.is_correct(machine))?;
-        let (outline, who) = (lanes.outline(), self.machines[machine].seat.me);
-        let decided = outline.basis.log_base.plus(outline.basis.log.len() as u64);
-        let group = self.machines[machine].replica.group();
-        let entered = self.watch.as_mut().map_or(Ok(()), |watches| watches.enters(lanes, group, decided));
+        let is_correct = self.is_correct(machine);
+        let replica = &self.machines[machine].replica;
+        let lanes = replica.engine().lanes()?;
+        // One that was taken over may be the first in a generation, and its core votes there.
+        let decided = replica.status().decided;
+        let entered =
+            self.watch.as_mut().map_or(Ok(()), |watch| watch.enters(lanes, replica.group(), decided));
+        let outline = is_correct.then(|| lanes.outline());
         self.fail(entered);
+        let (outline, who) = (outline?, self.machines[machine].seat.me);
         self.watched(machine, |watch, _| watch.knows(who, &outline));
         Some(outline)
     }

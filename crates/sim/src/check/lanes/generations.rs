@@ -20,13 +20,15 @@ impl Watches {
         Watches(BTreeMap::from([(group.generation, Watch::new(lanes, group, config))]))
     }
 
-    /// What has been seen of a generation in which a correct replica is or was, or of the last one of those.
+    /// What has been seen of a generation in which a replica is or was.
+    ///
+    /// # Panics
+    /// If no replica has entered it.
     pub fn of(&mut self, generation: Generation) -> &mut Watch {
-        let known = self.0.range_mut(..=generation).next_back();
-        known.map(|(_, watch)| watch).expect("the first generation is known from the start")
+        self.0.get_mut(&generation).expect("whose core votes in a generation has entered it")
     }
 
-    /// A correct replica that has decided up to `slot` is in the generation of `group`.
+    /// A replica that has decided up to `slot` is in the generation of `group`.
     ///
     /// # Errors
     /// I8: whoever votes in it was agreed, and nothing above `slot` was decided in an earlier one.
