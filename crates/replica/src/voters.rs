@@ -89,3 +89,85 @@ fn drain_slots(genesis: &Genesis) -> u64 {
     let config = &genesis.config.consensus;
     if known_bugs::BARRIER_AT_ONCE.is_on() { 1 } else { config.backlog_slots_max + config.window_slots }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Member, Scheduling};
+    use smr_consensus::ProtocolName;
+    use smr_crypto::IdentityKey;
+    use smr_crypto::dkg::DecryptionKey;
+
+    fn key(seed: u8) -> IdentityKey {
+        IdentityKey::from_seed(&[seed; 32])
+    }
+
+    fn genesis(protocol: ProtocolName) -> Genesis {
+        let hybrid = protocol.profile().model == FaultModel::Hybrid;
+        let member = |seed: u8| Member {
+            identity: key(seed).public(),
+            channel: key(seed + 10).public(),
+            encryption: DecryptionKey::from_seed(&[seed; 32]).public(),
+            core: hybrid.then(|| key(seed + 20).public()),
+            address: format!("replica-{seed}:1"),
+        };
+        let members = (0..3).map(member).collect();
+        let (scheduling, config) = (Scheduling::sequential(), Config::default());
+        let administrator = key(99).public();
+        let (name, application) = ("test".into(), "none".into());
+        Genesis { name, application, protocol, faults: 1, members, administrator, scheduling, config }
+    }
+
+    /// A voucher of `by` for the core with the key of `seed`.
+    fn voucher(genesis: &Genesis, by: u8, replica: u16, generation: u32, seed: u8) -> Voucher {
+        let core = key(seed).public();
+        Voucher::sign(&key(by), genesis.service(), ReplicaId(replica), Generation(generation), core)
+    }
+
+    #[test]
+    fn a_generation_ends_above_all_that_may_be_under_way_and_the_next_has_the_new_core() {
+        let genesis = genesis(ProtocolName::Ebawa);
+        let mut voters = Voters::new(&genesis);
+        let drain = genesis.config.consensus.backlog_slots_max + genesis.config.consensus.window_slots;
+        assert!(voters.admit(ReplicaId(1), &voucher(&genesis, 99, 1, 0, 50), Slot(10), &genesis));
+        assert_eq!(voters.barrier(), Some(Slot(10 + drain)));
+        assert!(!voters.end_slot(Slot(10)) && voters.generation() == Generation(0));
+        assert_eq!(voters.group(&genesis).cores[1], key(21).public(), "until the barrier");
+
+        assert!(voters.admit(ReplicaId(2), &voucher(&genesis, 99, 2, 0, 51), Slot(12), &genesis));
+        assert_eq!(voters.barrier(), Some(Slot(10 + drain)), "both together, where the first one says");
+        assert!(voters.end_slot(Slot(10 + drain)));
+        let group = voters.group(&genesis);
+        assert_eq!((group.generation, voters.barrier()), (Generation(1), None));
+        assert_eq!(group.cores, [20, 50, 51].map(|seed| key(seed).public()));
+        assert_eq!(group.keys, genesis.group().keys);
+    }
+
+    #[test]
+    fn a_voucher_is_of_the_administrator_for_its_author_in_this_generation_and_names_a_new_key() {
+        let genesis = genesis(ProtocolName::Minbft);
+        let mut voters = Voters::new(&genesis);
+        for (author, bad, why) in [
+            (1, voucher(&genesis, 1, 1, 0, 50), "signed by the replica itself"),
+            (2, voucher(&genesis, 99, 1, 0, 50), "of another replica"),
+            (1, voucher(&genesis, 99, 1, 1, 50), "of another generation"),
+            (1, voucher(&genesis, 99, 1, 0, 21), "the key that it has"),
+            (1, voucher(&genesis, 99, 1, 0, 20), "the key of another core"),
+            (9, voucher(&genesis, 99, 9, 0, 50), "of nobody"),
+        ] {
+            assert!(!voters.admit(ReplicaId(author), &bad, Slot(1), &genesis), "{why}");
+        }
+        assert_eq!(voters, Voters::new(&genesis));
+        assert!(voters.admit(ReplicaId(1), &voucher(&genesis, 99, 1, 0, 50), Slot(1), &genesis));
+        assert!(voters.end_slot(voters.barrier().expect("it will be replaced")));
+        let again = voucher(&genesis, 99, 1, 0, 50);
+        assert!(!voters.admit(ReplicaId(1), &again, Slot(200), &genesis), "used up");
+    }
+
+    #[test]
+    fn who_has_no_core_needs_none_and_brings_none() {
+        let genesis = genesis(ProtocolName::Paxos);
+        let mut voters = Voters::new(&genesis);
+        assert!(!voters.admit(ReplicaId(1), &voucher(&genesis, 99, 1, 0, 50), Slot(1), &genesis));
+    }
+}

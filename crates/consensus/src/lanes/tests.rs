@@ -419,3 +419,69 @@ fn views_in_a_row_that_blame_one_after_the_other_stop_nobody() {
         assert_eq!(net.replicas[0].status().view, view);
     }
 }
+
+#[test]
+fn slots_up_to_a_barrier_are_filled_and_none_is_decided_above_it() {
+    for kind in FAMILY {
+        let mut net = Net::new(kind);
+        net.offer(0, entry(1, 1));
+        let barrier = Slot(90);
+        net.cut.push(ReplicaId(1));
+        [0, 2].into_iter().for_each(|me| net.step(ReplicaId(me), Event::Barrier(barrier)));
+        net.pass(20_000);
+        net.offer(0, entry(1, 2));
+        net.pass(5_000);
+        for me in [0, 2] {
+            let last = net.decided[me].last().map(|(slot, _)| *slot);
+            assert_eq!(last, Some(barrier), "{kind:?}, replica {me}");
+            assert_eq!(net.entries(me), [entry(1, 1).digest()], "{kind:?}: the rest waits");
+            assert!(net.replicas[me].waiting().contains(&entry(1, 2)), "{kind:?}, replica {me}");
+        }
+        net.assert_agreement();
+    }
+}
+
+#[test]
+fn who_does_not_vote_follows_and_what_it_wants_ordered_is_ordered() {
+    for schedule in [Schedule::Stable, Schedule::Rotating] {
+        let mut net = Net::new((FaultModel::Hybrid, schedule));
+        net.replicas[1].basis.seat.votes = false;
+        for number in 1..4 {
+            net.offer(0, entry(1, number));
+        }
+        net.offer(1, entry(2, 1));
+        net.pass(20_000);
+        let said = |message: &Message| !matches!(message, Message::Upkeep(_));
+        assert!(net.queue.iter().all(|(from, _, message)| *from != ReplicaId(1) || !said(message)));
+        assert_eq!(net.cores[1].registers(), &Registers::new(Generation(0), net.config.window_slots));
+        for me in 0..3 {
+            assert_eq!(net.entries(me).len(), 4, "{schedule:?}, replica {me}");
+        }
+        net.assert_agreement();
+    }
+}
+
+#[test]
+fn a_core_that_advances_has_said_nothing_and_goes_back_nowhere() {
+    let mut net = Net::new((FaultModel::Hybrid, Schedule::Stable));
+    net.offer(0, entry(1, 1));
+    let core = &mut net.cores[0];
+    assert!(core.registers().lanes().iter().any(Option::is_some));
+    assert!(core.attest(&Operation::Advance { to: Generation(2) }).is_ok());
+    assert_eq!(core.registers(), &Registers::new(Generation(2), net.config.window_slots));
+    for to in [0, 1, 2] {
+        let again = core.attest(&Operation::Advance { to: Generation(to) });
+        assert_eq!(again, Err(Refusal::Generation), "to {to}");
+    }
+    // What it says now holds in that generation only.
+    let item = Item { slot: Slot(1), digest: Digest::default() };
+    let operation = Operation::Endorse { view: View(0), items: vec![item] };
+    let signature = core.attest(&operation).expect("nothing was said yet");
+    let valid = |group: &Group| {
+        let scope = Scope { group, window_slots: net.config.window_slots, replica: ReplicaId(0) };
+        let statement = scope.endorse(View(0), &[item]);
+        scope.key().is_some_and(|key| net.verifier.verify(key, &statement, &signature))
+    };
+    let renewed = net.group.renewed(Generation(2), net.group.cores.clone());
+    assert!(valid(&renewed) && !valid(&net.group));
+}

@@ -511,3 +511,21 @@ fn who_knows_a_decision_of_the_view_it_is_on_the_way_to_sends_an_acceptable_view
     // Panics if somebody refuses it.
     net.deliver_all();
 }
+
+#[test]
+fn slots_up_to_a_barrier_are_filled_and_none_is_decided_above_it_whoever_is_primary() {
+    let mut net = Net::new(Config::default());
+    net.offer(0, entry(1, 1));
+    let barrier = Slot(90);
+    (1..4).for_each(|me| net.step(ReplicaId(me), Event::Barrier(barrier)));
+    net.cut.push(ReplicaId(0));
+    net.pass(20_000);
+    net.offer(1, entry(1, 2));
+    net.pass(5_000);
+    for me in 1..4 {
+        assert_eq!(net.decided[me].last().map(|(slot, _)| *slot), Some(barrier), "replica {me}");
+        assert_eq!(net.entries(me), [entry(1, 1).digest()], "what came later waits for the next generation");
+        assert_eq!(net.replicas[me].waiting(), [entry(1, 2)]);
+    }
+    net.assert_agreement();
+}
