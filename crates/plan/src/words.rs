@@ -54,12 +54,13 @@ pub fn alternatives<S: AsRef<str>>(words: &[S]) -> String {
     }
 }
 
-/// The one of `known` that `given` was probably meant to be: at most a third of it mistyped. Case does not count.
+/// The one of `known` that `given` was probably meant to be: at most a third of it mistyped, or one character of a
+/// short one, so that `raft` is not taken for `pbft`. Case does not count.
 #[must_use]
 pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let given: Vec<char> = given.chars().take(NAME_MAX).flat_map(char::to_lowercase).collect();
     let (typing_errors, name) = known.iter().map(|name| (distance(&given, name), *name)).min()?;
-    let allowed = name.chars().count().div_ceil(3);
+    let allowed = (name.chars().count() / 3).max(1);
     (typing_errors <= allowed && typing_errors < given.len()).then_some(name)
 }
 
@@ -110,6 +111,8 @@ mod tests {
         assert_eq!(nearest("fault", &known), Some("faults"));
         assert_eq!(nearest("durabilty", &known), Some("durability"));
         assert_eq!(nearest("replicas", &known), None);
+        assert_eq!(nearest("pbtf", &["pbft"]), Some("pbft"));
+        assert_eq!(nearest("raft", &["pbft"]), None);
         assert_eq!(nearest("", &known), None);
         assert_eq!(nearest("x", &["kv"]), None);
         assert_eq!(nearest("anything", &[]), None);
