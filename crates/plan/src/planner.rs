@@ -361,10 +361,13 @@ fn agreement(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
              agreed; and {quorum} are left to agree when {faults} fail{s}",
             2 * quorum - replicas
         ),
-        FaultModel::Crash | FaultModel::Hybrid => format!(
-            "any two groups of {quorum} have a replica in common, so no two orders are ever agreed; and {quorum} \
-             are left to agree when {faults} fail{s}"
-        ),
+        FaultModel::Crash | FaultModel::Hybrid => {
+            let why = if protocol.model == FaultModel::Hybrid { ", which cannot vote twice" } else { "" };
+            format!(
+                "any two groups of {quorum} have a replica in common{why}, so no two orders are ever agreed; and \
+                 {quorum} are left to agree when {faults} fail{s}"
+            )
+        }
     };
     choice("agreement", format!("{quorum} of {replicas} votes"), because)
 }
@@ -495,9 +498,9 @@ fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish, facts: 
             _ => "",
         };
         warnings.push(format!(
-            "The trusted cores are software, each in a process that gave up its rights: they stop errors, and a replica \
-             that is taken over from outside, but not whoever becomes root on a machine; and a replica that runs as root \
-             can be made to be one.{tpm} Against that, leave {} out and have {} replicas.",
+            "Trusted cores do not stop whoever becomes root on a machine: they are software, each in a process that gave \
+             up its rights. They stop errors, and whoever takes over a replica from outside, unless it runs as root.{tpm} \
+             Against root, leave {} out and have {} replicas.",
             if wish.protocol.is_some() { "trusted_hardware and [protocol]" } else { "trusted_hardware" },
             3 * faults + 1
         ));

@@ -9,6 +9,9 @@ const QUOTED_MAX: usize = 40;
 /// Length in characters from which on a name has no near misses; bounds the work of [`nearest`].
 const NAME_MAX: usize = 64;
 
+/// Length in characters up to which a name with two mistakes is another name.
+const SHORT_NAME: usize = 4;
+
 /// `text` in lines of at most `width` characters, broken at spaces. A longer word gets a line of its own. Never
 /// empty: no text is one empty line.
 #[must_use]
@@ -60,7 +63,10 @@ pub fn alternatives<S: AsRef<str>>(words: &[S]) -> String {
 pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let given: Vec<char> = given.chars().take(NAME_MAX).flat_map(char::to_lowercase).collect();
     let (typing_errors, name) = known.iter().map(|name| (distance(&given, name), *name)).min()?;
-    let allowed = (name.chars().count() / 3).max(1);
+    let allowed = match name.chars().count() {
+        ..=SHORT_NAME => 1,
+        length => length.div_ceil(3),
+    };
     (typing_errors <= allowed && typing_errors < given.len()).then_some(name)
 }
 

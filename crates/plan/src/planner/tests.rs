@@ -161,7 +161,7 @@ fn a_trusted_core_serves_liars_with_fewer_replicas_and_its_limits_are_told() {
     let software = "trusted_hardware = \"software\"";
     let cores = asked("byzantine", 1, software, "").expect("there is minbft");
     assert_eq!((cores.protocol.as_str(), cores.replicas, cores.quorum), ("minbft", 3, 2));
-    assert!(cores.warnings.iter().any(|text| text.contains("not whoever becomes root on a machine")));
+    assert!(cores.warnings.iter().any(|text| text.contains("do not stop whoever becomes root on a machine")));
     assert!(cores.choices.iter().any(|choice| choice.what == "trusted core"));
     assert!(plain.choices.iter().all(|choice| choice.what != "trusted core"));
     assert_eq!((cores.trusted_hardware, plain.trusted_hardware), (Some(TrustedHardware::Software), None));
