@@ -476,6 +476,9 @@ fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish, facts: 
              it is taken over, its answers cannot be trusted. Fine for developing."
                 .to_owned(),
         );
+        if wish.trusted_hardware.is_some() && blueprint.trusted_hardware.is_none() {
+            warnings.push("trusted_hardware is not used: one replica votes with nobody.".to_owned());
+        }
         return warnings;
     }
     warnings.push(format!(

@@ -206,6 +206,7 @@ error: `trusted_hardware` would not be used: paxos asks no trusted core for anyt
     assert_eq!((used.trusted_hardware, used.protocol.as_str()), (Some(TrustedHardware::Tpm), "ebawa"));
     let tried = asked("byzantine", 0, tpm, "").expect("nothing is survived, which the plan says");
     assert_eq!((tried.trusted_hardware, tried.protocol.as_str()), (None, "solo"));
+    assert!(tried.warnings.iter().any(|text| text.starts_with("trusted_hardware is not used")));
 }
 
 #[test]
