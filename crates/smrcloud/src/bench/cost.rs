@@ -87,6 +87,7 @@ impl Cost {
 
     pub(crate) fn render(&self) -> String {
         let who = match self.of - self.replicas {
+            0 if self.of == 1 => "the one replica".to_owned(),
             0 => format!("all {} replicas", self.of),
             1 => format!("{} of {} replicas (one did not say)", self.replicas, self.of),
             silent => format!("{} of {} replicas ({silent} did not say)", self.replicas, self.of),
