@@ -67,7 +67,7 @@ pub struct Health {
     pub name: ServiceName,
     /// Its id, once it began.
     pub service: Option<ServiceId>,
-    /// Replicas that answer, have not given up, and have a trusted core that answers if they need one.
+    /// Replicas that answer and vote.
     pub up: usize,
     /// Replicas that there should be (n).
     pub of: usize,
@@ -143,9 +143,10 @@ impl ReplicaHealth {
         self.status().and_then(|status| status.core_stall)
     }
 
+    /// Whether it votes: not if it has given up, or without its trusted core, or while others do not know that core's key.
     fn counts(&self) -> bool {
-        let votes = |status: &NodeStatus| status.phase != NodePhase::Halted && status.core_stall.is_none();
-        self.status().is_some_and(votes)
+        let takes_part = |phase| !matches!(phase, NodePhase::Halted | NodePhase::Rejoining);
+        self.status().is_some_and(|status| takes_part(status.phase) && status.core_stall.is_none())
     }
 
     /// Whether it will never serve again: what it knew was in its memory.
@@ -324,7 +325,7 @@ mod tests {
     use crate::service::tests::blueprint;
     use smr_crypto::Digest;
     use smr_node::trusted::{BackingName, CoreStatus, Precautions};
-    use smr_wire::{Epoch, View};
+    use smr_wire::{Epoch, Generation, View};
 
     fn up(replica: u16) -> ReplicaHealth {
         let status = NodeStatus {
@@ -341,6 +342,8 @@ mod tests {
             uptime_ms: 1,
             phase: NodePhase::Ready,
             epoch: Epoch(1),
+            generation: Generation(0),
+            core_key: None,
             view: View(0),
             primary: ReplicaId(0),
             decided: Slot(9),
@@ -458,6 +461,8 @@ mod tests {
               without: `kill -CONT 77` lets it go on, and the replica with it."
             ]
         );
+        let rejoining = changed(up(1), |status| status.phase = NodePhase::Rejoining);
+        assert_eq!(judged(vec![up(0), rejoining, up(2), up(3)]).verdict, Verdict::Degraded);
         let silent = Stall::Silent { for_ms: 2_000 };
         let health = judged(vec![up(0), stalled(1, silent), stalled(2, silent), up(3)]);
         assert_eq!(health.verdict, Verdict::Stopped);

@@ -153,7 +153,7 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
 
     fn standing(&self, stands: impl Fn(&P, View) -> bool) -> Standing {
         let open = |place: &P| stands(place, self.view) || place.decision().is_some();
-        let head_is_open = self.ledger.window.iter().any(|(_, place)| open(place));
+        let head_is_open = self.ledger.hurries() || self.ledger.window.iter().any(|(_, place)| open(place));
         Standing { decided: self.decided(), executed: self.ledger.executed(), head_is_open }
     }
 

@@ -55,7 +55,7 @@ impl SystemEntry {
     /// Signs `payload` as this seat's command.
     #[must_use]
     pub fn sign(seat: &Seat, payload: Vec<u8>) -> SystemEntry {
-        let signature = seat.sign(&seat.group.statement("SMRCLOUD-SYSTEM-V1", &payload));
+        let signature = seat.sign(&seat.group.lasting_statement("SMRCLOUD-SYSTEM-V1", &payload));
         SystemEntry { author: seat.me, payload, signature }
     }
 }
@@ -107,7 +107,7 @@ impl Entry {
         match self.body() {
             EntryBody::Client(request) => request.check(group.service, verifier).map_err(Refused::Request),
             EntryBody::System(SystemEntry { author, payload, signature }) => {
-                let statement = group.statement("SMRCLOUD-SYSTEM-V1", payload);
+                let statement = group.lasting_statement("SMRCLOUD-SYSTEM-V1", payload);
                 if group.signed_by(*author, &statement, signature, verifier) {
                     Ok(())
                 } else {
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_command_to_the_system_is_refused_at_the_door_if_it_is_too_large_for_any() {
         let (group, keys) = crate::pbft::tests::group_of_four();
-        let seat = Seat { me: ReplicaId(0), group: group.clone(), key: keys[0].clone() };
+        let seat = Seat::new(group.clone(), ReplicaId(0), keys[0].clone());
         let batch = |bytes| {
             let body = EntryBody::System(SystemEntry::sign(&seat, vec![0; bytes]));
             Batch::new(Timestamp(1), vec![Entry::new(body)])

@@ -19,10 +19,10 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// What a vote signs.
+    /// What a vote signs: slots go on from one generation to the next, so it means the same in each.
     #[must_use]
     pub fn statement(&self, group: &Group) -> Digest {
-        group.statement("SMRCLOUD-CHECKPOINT-V1", self)
+        group.lasting_statement("SMRCLOUD-CHECKPOINT-V1", self)
     }
 }
 

@@ -87,6 +87,19 @@ impl Group {
         Digest::of_value(tag, &(self.service, self.generation, content))
     }
 
+    /// The digest of a statement that outlives the generation: `content` under `tag` and service. Members keep their
+    /// identity keys from one generation to the next.
+    #[must_use]
+    pub fn lasting_statement<T: borsh::BorshSerialize>(&self, tag: &str, content: &T) -> Digest {
+        Digest::of_value(tag, &(self.service, content))
+    }
+
+    /// The same group in the generation in which these are the keys of its trusted cores.
+    #[must_use]
+    pub fn renewed(&self, generation: Generation, cores: Vec<PublicKey>) -> Group {
+        Group { generation, cores, keys: self.keys.clone(), ..*self }
+    }
+
     /// Whether `signature` is that of `replica` over `statement`.
     #[must_use]
     pub fn signed_by(
@@ -109,9 +122,18 @@ pub struct Seat {
     pub me: ReplicaId,
     /// The member's identity key.
     pub key: Arc<IdentityKey>,
+    /// Whether the group counts on what it says. One whose trusted core the group does not know, since it was begun anew,
+    /// learns what is decided and stays silent until a generation knows it.
+    pub votes: bool,
 }
 
 impl Seat {
+    /// The place of a member on whose word the group counts.
+    #[must_use]
+    pub fn new(group: Arc<Group>, me: ReplicaId, key: Arc<IdentityKey>) -> Seat {
+        Seat { group, me, key, votes: true }
+    }
+
     /// This replica's signature over a statement.
     #[must_use]
     pub fn sign(&self, statement: &Digest) -> Signature {

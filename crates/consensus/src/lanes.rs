@@ -18,6 +18,7 @@
 
 pub mod beginning;
 pub mod core;
+mod follow;
 mod message;
 mod ordering;
 mod outline;
@@ -40,7 +41,7 @@ pub use self::outline::{ChangeOutline, Outline, PlaceOutline};
 use self::pace::Pace;
 use self::schedule::Schedule;
 use crate::basis::{self, Basis};
-use crate::batch::Batch;
+use crate::batch::{Batch, Entry};
 use crate::checkpoint::CheckpointCertificate;
 use crate::config::Config;
 use crate::group::Seat;
@@ -176,7 +177,7 @@ impl Lanes {
         Lanes {
             beginning: Beginning::default(),
             begun: BTreeMap::new(),
-            registers: Registers::new(config.window_slots),
+            registers: Registers::new(seat.group.generation, config.window_slots),
             asked: VecDeque::new(),
             proposed: Slot(0),
             own: VecDeque::new(),
@@ -310,6 +311,10 @@ impl Protocol for Lanes {
 
     fn step(&mut self, input: Input<Message>, effects: &mut Effects<Message>) {
         self.clock = input.clock;
+        if !self.basis.seat.votes {
+            self.follow(input.event, effects);
+            return;
+        }
         match input.event {
             Event::Start => effects.arm(Timer::Status, self.basis.config.status_ms),
             Event::Offer(entry) => self.on_offer(entry, effects),
@@ -333,6 +338,7 @@ impl Protocol for Lanes {
                 self.basis.ledger.stabilise(certificate);
             }
             Event::Installed(certificate) => self.on_installed(certificate),
+            Event::Barrier(slot) => self.basis.ledger.set_barrier(slot),
         }
         loop {
             self.advance(effects);
@@ -348,6 +354,10 @@ impl Protocol for Lanes {
 
     fn status(&self) -> Status {
         self.basis.status(self.primary())
+    }
+
+    fn waiting(&self) -> Vec<Entry> {
+        self.basis.pool.all()
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Ledger<P, C> {
     stable_before: Slot,
     executed: Slot,
     settled: Slot,
+    /// The last slot of this generation, once it is known.
+    barrier: Option<Slot>,
     window_slots: u64,
     log_slots_max: u64,
     backlog_slots_max: u64,
@@ -43,6 +45,7 @@ impl<P: Default, C> Ledger<P, C> {
             stable_before: Slot(0),
             executed: Slot(0),
             settled: Slot(0),
+            barrier: None,
             window_slots: config.window_slots,
             log_slots_max: config.log_slots_max,
             backlog_slots_max: config.backlog_slots_max,
@@ -56,12 +59,25 @@ impl<P: Default, C> Ledger<P, C> {
     }
 
     /// The last slot in which we may vote. The window keeps view changes bounded: whoever votes in a slot has
-    /// decided everything a window below it. The log's limit makes ordering wait for the checkpoint.
+    /// decided everything a window below it. The log's limit makes ordering wait for the checkpoint. Nothing stands above
+    /// the barrier, so a quorum is always one of a single generation.
     #[must_use]
     pub fn vote_limit(&self) -> Slot {
         let in_window = self.decided().plus(self.window_slots);
         let in_log = self.stable_slot().plus(self.log_slots_max);
-        if known_bugs::LOG_WITHOUT_END.is_on() { in_window } else { in_window.min(in_log) }
+        let limit = if known_bugs::LOG_WITHOUT_END.is_on() { in_window } else { in_window.min(in_log) };
+        self.barrier.map_or(limit, |barrier| limit.min(barrier))
+    }
+
+    /// `slot` is the last one of this generation.
+    pub fn set_barrier(&mut self, slot: Slot) {
+        self.barrier = Some(slot);
+    }
+
+    /// Whether slots are wanted, whatever is in them, as a barrier lies ahead.
+    #[must_use]
+    pub fn hurries(&self) -> bool {
+        self.barrier.is_some_and(|barrier| self.decided() < barrier)
     }
 
     /// Slots above the decided prefix in which we may vote.

@@ -28,7 +28,7 @@ use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, Slot, Timestamp, View};
 
 use crate::basis::{self, Basis};
-use crate::batch::Batch;
+use crate::batch::{Batch, Entry};
 use crate::checkpoint::CheckpointCertificate;
 use crate::config::Config;
 use crate::group::Seat;
@@ -197,6 +197,7 @@ impl Protocol for Pbft {
             Event::Settled(slot) => self.basis.ledger.note_settled(slot),
             Event::Stable(certificate) => self.on_stable(certificate, effects),
             Event::Installed(certificate) => self.on_installed(certificate, effects),
+            Event::Barrier(slot) => self.basis.ledger.set_barrier(slot),
             // It has no core and asks none.
             Event::Attested(_) => {}
         }
@@ -208,6 +209,10 @@ impl Protocol for Pbft {
 
     fn status(&self) -> Status {
         self.basis.status(self.primary())
+    }
+
+    fn waiting(&self) -> Vec<Entry> {
+        self.basis.pool.all()
     }
 }
 

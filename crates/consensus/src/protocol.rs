@@ -23,6 +23,9 @@ pub trait Protocol {
 
     /// Where it stands.
     fn status(&self) -> Status;
+
+    /// What waits here, to be taken along into the next generation.
+    fn waiting(&self) -> Vec<Entry>;
 }
 
 /// One event and the machine's clock when it happened.
@@ -57,6 +60,9 @@ pub enum Event<M> {
     Stable(CheckpointCertificate),
     /// The state of this certified checkpoint was installed in place of decisions that were missed.
     Installed(CheckpointCertificate),
+    /// This slot is the last one of the generation: nothing above it is proposed or voted for, and what is open below is
+    /// filled with nothing, so that it comes soon.
+    Barrier(Slot),
 }
 
 /// What a protocol wants done, in order.

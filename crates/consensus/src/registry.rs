@@ -6,6 +6,7 @@ use std::str::FromStr;
 use borsh::{BorshDeserialize, BorshSerialize};
 use smr_wire::ReplicaId;
 
+use crate::batch::Entry;
 use crate::config::Config;
 use crate::group::Seat;
 use crate::lanes::schedule::Schedule;
@@ -90,6 +91,10 @@ macro_rules! registry {
             fn status(&self) -> Status {
                 match &self.inner { $(Inner::$engine(engine) => engine.status(),)+ }
             }
+
+            fn waiting(&self) -> Vec<Entry> {
+                match &self.inner { $(Inner::$engine(engine) => engine.waiting(),)+ }
+            }
         }
     };
 }
@@ -146,6 +151,7 @@ fn narrow_event<N>(event: Event<Message>, narrow: impl FnOnce(Message) -> Option
         Event::Settled(slot) => Event::Settled(slot),
         Event::Stable(certificate) => Event::Stable(certificate),
         Event::Installed(certificate) => Event::Installed(certificate),
+        Event::Barrier(slot) => Event::Barrier(slot),
     })
 }
 

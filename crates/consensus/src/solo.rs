@@ -6,6 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, Slot, Timestamp, View};
 
+use crate::batch::Entry;
 use crate::batcher;
 use crate::config::Config;
 use crate::pool::{Added, Pool};
@@ -109,8 +110,8 @@ impl Protocol for Solo {
                 self.executed = self.decided;
                 self.settled = self.decided;
             }
-            // There are no messages, no timer is ever armed, and no core asked.
-            Event::Message(_) | Event::Start | Event::Timer(_) | Event::Attested(_) => {}
+            // There are no messages, no timer is ever armed, no core asked, and nobody could join.
+            Event::Message(_) | Event::Start | Event::Timer(_) | Event::Attested(_) | Event::Barrier(_) => {}
         }
     }
 
@@ -124,6 +125,10 @@ impl Protocol for Solo {
             log_base: self.log_base,
             waiting: self.pool.len(),
         }
+    }
+
+    fn waiting(&self) -> Vec<Entry> {
+        self.pool.all()
     }
 }
 

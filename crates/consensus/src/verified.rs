@@ -1,8 +1,8 @@
 //! Nothing enters a protocol unverified: `Verified<M>` can be made only by checking `M` against the group.
 
 use smr_crypto::Verifier;
-use smr_wire::ReplicaId;
 use smr_wire::client::BadRequest;
+use smr_wire::{Generation, ReplicaId};
 
 use crate::batch::BatchLimits;
 use crate::config::Config;
@@ -13,6 +13,7 @@ use crate::group::Group;
 #[derive(Clone, Debug)]
 pub struct Verified<M> {
     from: ReplicaId,
+    generation: Generation,
     message: M,
 }
 
@@ -26,7 +27,7 @@ impl<M: Verify> Verified<M> {
             return Err(Refused::Stranger);
         }
         message.verify(from, rules)?;
-        Ok(Verified { from, message })
+        Ok(Verified { from, generation: rules.group.generation, message })
     }
 }
 
@@ -35,6 +36,12 @@ impl<M> Verified<M> {
     #[must_use]
     pub fn from(&self) -> ReplicaId {
         self.from
+    }
+
+    /// In which generation it was checked.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// Sender and message.
@@ -46,8 +53,8 @@ impl<M> Verified<M> {
     /// The same message as one kind of a larger family, or the reverse. Only the wrapper changes, so what was
     /// checked stays checked; kept inside the crate for that reason.
     pub(crate) fn rewrap<N>(self, wrap: impl FnOnce(M) -> Option<N>) -> Option<Verified<N>> {
-        let from = self.from;
-        wrap(self.message).map(|message| Verified { from, message })
+        let (from, generation) = (self.from, self.generation);
+        wrap(self.message).map(|message| Verified { from, generation, message })
     }
 }
 

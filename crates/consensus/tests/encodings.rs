@@ -34,7 +34,7 @@ fn seats() -> Vec<Seat> {
         keys: keys.iter().map(|key| key.public()).collect(),
         cores: Vec::new(),
     });
-    let seat = |(index, key)| Seat { group: group.clone(), me: ReplicaId::at(index), key };
+    let seat = |(index, key)| Seat::new(group.clone(), ReplicaId::at(index), key);
     keys.into_iter().enumerate().map(seat).collect()
 }
 

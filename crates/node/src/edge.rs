@@ -1,11 +1,11 @@
 //! What the parts of one replica's edge share.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use smr_consensus::Group;
 use smr_consensus::verified::Rules;
 use smr_crypto::threshold::ServiceKey;
-use smr_crypto::{IdentityKey, Verifier};
+use smr_crypto::{IdentityKey, PublicKey, Verifier};
 use smr_replica::Genesis;
 use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -25,11 +25,16 @@ const SIGNATURES_REMEMBERED: usize = 1 << 16;
 pub(crate) struct Edge {
     pub(crate) genesis: Arc<Genesis>,
     pub(crate) service: ServiceId,
+    /// The first voters: members keep their places and identities.
     pub(crate) group: Arc<Group>,
+    /// Those of the generation that the replica is in.
+    voters: RwLock<Arc<Group>>,
     pub(crate) me: ReplicaId,
     pub(crate) identity: Arc<IdentityKey>,
     /// None if the protocol asks no core for anything.
     pub(crate) core: Option<CoreStatus>,
+    /// With which key its core signs.
+    pub(crate) core_key: Option<PublicKey>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) verifier: Verifier,
@@ -67,11 +72,12 @@ impl Edge {
         genesis: Arc<Genesis>,
         me: ReplicaId,
         identity: Arc<IdentityKey>,
-        core: Option<CoreStatus>,
+        core: Option<(PublicKey, CoreStatus)>,
         limits: Limits,
     ) -> (Arc<Edge>, Queues) {
         let group = Arc::new(genesis.group());
         let (inbox, sources) = Inbox::new(group.size(), &limits);
+        let (core_key, core) = core.unzip();
         let (control, control_end) = mpsc::channel(CONTROL_MAX);
         let edge = Edge {
             service: group.service,
@@ -86,10 +92,12 @@ impl Edge {
             operators: Arc::new(Semaphore::new(limits.operators_max)),
             started: tokio::time::Instant::now(),
             genesis,
+            voters: RwLock::new(group.clone()),
             group,
             me,
             identity,
             core,
+            core_key,
             limits,
             sources,
             control,
@@ -98,8 +106,18 @@ impl Edge {
         (Arc::new(edge), queues)
     }
 
-    /// What messages of peers are checked against.
-    pub(crate) fn rules(&self) -> Rules<'_> {
-        Rules { group: &self.group, config: &self.genesis.config.consensus, verifier: &self.verifier }
+    /// The voters of the generation that the replica is in.
+    pub(crate) fn voters(&self) -> Arc<Group> {
+        self.voters.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The replica is in the generation of these from now on.
+    pub(crate) fn regroup(&self, voters: Arc<Group>) {
+        *self.voters.write().unwrap_or_else(PoisonError::into_inner) = voters;
+    }
+
+    /// What messages of peers are checked against, in the generation of `voters`.
+    pub(crate) fn rules<'a>(&'a self, voters: &'a Group) -> Rules<'a> {
+        Rules { group: voters, config: &self.genesis.config.consensus, verifier: &self.verifier }
     }
 }

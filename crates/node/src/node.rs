@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork};
 use smr_replica::system::Chunked;
-use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status};
+use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status, Voucher};
 use smr_uds::Workers;
 use smr_wire::{ReplicaId, Slot, Timestamp};
 use tokio::net::TcpListener;
@@ -85,8 +85,8 @@ impl Node {
     pub fn start(parts: Parts, applications: &Applications) -> Result<Node, StartError> {
         let Parts { genesis, me, identity, listener, workers, limits, .. } = parts;
         let asked = genesis.members[me.index()].core.is_some();
-        let core_status = asked.then(|| parts.core.status().clone());
-        let (edge, queues) = Edge::new(genesis.clone(), me, identity.identity().clone(), core_status, limits);
+        let known = asked.then(|| (parts.core.key(), parts.core.status().clone()));
+        let (edge, queues) = Edge::new(genesis.clone(), me, identity.identity().clone(), known, limits);
         let sink = host_sink(edge.sources.results.clone());
         let config = host_config(&genesis);
         let host = applications.start(&genesis.application, config, sink).ok_or_else(|| {
@@ -106,7 +106,7 @@ impl Node {
             liar: parts.misbehaviour.map(|how| Liar::new(how, &edge)),
             trusted,
             silence: Silence::default(),
-            replica: Replica::new(genesis, me, identity.secrets()),
+            replica: Replica::new(genesis, me, identity.secrets(), edge.core_key),
             peers: Peers::dial(&edge, identity.channel()),
             host,
             held: VecDeque::new(),
@@ -166,6 +166,8 @@ impl Drop for Node {
 pub(crate) enum Control {
     /// Where it stands.
     Status(oneshot::Sender<Standing>),
+    /// The administrator vouches for the core.
+    Vouched(Voucher),
     /// End.
     Stop,
 }
@@ -305,6 +307,7 @@ impl Core {
                     let core_silent = self.silence.lasts(Instant::now());
                     let _ = reply.send(Standing { status: self.replica.status(), core_silent });
                 }
+                Control::Vouched(voucher) => self.step(Event::Vouched(voucher)),
                 Control::Stop => return Next::End,
             },
             () = queues.inbox.turn(turn) => {}
@@ -393,6 +396,10 @@ impl Core {
             Effect::Attest(operation) => {
                 self.silence.asked(Instant::now());
                 self.trusted.ask(operation);
+            }
+            Effect::Regroup(voters) => {
+                self.peers.say_in(voters.generation);
+                self.edge.regroup(voters);
             }
             Effect::Execute(work) => self.give(HostWork::Execute(work)),
             Effect::Snapshot(slot) => self.give(HostWork::Snapshot(slot)),

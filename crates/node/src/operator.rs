@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use smr_client::connect::frame::{read_frame, write_frame};
-use smr_crypto::Digest;
-use smr_replica::Phase;
-use smr_wire::{Epoch, ReplicaId, ServiceId, Slot, View};
+use smr_crypto::{Digest, PublicKey};
+use smr_replica::{Phase, Voucher};
+use smr_wire::{Epoch, Generation, ReplicaId, ServiceId, Slot, View};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -34,6 +34,8 @@ pub enum Ask {
     Status,
     /// What it says, under its signature, the service's key is.
     Service,
+    /// That it take this word for the key of its trusted core, which was begun anew.
+    Vouch(Voucher),
     /// That it ends.
     Stop,
 }
@@ -46,6 +48,8 @@ pub enum Answer {
     Status(Box<NodeStatus>),
     /// To [`Ask::Service`]; none while there is no key.
     Service(Option<SignedServiceStatement>),
+    /// To [`Ask::Vouch`]: it has it ordered, as long as it is of use; the status tells what came of it.
+    Vouched,
     /// To [`Ask::Stop`]: it ends now.
     Stopping,
     /// To whom it does not answer, or to what it does not understand: why, in words.
@@ -64,6 +68,8 @@ pub enum NodePhase {
     ChangingView,
     /// It is behind and fetches what it missed.
     CatchingUp,
+    /// Its trusted core was begun anew: it follows until the administrator vouches for the core's new key.
+    Rejoining,
     /// It says nothing more to clients.
     Halted,
 }
@@ -75,6 +81,7 @@ impl From<Phase> for NodePhase {
             Phase::Ready => NodePhase::Ready,
             Phase::ChangingView => NodePhase::ChangingView,
             Phase::CatchingUp => NodePhase::CatchingUp,
+            Phase::Rejoining => NodePhase::Rejoining,
             Phase::Halted => NodePhase::Halted,
         }
     }
@@ -87,6 +94,7 @@ impl std::fmt::Display for NodePhase {
             NodePhase::Ready => "ready",
             NodePhase::ChangingView => "changing view",
             NodePhase::CatchingUp => "catching up",
+            NodePhase::Rejoining => "rejoining",
             NodePhase::Halted => "halted",
         })
     }
@@ -118,6 +126,12 @@ pub struct NodeStatus {
     pub phase: NodePhase,
     /// The epoch of the service key's shares.
     pub epoch: Epoch,
+    /// The set of voters it is in.
+    #[serde(default)]
+    pub generation: Generation,
+    /// The key of its trusted core, if the protocol asks one for anything; the service may know another one for it.
+    #[serde(default)]
+    pub core_key: Option<PublicKey>,
     /// The view it is in or on its way to.
     pub view: View,
     /// Who proposes in it.
@@ -171,6 +185,8 @@ impl NodeStatus {
             cpu_us: cpu_us() + edge.core.as_ref().map_or(0, CoreStatus::cpu_us),
             phase: status.phase.into(),
             epoch: status.epoch,
+            generation: status.generation,
+            core_key: edge.core_key,
             view: status.view,
             primary: status.primary,
             decided: status.decided,
@@ -245,6 +261,10 @@ async fn answer(edge: &Edge, bytes: &[u8]) -> Option<Answer> {
     Some(match serde_json::from_slice(bytes) {
         Ok(Ask::Status) => Answer::Status(Box::new(status(edge).await?)),
         Ok(Ask::Service) => Answer::Service(service(edge)),
+        Ok(Ask::Vouch(voucher)) => {
+            edge.control.send(Control::Vouched(voucher)).await.ok()?;
+            Answer::Vouched
+        }
         Ok(Ask::Stop) => Answer::Stopping,
         Err(error) => Answer::Refused(error.to_string()),
     })

@@ -182,7 +182,7 @@ async fn whatever_a_client_sends_its_connection_ends_and_only_checked_requests_r
 
 /// Messages that a peer may say, small ones of each shape that is made easily.
 fn messages(edge: &Edge) -> Vec<Message> {
-    let seat = Seat { group: edge.group.clone(), me: ReplicaId(1), key: Arc::new(key(2)) };
+    let seat = Seat::new(edge.group.clone(), ReplicaId(1), Arc::new(key(2)));
     let entry = Entry::new(EntryBody::System(SystemEntry::sign(&seat, vec![1, 2, 3])));
     let batch = Batch::new(Timestamp(5), vec![entry.clone()]);
     let ballot = Ballot { phase: Phase::Commit, view: View(0), slot: Slot(1), digest: batch.digest() };

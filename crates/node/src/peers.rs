@@ -16,7 +16,7 @@ use smr_client::connect::frame::{read_frame, write_frame};
 use smr_client::connect::tls::ChannelKey;
 use smr_replica::{Event, Incoming, Message};
 use smr_wire::client::WIRE_VERSION;
-use smr_wire::{ReplicaId, ServiceId};
+use smr_wire::{Generation, ReplicaId, ServiceId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -32,6 +32,7 @@ use crate::outbox::Outbox;
 pub(crate) struct Peers {
     edge: Arc<Edge>,
     outboxes: Vec<Option<Arc<PeerOutbox>>>,
+    says_in: Generation,
     // Ends with the peers.
     _dialled: JoinSet<()>,
 }
@@ -49,20 +50,34 @@ impl Peers {
                 outbox
             })
         });
-        Peers { edge: edge.clone(), outboxes: outboxes.collect(), _dialled: dialled }
+        Peers {
+            edge: edge.clone(),
+            outboxes: outboxes.collect(),
+            says_in: edge.group.generation,
+            _dialled: dialled,
+        }
     }
 
     /// To one peer; of how many bytes it is.
     pub(crate) fn send(&self, to: ReplicaId, message: &Message) -> usize {
-        let frame = encoded(message);
+        let frame = self.encoded(message);
         self.put(to, &frame);
         frame.len()
     }
 
     /// To all of them; encoded once.
     pub(crate) fn broadcast(&self, message: &Message) {
-        let frame = encoded(message);
+        let frame = self.encoded(message);
         self.edge.group.members().for_each(|to| self.put(to, &frame));
+    }
+
+    fn encoded(&self, message: &Message) -> Arc<[u8]> {
+        smr_wire::encode(&(self.says_in, message)).into()
+    }
+
+    /// What is said from now on is said in this generation.
+    pub(crate) fn say_in(&mut self, generation: Generation) {
+        self.says_in = generation;
     }
 
     fn put(&self, to: ReplicaId, frame: &Arc<[u8]>) {
@@ -89,10 +104,6 @@ const HELLO_BYTES_MAX: usize = 64;
 
 /// How long a link may take no byte at all before it is given up and dialled again.
 const WRITE_PATIENCE: Duration = Duration::from_secs(15);
-
-fn encoded(message: &Message) -> Arc<[u8]> {
-    smr_wire::encode(message).into()
-}
 
 async fn keep_dialled(edge: Arc<Edge>, to: ReplicaId, dialer: Dialer, outbox: Arc<PeerOutbox>) {
     let mut wait = edge.limits.redial_min;
@@ -212,11 +223,11 @@ async fn receive_all<S: AsyncRead + Unpin>(edge: &Edge, from: ReplicaId, stream:
                 return;
             }
         };
-        let checked = smr_wire::decode::<Message>(&bytes, bytes_max)
+        let checked = smr_wire::decode::<(Generation, Message)>(&bytes, bytes_max)
             .map_err(|_| RefusalKind::Malformed)
-            .and_then(|message| {
-                let asker = message.asks_for_much().then_some(from);
-                let incoming = Incoming::check(from, message, &edge.rules());
+            .and_then(|said| {
+                let asker = said.1.asks_for_much().then_some(from);
+                let incoming = Incoming::check(from, said, &edge.rules(&edge.voters()));
                 incoming.map(|incoming| (incoming, asker)).map_err(RefusalKind::Message)
             });
         match checked {

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use smr_app::{CommandOutcome, LateOutcome, SlotWork};
-use smr_consensus::Entry;
 use smr_consensus::lanes::core::{Operation, Refusal};
 use smr_consensus::protocol::{Observation as ConsensusObservation, Record, Timer as ConsensusTimer};
+use smr_consensus::{Entry, Group};
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceSignature, SignatureShare};
 use smr_crypto::{Digest, Signature, dkg};
 use smr_wire::client::About;
-use smr_wire::{Hint, ReplicaId, Reply, Slot, Timestamp};
+use smr_wire::{Generation, Hint, ReplicaId, Reply, Slot, Timestamp};
 
 use crate::message::{Incoming, Message};
 use crate::replies::Statement;
 use crate::status::Halt;
 use crate::system::{Chunked, Image};
+use crate::voucher::Voucher;
 
 /// One event and the machine's clock when it happened.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub enum Event {
     Closed(ConnectionId),
     /// The trusted core has done, or not, what it was asked for first of what it has not answered yet.
     Attested(Result<Signature, Refusal>),
+    /// The administrator vouches for the key of this replica's trusted core, which the group does not know.
+    Vouched(Voucher),
     /// A timer that was armed has run out.
     Timer(Timer),
     /// The application has executed a slot; slots come in order.
@@ -117,6 +120,8 @@ pub enum Effect {
     Broadcast(Message),
     /// Have the trusted core do this. Answers come in the order of what was asked.
     Attest(Operation),
+    /// From here on messages are said, and checked, in this group.
+    Regroup(Arc<Group>),
     /// Give the application the commands of a slot.
     Execute(SlotWork),
     /// Take the application's state after this slot, once everything up to it has ended and before anything later
@@ -234,6 +239,8 @@ pub enum Observation {
     },
     /// This replica says nothing more to clients.
     Halted(Halt),
+    /// A generation began here.
+    Generation(Generation),
     /// State is being fetched.
     TransferBegan(Slot),
     /// State was fetched and installed.

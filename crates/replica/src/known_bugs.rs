@@ -65,6 +65,27 @@ pub static TIME_RUNS_BACKWARDS: Bug = Bug {
     source: "our own history: the batch that fills a slot has time 0",
 };
 
+/// In `Voters::admit`: any key.
+pub static NEEDS_NO_VOUCHER: Bug = Bug {
+    name: "needs-no-voucher",
+    what: "A replica's own word is enough for another key of its trusted core, so a liar has two voices.",
+    source: "MinBFT and EBAWA say nothing of cores that begin anew",
+};
+
+/// In `drain_slots`: no room for what is under way.
+pub static BARRIER_AT_ONCE: Bug = Bug {
+    name: "barrier-at-once",
+    what: "A generation ends with the next slot, though later ones may be decided in it already.",
+    source: "Lamport, Malkhi and Zhou, SIGACT News 2010: the trap of alpha",
+};
+
+/// In `settle_checkpoint`: alone.
+pub static BEGINS_A_GENERATION_ALONE: Bug = Bug {
+    name: "begins-a-generation-alone",
+    what: "A replica enters the next generation as soon as it has the state itself, and helps nobody to get there.",
+    source: "our own history",
+};
+
 /// All of them.
 pub const ALL: &[&Bug] = &[
     &RUNS_A_REPEAT,
@@ -76,4 +97,7 @@ pub const ALL: &[&Bug] = &[
     &THRESHOLD_OF_F,
     &TAKES_ANY_CHUNK,
     &TIME_RUNS_BACKWARDS,
+    &NEEDS_NO_VOUCHER,
+    &BARRIER_AT_ONCE,
+    &BEGINS_A_GENERATION_ALONE,
 ];

@@ -26,6 +26,8 @@ pub mod sessions;
 pub mod status;
 pub mod system;
 pub mod transfer;
+pub mod voters;
+pub mod voucher;
 pub mod waiting;
 
 pub use config::Config;
@@ -36,3 +38,4 @@ pub use replica::{Replica, Secrets};
 pub use replies::Statement;
 pub use scheduling::Scheduling;
 pub use status::{Halt, Phase, Status};
+pub use voucher::Voucher;

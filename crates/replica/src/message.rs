@@ -5,7 +5,7 @@ use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
 use smr_consensus::verified::{Refused, Rules, Verified, Verify};
 use smr_crypto::threshold::SignatureShare;
 use smr_crypto::{Signature, merkle};
-use smr_wire::{ReplicaId, Slot};
+use smr_wire::{Generation, ReplicaId, Slot};
 
 use crate::replies::Statement;
 
@@ -42,6 +42,8 @@ pub enum PeerMessage {
     },
     /// The certificate that made a checkpoint stable, for one whose votes for it were lost.
     Stable(CheckpointCertificate),
+    /// Generations ended meanwhile: a certified state with which the sender's began. To one that speaks in an earlier one.
+    Moved(CheckpointCertificate),
     /// Asks for a certified state above a slot.
     StateQuery {
         /// The slot.
@@ -85,9 +87,9 @@ impl Verify for PeerMessage {
                     Err(Refused::Signature)
                 }
             }
-            PeerMessage::Stable(certificate) | PeerMessage::StateOffer { certificate, .. } => {
-                certificate.check(rules)
-            }
+            PeerMessage::Stable(certificate)
+            | PeerMessage::Moved(certificate)
+            | PeerMessage::StateOffer { certificate, .. } => certificate.check(rules),
             PeerMessage::Share { .. }
             | PeerMessage::ShareQuery { .. }
             | PeerMessage::StateQuery { .. }
@@ -119,16 +121,31 @@ pub enum Incoming {
     Consensus(Verified<smr_consensus::Message>),
     /// Of everything else.
     Peer(Verified<PeerMessage>),
+    /// A message to the voters of another generation: this replica cannot check it, and can do no more than tell the sender
+    /// where it is.
+    Elsewhere {
+        /// Who sent it.
+        from: ReplicaId,
+        /// In which generation it is.
+        generation: Generation,
+    },
 }
 
 impl Incoming {
-    /// Checks a message from a member whose channel proved who it is. Costs signature verifications; may run on
-    /// any thread.
+    /// Checks a message, said in `generation`, from a member whose channel proved who it is. Costs signature
+    /// verifications; may run on any thread.
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn check(from: ReplicaId, message: Message, rules: &Rules<'_>) -> Result<Incoming, Refused> {
+    pub fn check(
+        from: ReplicaId,
+        (generation, message): (Generation, Message),
+        rules: &Rules<'_>,
+    ) -> Result<Incoming, Refused> {
         Ok(match message {
+            Message::Consensus(_) if generation != rules.group.generation => {
+                Incoming::Elsewhere { from, generation }
+            }
             Message::Consensus(message) => Incoming::Consensus(Verified::check(from, message, rules)?),
             Message::Peer(message) => Incoming::Peer(Verified::check(from, message, rules)?),
         })

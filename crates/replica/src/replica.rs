@@ -1,6 +1,7 @@
 //! The composition: one `step` over consensus, sessions, blocks, checkpoints, transfer and key generation.
 
 mod client;
+mod generations;
 mod ordered;
 mod peer;
 
@@ -8,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use smr_consensus::batch::{EntryBody, SystemEntry};
-use smr_consensus::{Batch, Engine, Entry, Protocol, Seat};
+use smr_consensus::{Batch, Engine, Entry, Group, Protocol, Seat};
 use smr_crypto::dkg::DecryptionKey;
 use smr_crypto::threshold::{GroupKey, KeyShare};
-use smr_crypto::{Digest, IdentityKey};
+use smr_crypto::{Digest, IdentityKey, PublicKey};
 use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId, Slot, Timestamp};
 
+use self::generations::Generations;
 use crate::checkpoint::Checkpoints;
 use crate::effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
 use crate::epoch::Voice;
@@ -83,6 +85,7 @@ pub struct Replica {
     quota: Quota,
     checkpoints: Checkpoints,
     transfer: Transfer,
+    generations: Generations,
 }
 
 /// A request on its way into the pool.
@@ -100,12 +103,14 @@ struct Executing {
 }
 
 impl Replica {
-    /// A replica of a service that begins with `genesis`, which was validated.
+    /// A replica of a service that begins with `genesis`, which was validated. `core` is the key of its trusted core, if
+    /// it has one; as long as the service knows another one for it, it follows and does not vote.
     #[must_use]
-    pub fn new(genesis: Arc<Genesis>, me: ReplicaId, secrets: Secrets) -> Replica {
+    pub fn new(genesis: Arc<Genesis>, me: ReplicaId, secrets: Secrets, core: Option<PublicKey>) -> Replica {
         let group = Arc::new(genesis.group());
         assert!(group.contains(me), "replica {me} is not in a group of {}", group.size());
-        let seat = Seat { group, me, key: secrets.identity.clone() };
+        let votes = generations::votes(&group, me, core.as_ref());
+        let seat = Seat { votes, ..Seat::new(group, me, secrets.identity.clone()) };
         let engine = genesis.protocol.start(seat.clone(), genesis.config.consensus.clone());
         Replica {
             service: seat.group.service,
@@ -132,6 +137,7 @@ impl Replica {
             quota: Quota::default(),
             checkpoints: Checkpoints::new(&genesis.config, genesis.faults),
             transfer: Transfer::default(),
+            generations: Generations::new(core),
             genesis,
         }
     }
@@ -146,7 +152,13 @@ impl Replica {
                 self.speak(false, effects);
             }
             Event::Peer(Incoming::Consensus(message)) => {
-                self.inbox.push_back(smr_consensus::Event::Message(message));
+                // What was checked for the last generation says nothing in this one.
+                if message.generation() == self.seat.group.generation {
+                    self.inbox.push_back(smr_consensus::Event::Message(message));
+                }
+            }
+            Event::Peer(Incoming::Elsewhere { from, generation }) => {
+                self.on_elsewhere(from, generation, effects);
             }
             Event::Peer(Incoming::Peer(message)) => {
                 let (from, message) = message.into_parts();
@@ -154,7 +166,8 @@ impl Replica {
             }
             Event::Request { connection, entry } => self.on_request(connection, entry, effects),
             Event::Closed(connection) => self.waiting.close(connection),
-            Event::Attested(answer) => self.inbox.push_back(smr_consensus::Event::Attested(answer)),
+            Event::Attested(answer) => self.on_attested(answer),
+            Event::Vouched(voucher) => self.on_vouched(voucher),
             Event::Timer(timer) => self.on_timer(timer, effects),
             Event::Executed { slot, outcomes, late } => self.on_executed(slot, outcomes, &late, effects),
             Event::Starving => self.offer_system(&SystemCommand::Fill { end: self.system.slot }),
@@ -180,6 +193,8 @@ impl Replica {
             Phase::Halted
         } else if behind {
             Phase::CatchingUp
+        } else if !self.seat.votes {
+            Phase::Rejoining
         } else if !ordering.installed {
             Phase::ChangingView
         } else if self.endpoints.is_none() {
@@ -190,6 +205,7 @@ impl Replica {
         Status {
             phase,
             epoch: self.system.epoch(),
+            generation: self.seat.group.generation,
             view: ordering.view,
             primary: ordering.primary,
             decided: ordering.decided,
@@ -221,6 +237,18 @@ impl Replica {
     #[must_use]
     pub fn endpoint_certificate(&self) -> Option<&EndpointCertificate> {
         self.endpoints.as_ref()
+    }
+
+    /// The voters of the generation that it is in.
+    #[must_use]
+    pub fn group(&self) -> &Arc<Group> {
+        &self.seat.group
+    }
+
+    /// Whether the group counts on what it says.
+    #[must_use]
+    pub fn votes(&self) -> bool {
+        self.seat.votes
     }
 
     /// The replicated state beside the application's, for checks.
@@ -260,7 +288,7 @@ impl Replica {
             Ordering::Send { to, message } => {
                 effects.push(Effect::Send { to, message: Message::Consensus(message) });
             }
-            Ordering::Attest(operation) => effects.push(Effect::Attest(operation)),
+            Ordering::Attest(operation) => self.attest(operation, effects),
             Ordering::Broadcast(message) => effects.push(Effect::Broadcast(Message::Consensus(message))),
             Ordering::Decide { slot, batch } => {
                 self.decided.push_back((slot, batch));

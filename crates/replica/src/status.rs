@@ -1,7 +1,7 @@
 //! Where a replica stands, for operators.
 
 use smr_crypto::Digest;
-use smr_wire::{Epoch, ReplicaId, Slot, View};
+use smr_wire::{Epoch, Generation, ReplicaId, Slot, View};
 
 /// What a replica is doing, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +14,8 @@ pub enum Phase {
     ChangingView,
     /// It is behind and fetches what it missed.
     CatchingUp,
+    /// Its trusted core was begun anew: it follows the others until they know the core's new key.
+    Rejoining,
     /// It says nothing more to clients; see [`Halt`].
     Halted,
 }
@@ -41,6 +43,8 @@ pub struct Status {
     pub phase: Phase,
     /// The epoch of the service key's shares.
     pub epoch: Epoch,
+    /// The set of voters it is in.
+    pub generation: Generation,
     /// The view it is in or on its way to.
     pub view: View,
     /// Who proposes in it.

@@ -14,6 +14,8 @@ use crate::genesis::Genesis;
 use crate::known_bugs;
 use crate::parked::Parked;
 use crate::sessions::Sessions;
+use crate::voters::Voters;
+use crate::voucher::Voucher;
 
 /// Equal on all correct replicas that have admitted the same slots.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -42,6 +44,8 @@ pub struct SystemState {
     pub sessions: Sessions,
     /// Commands that wait on a condition of the application.
     pub parked: Parked,
+    /// Who votes.
+    pub voters: Voters,
 }
 
 /// A command of one replica to the system, carried by an entry under its author's signature.
@@ -65,6 +69,8 @@ pub enum SystemCommand {
         /// The last slot that its author has admitted; tells its wishes apart.
         end: Slot,
     },
+    /// The author's trusted core has another key.
+    Rejoin(Voucher),
 }
 
 /// Bytes of a system command at most: what fits into an entry beside its author and signature.
@@ -87,6 +93,7 @@ impl SystemState {
             endpoints: None,
             sessions: Sessions::default(),
             parked: Parked::default(),
+            voters: Voters::new(genesis),
         }
     }
 
@@ -116,6 +123,10 @@ impl SystemState {
         let (attempt, command) = match command {
             SystemCommand::Fill { .. } => return Some(Applied::Fill),
             SystemCommand::Timers { .. } => return Some(Applied::Timers),
+            SystemCommand::Rejoin(voucher) => {
+                let replaced = self.voters.admit(author, &voucher, self.slot, genesis);
+                return replaced.then_some(Applied::Rejoins(author));
+            }
             SystemCommand::Ceremony { attempt, command } => (attempt, *command),
         };
         if attempt != self.attempt || self.key.is_some() {
@@ -170,6 +181,8 @@ pub enum Applied {
     Fill,
     /// Timed commands begin with this slot.
     Timers,
+    /// This replica's core is replaced with the next generation, whose beginning is known.
+    Rejoins(ReplicaId),
     /// Key generation went on.
     CeremonyProgressed,
     /// Key generation has to begin anew.

@@ -57,7 +57,7 @@ impl Bench {
             config,
         };
         genesis.validate().expect("valid");
-        let replica = Replica::new(Arc::new(genesis), ReplicaId(0), secrets);
+        let replica = Replica::new(Arc::new(genesis), ReplicaId(0), secrets, None);
         let client = IdentityKey::from_seed(&[6; 32]);
         let mut bench = Bench {
             replica,

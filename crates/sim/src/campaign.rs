@@ -158,8 +158,8 @@ impl Campaign {
         let is_heavy = service.is_heavy;
         let (config, patience) = match (&self.regions, is_heavy) {
             (Some(_), _) => (Config::default(), smr_client::Config::default()),
-            (None, true) => (cramped_config(), hasty()),
-            (None, false) => (hasty_config(), hasty()),
+            (None, true) => (self.roomy(cramped_config()), hasty()),
+            (None, false) => (self.roomy(hasty_config()), hasty()),
         };
         Setting {
             protocol: self.protocol,
@@ -181,6 +181,12 @@ impl Campaign {
             encode: false,
             application: service.application.into(),
         }
+    }
+
+    /// The accomplices of each liar open sessions without end, so there is room for those of all of them: with less, a
+    /// client's session is given up for theirs before it is used, of which the client is told, as often as it tries.
+    fn roomy(&self, config: Config) -> Config {
+        Config { sessions_max: config.sessions_max * u32::from(self.faults.max(1)), ..config }
     }
 
     /// Runs `seed` to the end.

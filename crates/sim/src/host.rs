@@ -7,9 +7,9 @@ use smr_app::host::HostConfig;
 use smr_app::{AnyHost, HostEvent, builtin};
 use smr_consensus::Seat;
 use smr_consensus::lanes::core::SoftwareCore;
-use smr_replica::{Genesis, Replica, Timer};
+use smr_replica::{Genesis, Replica, Secrets, Timer};
 use smr_uds::Seeded;
-use smr_wire::{Slot, View};
+use smr_wire::{Generation, Slot, View};
 
 use crate::adversary::Adversary;
 
@@ -17,6 +17,8 @@ use crate::adversary::Adversary;
 pub(crate) struct Machine {
     /// Who it is, with its key.
     pub(crate) seat: Seat,
+    /// What survives when the machine begins anew.
+    pub(crate) secrets: Secrets,
     /// The value under test.
     pub(crate) replica: Replica,
     /// Its application.
@@ -25,6 +27,8 @@ pub(crate) struct Machine {
     pub(crate) executor: Seeded,
     /// What the application has reported and the world has not taken yet.
     pub(crate) reported: Arc<Mutex<Vec<HostEvent>>>,
+    /// The generation in which it speaks.
+    pub(crate) says_in: Generation,
     /// Due times of timers, in microseconds.
     pub(crate) timers: BTreeMap<Timer, u64>,
     /// How the machine is doing.
@@ -58,6 +62,7 @@ impl Machine {
     /// A machine for `replica` whose application is polled in the orders that `seed` stands for.
     pub(crate) fn new(
         seat: Seat,
+        secrets: Secrets,
         replica: Replica,
         genesis: &Genesis,
         adversary: Option<Adversary>,
@@ -73,10 +78,12 @@ impl Machine {
         let host = application.start(config, sink).expect("the default settings are valid");
         Machine {
             seat,
+            secrets,
             replica,
             host,
             executor: Seeded::new(seed),
             reported,
+            says_in: Generation(0),
             timers: BTreeMap::new(),
             health: Health::Up,
             view: View(0),
@@ -98,12 +105,20 @@ impl Machine {
         slot: Slot,
         state: Vec<u8>,
     ) -> Machine {
-        let mut again = Machine::new(self.seat.clone(), self.replica.clone(), genesis, adversary, seed);
+        let mut again = Machine::new(
+            self.seat.clone(),
+            self.secrets.clone(),
+            self.replica.clone(),
+            genesis,
+            adversary,
+            seed,
+        );
         again.host.restore(slot, state);
         let restored = again.run_host();
         assert!(matches!(restored[..], [HostEvent::Restored { result: Ok(()), .. }]), "{restored:?}");
         again.timers = self.timers.clone();
         again.view = self.view;
+        again.says_in = self.says_in;
         again.core = self.core.clone();
         again.look_us = self.look_us;
         again

@@ -173,6 +173,11 @@ impl Observer {
         self.last.insert(replica, slot);
     }
 
+    /// A correct replica began anew and executes everything again, or fetches a state.
+    pub fn forgets(&mut self, replica: usize) {
+        self.last.remove(&replica);
+    }
+
     /// A correct replica has executed up to `slot` and has this digest.
     ///
     /// # Errors

@@ -101,6 +101,7 @@ impl Words {
             }
             Happening::Timer { machine, timer, .. } => format!("r{machine} {}", self::timer(*timer)),
             Happening::Look { machine, .. } => format!("somebody looks after r{machine}'s application"),
+            Happening::Operator { machine } => format!("the administrator looks after r{machine}"),
             Happening::Event { machine, event } => format!("r{machine} {}", self.event(event)),
             Happening::Client { client } => format!("c{client} looks at its clock"),
             Happening::Fault(fault) => format!("fault: {fault:?}"),
@@ -138,6 +139,7 @@ impl Words {
                 format!("has diverged at s{slot}: its state is {own}, that of the others {certified}")
             }
             Observation::Halted(why) => format!("halts: {why}"),
+            Observation::Generation(generation) => format!("enters generation {generation}"),
             Observation::TransferBegan(slot) => format!("wants a state above s{slot}"),
             Observation::TransferDone(slot) => format!("has taken over the state after s{slot}"),
             Observation::TransferFailed(why) => format!("cannot use the state: {why}"),
@@ -272,6 +274,7 @@ impl Words {
                 format!("CheckpointVote s{} {}", checkpoint.slot, self.state(&checkpoint.digest))
             }
             PeerMessage::Stable(certificate) => format!("Stable s{}", certificate.checkpoint.slot),
+            PeerMessage::Moved(certificate) => format!("Moved s{}", certificate.checkpoint.slot),
             PeerMessage::StateQuery { above, begun } => {
                 let begun = begun.map(|slot| format!(", begun s{slot}")).unwrap_or_default();
                 format!("StateQuery above s{above}{begun}")
@@ -433,6 +436,9 @@ fn system(command: &SystemCommand) -> String {
             dkg::Command::Close => "closes".into(),
         },
         SystemCommand::Fill { end } => format!("fills up to s{end}"),
+        SystemCommand::Rejoin(voucher) => {
+            format!("brings another core, in generation {}", voucher.generation)
+        }
         SystemCommand::Timers { end } => format!("begins timed commands, at s{end}"),
     }
 }

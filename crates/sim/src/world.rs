@@ -7,6 +7,7 @@
 mod effects;
 pub mod faults;
 pub(crate) mod happenings;
+mod reboot;
 pub(crate) mod rest;
 pub(crate) mod stage;
 mod watching;
@@ -25,7 +26,7 @@ use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, ServiceId, Timestamp};
 
 use crate::adversary::{Adversary, Misdeed};
-use crate::check::lanes::Watch;
+use crate::check::lanes::Watches;
 use crate::clients::{Clients, KnownKey};
 use crate::host::Machine;
 use crate::network::{Host, Network, Weather};
@@ -95,12 +96,14 @@ pub struct World {
     network: Network,
     rounds: Option<Rounds>,
     rng: Rng,
+    /// The first voters.
     group: Arc<Group>,
     genesis: Arc<Genesis>,
+    administrator: Arc<IdentityKey>,
     verifier: Arc<Verifier>,
     observer: Observer,
     /// Where the protocol is one of `lanes`: its invariants.
-    watch: Option<Watch>,
+    watch: Option<Watches>,
     refused: u64,
     violation: Option<Violation>,
     /// Where a script directs this world, if one does.
@@ -134,14 +137,16 @@ impl World {
         let has_cores = setting.protocol.profile().model == FaultModel::Hybrid;
         let key = |rng: &mut Rng| Arc::new(IdentityKey::from_seed(&rng.bytes32()).known_to(verifier.clone()));
         let cores: Vec<_> = (0..size).filter(|_| has_cores).map(|_| key(&mut rng)).collect();
-        let genesis = Arc::new(genesis(&setting, &secrets, &cores, &mut rng));
+        let (genesis, administrator) = genesis(&setting, &secrets, &cores, &mut rng);
+        let genesis = Arc::new(genesis);
         let group = Arc::new(genesis.group());
         let mut machines = Vec::with_capacity(size);
         for (index, own) in secrets.into_iter().enumerate() {
-            let seat = Seat { group: group.clone(), me: ReplicaId::at(index), key: own.identity.clone() };
+            let seat = Seat::new(group.clone(), ReplicaId::at(index), own.identity.clone());
             let adversary = adversary(&setting, index, &seat, &mut rng, &verifier);
-            let replica = Replica::new(genesis.clone(), seat.me, own);
-            let mut machine = Machine::new(seat.clone(), replica, &genesis, adversary, rng.draw());
+            let core_key = cores.get(index).map(|key| key.public());
+            let replica = Replica::new(genesis.clone(), seat.me, own.clone(), core_key);
+            let mut machine = Machine::new(seat.clone(), own, replica, &genesis, adversary, rng.draw());
             let window_slots = genesis.config.consensus.window_slots;
             let core =
                 |key: &Arc<IdentityKey>| SoftwareCore::new(group.clone(), window_slots, seat.me, key.clone());
@@ -150,7 +155,7 @@ impl World {
         }
         let consensus = &genesis.config.consensus;
         let lanes = machines.first().and_then(|first| first.replica.engine().lanes());
-        let watch = lanes.map(|lanes| Watch::new(lanes, group.clone(), consensus.clone()));
+        let watch = lanes.map(|lanes| Watches::new(lanes, group.clone(), consensus.clone()));
         let known = KnownKey::default();
         let clients = Clients::new(&setting, &genesis, &verifier, &known, &mut rng);
         World {
@@ -165,6 +170,7 @@ impl World {
             rng,
             group,
             genesis,
+            administrator: Arc::new(administrator),
             verifier,
             observer: Observer::default(),
             watch,
@@ -296,10 +302,11 @@ impl World {
         std::iter::once(replica.index()).chain(second)
     }
 
-    /// What messages between replicas are checked against.
+    /// What a machine checks messages of other replicas against.
     #[must_use]
-    pub fn rules(&self) -> Rules<'_> {
-        Rules { group: &self.group, config: &self.genesis.config.consensus, verifier: &self.verifier }
+    pub fn rules(&self, machine: usize) -> Rules<'_> {
+        let group = self.machines[machine].replica.group();
+        Rules { group, config: &self.genesis.config.consensus, verifier: &self.verifier }
     }
 
     /// The host number of a party: clients come after the replicas.
@@ -332,7 +339,13 @@ fn secrets(rng: &mut Rng, verifier: &Arc<Verifier>) -> Secrets {
     }
 }
 
-fn genesis(setting: &Setting, secrets: &[Secrets], cores: &[Arc<IdentityKey>], rng: &mut Rng) -> Genesis {
+/// How the service begins, and the key of its administrator.
+fn genesis(
+    setting: &Setting,
+    secrets: &[Secrets],
+    cores: &[Arc<IdentityKey>],
+    rng: &mut Rng,
+) -> (Genesis, IdentityKey) {
     let member = |own: &Secrets, index: usize, rng: &mut Rng| Member {
         identity: own.identity.public(),
         channel: IdentityKey::from_seed(&rng.bytes32()).public(),
@@ -340,18 +353,20 @@ fn genesis(setting: &Setting, secrets: &[Secrets], cores: &[Arc<IdentityKey>], r
         core: cores.get(index).map(|key| key.public()),
         address: format!("replica-{index}:1"),
     };
+    let members = secrets.iter().enumerate().map(|(index, own)| member(own, index, rng)).collect();
+    let administrator = IdentityKey::from_seed(&rng.bytes32());
     let genesis = Genesis {
         name: "sim".into(),
         application: setting.application.clone(),
         protocol: setting.protocol,
         faults: setting.faults,
-        members: secrets.iter().enumerate().map(|(index, own)| member(own, index, rng)).collect(),
-        administrator: IdentityKey::from_seed(&rng.bytes32()).public(),
+        members,
+        administrator: administrator.public(),
         scheduling: setting.scheduling.clone(),
         config: setting.config.clone(),
     };
     genesis.validate().expect("settings of simulations are valid");
-    genesis
+    (genesis, administrator)
 }
 
 /// Settings that make rare things common: small windows, frequent checkpoints, little patience.

@@ -288,7 +288,7 @@ fn registers_refuse_and_sign_across_the_boundary_as_they_do_inside() {
         cores: vec![key; 3],
     };
     let scope = Scope { group: &group, window_slots: WINDOW, replica: ReplicaId(0) };
-    let mut registers = Registers::new(WINDOW);
+    let mut registers = Registers::new(Generation(0), WINDOW);
     let (mut signed, mut refused) = (0, 0);
     for operation in &asked {
         let answer: Result<Signature, Refusal> = answers.recv_timeout(DEADLINE).expect("an answer");

@@ -6,10 +6,12 @@
 //! A lane is "slot modulo the window". Who votes in a slot has decided the one a window below, so a lane's last vote is
 //! all that anybody can need to know of it; and the report at a change of view is complete by construction.
 
+use std::sync::Arc;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use smr_crypto::{Digest, IdentityKey, PublicKey, Signature};
 use smr_wire::client::FaultModel;
-use smr_wire::{ReplicaId, Slot, View};
+use smr_wire::{Generation, ReplicaId, Slot, View};
 
 use crate::group::Group;
 use crate::known_bugs;
@@ -57,6 +59,11 @@ pub enum Operation {
         /// Digest of its beginning.
         digest: Digest,
     },
+    /// Nothing more in an earlier generation; votes in this one begin anew.
+    Advance {
+        /// The generation, which must be later than its own.
+        to: Generation,
+    },
 }
 
 /// Why a core does not do what it is asked for. A correct replica never asks for such a thing.
@@ -74,22 +81,32 @@ pub enum Refusal {
     /// A second beginning of a view.
     #[error("this view has its beginning")]
     Begun,
+    /// A generation that is not later than the one that it is in.
+    #[error("this core is in that generation, or in a later one")]
+    Generation,
 }
 
 /// What a core remembers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Registers {
+    generation: Generation,
     lanes: Vec<Option<Register>>,
     floor: View,
     begun: View,
 }
 
 impl Registers {
-    /// Those of a core that has said nothing, for a window of `lanes` slots.
+    /// Those of a core that has said nothing in `generation`, for a window of `lanes` slots.
     #[must_use]
-    pub fn new(lanes: u64) -> Registers {
+    pub fn new(generation: Generation, lanes: u64) -> Registers {
         let count = usize::try_from(lanes).expect("a window fits in memory");
-        Registers { lanes: vec![None; count], floor: View(0), begun: View(0) }
+        Registers { generation, lanes: vec![None; count], floor: View(0), begun: View(0) }
+    }
+
+    /// The generation in which it votes.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// The view in which it votes.
@@ -156,6 +173,10 @@ impl Registers {
             Operation::Begin { view, .. } if *view != self.floor => return Err(Refusal::View),
             Operation::Begin { view, .. } if *view <= self.begun => return Err(Refusal::Begun),
             Operation::Begin { view, .. } => self.begun = *view,
+            Operation::Advance { to } if *to > self.generation => {
+                *self = Registers::new(*to, self.lanes.len() as u64);
+            }
+            Operation::Advance { .. } => return Err(Refusal::Generation),
         }
         Ok(())
     }
@@ -203,6 +224,7 @@ impl Scope<'_> {
             Operation::Endorse { view, items } => self.endorse(*view, items),
             Operation::Leave { to } => self.leave(*to, registers.lanes()),
             Operation::Begin { view, digest } => self.begin(*view, digest),
+            Operation::Advance { to } => self.statement("SMRCLOUD-CORE-ADVANCE-V1", to),
         }
     }
 
@@ -222,23 +244,30 @@ impl Scope<'_> {
 /// A core in the same process: for tests, and against errors of a host that does not attack its own memory.
 #[derive(Clone, Debug)]
 pub struct SoftwareCore {
-    group: std::sync::Arc<Group>,
+    group: Arc<Group>,
     window_slots: u64,
     replica: ReplicaId,
     registers: Registers,
-    key: std::sync::Arc<IdentityKey>,
+    key: Arc<IdentityKey>,
 }
 
 impl SoftwareCore {
     /// The core of `replica` that has said nothing and signs with `key`.
     #[must_use]
     pub fn new(
-        group: std::sync::Arc<Group>,
+        group: Arc<Group>,
         window_slots: u64,
         replica: ReplicaId,
-        key: std::sync::Arc<IdentityKey>,
+        key: Arc<IdentityKey>,
     ) -> SoftwareCore {
-        SoftwareCore { group, window_slots, replica, registers: Registers::new(window_slots), key }
+        let registers = Registers::new(group.generation, window_slots);
+        SoftwareCore { group, window_slots, replica, registers, key }
+    }
+
+    /// The key that it signs with.
+    #[must_use]
+    pub fn key(&self) -> PublicKey {
+        self.key.public()
     }
 
     /// What it remembers.
@@ -253,6 +282,9 @@ impl SoftwareCore {
     /// Why not.
     pub fn attest(&mut self, operation: &Operation) -> Result<Signature, Refusal> {
         self.registers.apply(operation)?;
+        if let Operation::Advance { to } = operation {
+            Arc::make_mut(&mut self.group).generation = *to;
+        }
         let scope = Scope { group: &self.group, window_slots: self.window_slots, replica: self.replica };
         Ok(self.key.sign(&scope.of(operation, &self.registers)))
     }
@@ -272,7 +304,7 @@ mod tests {
 
     #[test]
     fn nothing_is_said_twice_and_lanes_only_go_up() {
-        let mut core = Registers::new(4);
+        let mut core = Registers::new(Generation(0), 4);
         assert_eq!(core.apply(&endorse(0, &[item(1, "a"), item(2, "b")])), Ok(()));
         assert_eq!(core.apply(&endorse(0, &[item(2, "c")])), Err(Refusal::Lane));
         assert_eq!(core.apply(&endorse(0, &[item(3, "c"), item(1, "a")])), Err(Refusal::Shape));
@@ -288,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_view_that_was_left_is_over_and_begins_once() {
-        let mut core = Registers::new(4);
+        let mut core = Registers::new(Generation(0), 4);
         assert_eq!(core.apply(&endorse(0, &[item(1, "a")])), Ok(()));
         assert_eq!(core.apply(&Operation::Leave { to: View(2) }), Ok(()));
         assert_eq!(core.apply(&Operation::Leave { to: View(2) }), Err(Refusal::View));

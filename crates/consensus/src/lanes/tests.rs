@@ -63,7 +63,7 @@ impl Net {
         let config = Config { window_slots, pipeline_slots, ..Config::default() };
         let group = group(model);
         config.validate().expect("a valid configuration");
-        let seat = |me: usize| Seat { group: group.clone(), me: ReplicaId::at(me), key: key(me + 1) };
+        let seat = |me: usize| Seat::new(group.clone(), ReplicaId::at(me), key(me + 1));
         let core =
             |me: usize| SoftwareCore::new(group.clone(), window_slots, ReplicaId::at(me), key(me + 11));
         let mut net = Net {
@@ -370,7 +370,7 @@ fn a_batch_of_a_time_to_come_that_one_core_alone_voted_for_binds_no_view() {
     );
     // Its host leaves with that vote, rightly grounded, and has the batch for whoever asks.
     let lanes = {
-        let mut registers = Registers::new(8);
+        let mut registers = Registers::new(Generation(0), 8);
         registers.apply(&operation).expect("its first");
         registers.lanes().to_vec()
     };

@@ -59,10 +59,9 @@ impl Pbft {
         }
         while self.basis.ledger.may_propose(self.proposed.next()) {
             let open_slots = self.basis.ledger.open(self.proposed);
-            let Some(batch) = batcher::cut(&mut self.basis.pool, open_slots, clock, &self.basis.config)
-            else {
-                return;
-            };
+            let cut = batcher::cut(&mut self.basis.pool, open_slots, clock, &self.basis.config);
+            let nothing = self.basis.ledger.hurries().then(|| Batch::new(clock, Vec::new()));
+            let Some(batch) = cut.or(nothing) else { return };
             self.propose_in(self.proposed.next(), batch, effects);
         }
     }

@@ -35,7 +35,7 @@ pub(crate) fn group_of_four() -> (Arc<Group>, Vec<Arc<IdentityKey>>) {
 /// The seat of one of the four.
 pub(crate) fn seat(me: u16) -> Seat {
     let (group, keys) = group_of_four();
-    Seat { group, me: ReplicaId(me), key: keys[usize::from(me)].clone() }
+    Seat::new(group, ReplicaId(me), keys[usize::from(me)].clone())
 }
 
 /// Four replicas and a network that delivers in order until it is told to cut somebody off.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use smr_client::connect::frame::{read_frame, write_frame};
 use smr_client::connect::tls::ChannelKey;
 use smr_crypto::PublicKey;
+use smr_replica::Voucher;
 use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -61,6 +62,17 @@ impl Client {
     pub async fn service(&mut self) -> Result<Option<SignedServiceStatement>, OperatorError> {
         match self.ask(Ask::Service).await? {
             Answer::Service(statement) => Ok(statement),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Vouches for the key of the replica's trusted core, which was begun anew.
+    ///
+    /// # Errors
+    /// The connection fails or the answer is another one.
+    pub async fn vouch(&mut self, voucher: Voucher) -> Result<(), OperatorError> {
+        match self.ask(Ask::Vouch(voucher)).await? {
+            Answer::Vouched => Ok(()),
             other => Err(unexpected(other)),
         }
     }

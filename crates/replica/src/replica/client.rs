@@ -243,6 +243,7 @@ impl Replica {
     pub(super) fn repeat(&mut self, effects: &mut Vec<Effect>) {
         self.quota.restart();
         self.checkpoints.period_passed();
+        self.mind_generations(effects);
         // Shares that do not come must not hold up ordering for longer than this.
         self.unsettled.clear();
         self.report_settled();

@@ -36,6 +36,7 @@ impl Replica {
                 }
             }
             PeerMessage::Stable(certificate) => self.settle_checkpoint(certificate, effects),
+            PeerMessage::Moved(certificate) => self.on_moved(certificate, effects),
             PeerMessage::StateQuery { above, begun } => self.on_state_query(from, above, begun, effects),
             PeerMessage::StateOffer { certificate, chunks } => {
                 self.on_state_offer(from, certificate, chunks, effects);
@@ -190,7 +191,10 @@ impl Replica {
         self.checkpoints.stabilise(certificate.clone());
         self.take_key(effects);
         effects.push(Effect::Report(Observation::TransferDone(slot)));
-        self.inbox.push_back(smr_consensus::Event::Installed(certificate));
+        if !self.enter_generation(&certificate, effects) {
+            self.inbox.push_back(smr_consensus::Event::Installed(certificate));
+            self.show_barrier();
+        }
         self.admit_decided(effects);
     }
 }

@@ -17,11 +17,12 @@
 //! | I5 | lane completeness | [`Watch::answers`], and [`Watch::says`] of view changes |
 //! | I6 | schedule | [`Watch::knows`] |
 //! | I7 | view uniqueness | [`Watch::knows`], [`Watch::acknowledges`] |
-//! | I8 | generations | there is one generation yet, so nothing can be said |
+//! | I8 | generations | `generations`, and [`Watch::votes`]: nothing is decided above the slot with which one ends |
 //! | I9 | exactly once | [`crate::observe::Observer::executes`] of every protocol, and [`super::linear`] of the replies |
 //! | I10 | checkpoint and state | [`Watch::knows`]; equal digests: [`crate::observe::Observer::stands`] |
 //! | I11 | bounded memory | `memory` |
 
+mod generations;
 mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,7 @@ use smr_consensus::{Config, Group};
 use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
+pub use self::generations::Watches;
 use crate::observe::Violation;
 
 /// Which of them.
@@ -56,6 +58,8 @@ pub enum Invariant {
     Schedule,
     /// I7: a view begins in one way, and at most f get no turns.
     View,
+    /// I8: nothing is voted for by correct replicas, or decided, above the slot with which a generation ends.
+    Generation,
     /// I10: nothing that is decided or stable is forgotten.
     State,
     /// I11: what is remembered is bounded.
@@ -72,6 +76,7 @@ impl fmt::Display for Invariant {
             Invariant::Lanes => "I5 lanes",
             Invariant::Schedule => "I6 schedule",
             Invariant::View => "I7 view",
+            Invariant::Generation => "I8 generation",
             Invariant::State => "I10 state",
             Invariant::Memory => "I11 memory",
         })
@@ -97,6 +102,8 @@ pub struct Watch {
     lanes: BTreeMap<ReplicaId, Vec<Option<Register>>>,
     /// How far correct replicas were, and their last stable checkpoints.
     stood: BTreeMap<ReplicaId, (Slot, Slot)>,
+    /// The last slot of the generation, once a correct replica has left it.
+    end: Option<Slot>,
 }
 
 /// Why a vote is looked at.
@@ -129,6 +136,7 @@ impl Watch {
             acknowledged: BTreeMap::new(),
             lanes: BTreeMap::new(),
             stood: BTreeMap::new(),
+            end: None,
         }
     }
 
@@ -151,11 +159,12 @@ impl Watch {
         let Register { view, item: Item { slot, digest } } = vote;
         let others = self.votes.entry((slot, view)).or_default();
         let first = *others.entry(who).or_insert(digest);
+        let count = others.values().filter(|other| **other == digest).count();
         holds(Invariant::Proposal, first == digest, || {
             format!("{who} votes for two batches in slot {slot} of view {view}")
         })?;
-        let count = others.values().filter(|other| **other == digest).count();
         if let Voter::Correct(decided) = voter {
+            self.is_within(slot, || format!("{who} votes in slot {slot}"))?;
             let end = decided.plus(self.config.window_slots);
             holds(Invariant::Window, slot <= end, || format!("{who} votes in slot {slot}, above {end}"))?;
             holds(Invariant::Proposal, self.rightful(view, slot) == Some(digest), || {
@@ -166,6 +175,14 @@ impl Watch {
             self.decides(vote)?;
         }
         self.is_bound(view, slot)
+    }
+
+    /// `what` happens in a slot of this generation.
+    fn is_within(&self, slot: Slot, what: impl FnOnce() -> String) -> Verdict {
+        let end = self.end.unwrap_or(slot);
+        holds(Invariant::Generation, slot <= end, || {
+            format!("{}, above {end}, where a generation ended", what())
+        })
     }
 
     /// The batch that has the right to be voted for, as far as is known.
@@ -193,6 +210,7 @@ impl Watch {
     /// A quorum voted for this.
     fn decides(&mut self, what: Register) -> Verdict {
         let Register { view, item: Item { slot, digest } } = what;
+        self.is_within(slot, || format!("slot {slot} is decided"))?;
         let first = self.decided.entry(slot).or_insert((view, digest));
         first.0 = first.0.min(view);
         let agreed = first.1 == digest;

@@ -267,9 +267,9 @@ fn alter(world: &mut World, place: usize) -> Result<(), String> {
     must_follow(world, machine)?;
     let no_lie = || format!("no lie is known for {before}");
     let letter = match letter {
-        Letter::Peer { from, to, message } => {
+        Letter::Peer { from, to, generation, message } => {
             let message = world.twist(machine, message).ok_or_else(no_lie)?;
-            Letter::Peer { from, to, message }
+            Letter::Peer { from, to, generation, message }
         }
         Letter::ToClient { client, contact, frame: FromContact::Reply(mut reply) } => {
             adversary::lie(&mut reply);
@@ -327,13 +327,15 @@ fn forge(world: &mut World, lie: Lie, from: &[Who], to: &[Who]) -> Done {
     let receivers = replicas(to, world)?;
     for machine in replicas(from, world)? {
         must_follow(world, machine)?;
+        let generation = world.replica(machine).group().generation;
         let message = match lie {
             Lie::Pruned(slot) => world.pruned(machine, slot).expect("it follows the script"),
             Lie::Status(view, decided) => world.claim(machine, view, decided).expect("it follows the script"),
             Lie::Suspects(wants) => world.wish(machine, wants).expect("it follows the script"),
         };
         for to in receivers.iter().copied().filter(|to| *to != machine) {
-            world.send(&Letter::Peer { from: machine, to, message: message.clone() });
+            let message = message.clone();
+            world.send(&Letter::Peer { from: machine, to, generation, message });
         }
     }
     Ok(told(world))

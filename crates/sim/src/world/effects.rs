@@ -51,6 +51,7 @@ impl World {
                 self.machines[machine].core_until_us = due_us;
                 self.plan(due_us, Happening::Event { machine, event: Event::Attested(answer) });
             }
+            Effect::Regroup(group) => self.machines[machine].says_in = group.generation,
             Effect::Execute(work) => {
                 self.note(|words| Note::says(Party::Replica(machine), words.work(&work)));
                 if self.is_correct(machine) {
@@ -199,6 +200,7 @@ impl World {
     fn post(&mut self, from: usize, to: usize, message: Message) {
         let clock = self.clock();
         let receiver = self.machines[to].seat.me;
+        let generation = self.machines[from].says_in;
         let sender = &mut self.machines[from];
         let really = match &mut sender.adversary {
             Some(adversary) => adversary.alter(receiver, message, clock, sender.core.as_mut()),
@@ -217,7 +219,7 @@ impl World {
         };
         for message in really.into_iter().chain(own_tricks) {
             let late_us = self.machines[from].adversary.as_ref().map_or(0, |own| own.late_us(&message));
-            self.dispatch_after(late_us, &Letter::Peer { from, to, message });
+            self.dispatch_after(late_us, &Letter::Peer { from, to, generation, message });
         }
     }
 
@@ -327,7 +329,7 @@ impl World {
     fn is_carried(&self, letter: &Letter) -> bool {
         let Some(rounds) = &self.rounds else { return true };
         match letter {
-            Letter::Peer { from, to, message } => {
+            Letter::Peer { from, to, message, .. } => {
                 rounds.carry(self.machines[*from].view, *from, *to, message)
             }
             Letter::ToContact { client, contact, .. } | Letter::ToClient { client, contact, .. } => {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use smr_wire::client::FaultModel;
+
 use super::World;
 use super::happenings::Happening;
 use crate::host::Health;
@@ -20,6 +22,8 @@ pub enum Fault {
     Thaw(usize),
     /// A machine is gone for good.
     Kill(usize),
+    /// A machine begins anew with nothing but its keys and another trusted core; the administrator vouches for that.
+    Reboot(usize),
     /// Links behave like this from now on.
     Weather(Weather),
     /// Links are well from now on. Pauses end before.
@@ -43,7 +47,10 @@ impl World {
             let victims: Vec<usize> = (0..size).filter(|m| self.is_correct(*m)).collect();
             let victim = *self.rng.pick(&victims);
             let at_us = self.rng.within(0, chaos_us);
-            self.schedule(now_us + at_us, Fault::Kill(victim));
+            // Whoever has no trusted core would have to remember what it said.
+            let comes_back = self.group.model == FaultModel::Hybrid && self.rng.chance(500);
+            let fault = if comes_back { Fault::Reboot(victim) } else { Fault::Kill(victim) };
+            self.schedule(now_us + at_us, fault);
         }
         for _ in 0..self.rng.within(0, 4) {
             let at_us = self.rng.within(0, chaos_us);
@@ -78,6 +85,7 @@ impl World {
             }
             Fault::Thaw(machine) => self.thaw(machine),
             Fault::Kill(machine) => self.machines[machine].health = Health::Dead,
+            Fault::Reboot(machine) => self.reboot(machine),
             Fault::Weather(weather) => self.network.weather = weather,
             Fault::Heal => {
                 self.network.heal();

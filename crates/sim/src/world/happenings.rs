@@ -1,7 +1,7 @@
 //! What can happen in a world, and what follows from it.
 
 use smr_replica::{Event, Incoming, Input, Message, Timer};
-use smr_wire::{FromContact, ToContact};
+use smr_wire::{FromContact, Generation, ToContact};
 
 use super::World;
 use super::stage::{Note, Party};
@@ -20,6 +20,8 @@ pub(crate) enum Happening {
     Event { machine: usize, event: Event },
     /// Somebody looks after a replica's application.
     Look { machine: usize, look_us: u64 },
+    /// The administrator looks after a machine that began anew.
+    Operator { machine: usize },
     /// A client looks at its clock.
     Client { client: usize },
     /// The weather or a machine changes.
@@ -29,8 +31,8 @@ pub(crate) enum Happening {
 /// Something that is on its way.
 #[derive(Clone, Debug)]
 pub(crate) enum Letter {
-    /// From one replica to another.
-    Peer { from: usize, to: usize, message: Message },
+    /// From one replica to another, said in a generation.
+    Peer { from: usize, to: usize, generation: Generation, message: Message },
     /// A client's words to a contact.
     ToContact { client: usize, contact: usize, frame: ToContact },
     /// A contact's words to a client.
@@ -63,6 +65,7 @@ impl World {
             }
             Happening::Event { machine, event } => self.step(machine, event),
             Happening::Look { machine, look_us } => self.look_at_host(machine, look_us),
+            Happening::Operator { machine } => self.operate(machine),
             Happening::Client { client } => {
                 self.clients.wake(client, now_us);
                 self.serve_client(client);
@@ -73,7 +76,7 @@ impl World {
 
     fn arrive(&mut self, letter: Letter) {
         match letter {
-            Letter::Peer { from, to, message } => self.deliver(from, to, message),
+            Letter::Peer { from, to, generation, message } => self.deliver(from, to, (generation, message)),
             Letter::ToContact { client, contact, frame } => self.on_contact(client, contact, frame),
             Letter::ToClient { client, contact, frame } => {
                 let contact = self.machines[contact].seat.me.index();
@@ -83,14 +86,14 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, message: Message) {
-        let message = if self.setting.encode {
-            let bytes = smr_wire::encode(&message);
+    fn deliver(&mut self, from: usize, to: usize, said: (Generation, Message)) {
+        let said = if self.setting.encode {
+            let bytes = smr_wire::encode(&said);
             smr_wire::decode(&bytes, bytes.len()).expect("what was encoded reads back")
         } else {
-            message
+            said
         };
-        match Incoming::check(self.machines[from].seat.me, message, &self.rules()) {
+        match Incoming::check(self.machines[from].seat.me, said, &self.rules(to)) {
             Ok(incoming) => self.step(to, Event::Peer(incoming)),
             Err(why) => {
                 self.refused += 1;
@@ -123,7 +126,7 @@ impl Letter {
     /// What stands in it.
     pub(crate) fn said(&self) -> Said {
         match self {
-            Letter::Peer { from, to, message } => {
+            Letter::Peer { from, to, message, .. } => {
                 Said::Between { from: *from, to: *to, message: message.clone() }
             }
             Letter::ToContact { frame, .. } => Said::ToContact(frame.clone()),
@@ -155,9 +158,10 @@ impl Happening {
             | Happening::Timer { machine, .. }
             | Happening::Event { machine, .. }
             | Happening::Look { machine, .. } => Some(*machine),
-            Happening::Arrival(Letter::ToClient { .. }) | Happening::Client { .. } | Happening::Fault(_) => {
-                None
-            }
+            Happening::Arrival(Letter::ToClient { .. })
+            | Happening::Operator { .. }
+            | Happening::Client { .. }
+            | Happening::Fault(_) => None,
         }
     }
 }

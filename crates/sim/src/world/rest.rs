@@ -99,6 +99,7 @@ impl Rest {
             rng,
             group: rest.group.clone(),
             genesis: rest.genesis.clone(),
+            administrator: rest.administrator.clone(),
             verifier: rest.verifier.clone(),
             observer: rest.observer.clone(),
             watch: rest.watch.clone(),

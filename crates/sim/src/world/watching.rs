@@ -16,19 +16,22 @@ use crate::observe::Violation;
 impl World {
     /// A machine has stepped, and nobody has heard of it: what its replica knows, if it is correct.
     pub(super) fn look_before(&mut self, machine: usize) -> Option<Outline> {
-        let lanes = self.machines[machine].replica.engine().lanes();
-        let outline = lanes.filter(|_| self.is_correct(machine))?.outline();
-        let who = self.machines[machine].seat.me;
-        self.watched(|watch, _| watch.knows(who, &outline));
+        let lanes = self.machines[machine].replica.engine().lanes().filter(|_| self.is_correct(machine))?;
+        let (outline, who) = (lanes.outline(), self.machines[machine].seat.me);
+        let decided = outline.basis.log_base.plus(outline.basis.log.len() as u64);
+        let group = self.machines[machine].replica.group();
+        let entered = self.watch.as_mut().map_or(Ok(()), |watches| watches.enters(lanes, group, decided));
+        self.fail(entered);
+        self.watched(machine, |watch, _| watch.knows(who, &outline));
         Some(outline)
     }
 
     /// It has done what it wanted, and its core what it was asked for.
     pub(super) fn look_after(&mut self, machine: usize, outline: Option<Outline>) {
-        let Some(outline) = outline else { return };
+        let Some(outline) = outline.filter(|_| self.machines[machine].replica.votes()) else { return };
         let who = self.machines[machine].seat.me;
         let core = self.core(machine).map(|core| core.registers().clone());
-        self.watched(|watch, _| watch.answers(who, &outline, core.as_ref()));
+        self.watched(machine, |watch, _| watch.answers(who, &outline, core.as_ref()));
     }
 
     /// A core may have been used.
@@ -36,7 +39,9 @@ impl World {
         let Some(core) = self.core(machine) else { return };
         let (who, registers, voter) =
             (self.machines[machine].seat.me, core.registers().clone(), self.voter(machine));
-        self.watched(|watch, _| watch.core(who, voter, &registers));
+        let watch = self.watch.as_mut().map(|watches| watches.of(registers.generation()));
+        let seen = watch.map_or(Ok(()), |watch| watch.core(who, voter, &registers));
+        self.fail(seen);
     }
 
     /// Where there are no cores, a vote is what a replica would keep on its disk.
@@ -47,7 +52,7 @@ impl World {
         }
         let item = Item { slot: ballot.slot, digest: ballot.digest };
         let (who, voter) = (self.machines[machine].seat.me, self.voter(machine));
-        self.watched(|watch, _| watch.votes(who, voter, Register { view: ballot.view, item }));
+        self.watched(machine, |watch, _| watch.votes(who, voter, Register { view: ballot.view, item }));
     }
 
     /// A replica tells all others something.
@@ -55,7 +60,7 @@ impl World {
         let Message::Consensus(Ordering::Lanes(message)) = message else { return };
         let who = self.machines[machine].seat.me;
         if self.is_correct(machine) {
-            self.watched(|watch, rules| watch.says(who, message, rules));
+            self.watched(machine, |watch, rules| watch.says(who, message, rules));
         }
     }
 
@@ -63,18 +68,23 @@ impl World {
     pub(super) fn watch_lie(&mut self, machine: usize, message: &Message) {
         let Message::Consensus(Ordering::Lanes(message)) = message else { return };
         let who = self.machines[machine].seat.me;
-        self.watched(|watch, rules| watch.hears(who, message, rules));
+        self.watched(machine, |watch, rules| watch.hears(who, message, rules));
     }
 
     fn voter(&self, machine: usize) -> Voter {
         if self.is_correct(machine) { Voter::Correct(self.status(machine).decided) } else { Voter::Faulty }
     }
 
-    /// Has the watch look, if there is one.
-    fn watched(&mut self, look: impl FnOnce(&mut Watch, &Rules<'_>) -> Result<(), Violation>) {
-        let Some(mut watch) = self.watch.take() else { return };
-        let seen = look(&mut watch, &self.rules());
-        self.watch = Some(watch);
+    /// Has the watch of the generation in which a machine is look, if there is one.
+    fn watched(
+        &mut self,
+        machine: usize,
+        look: impl FnOnce(&mut Watch, &Rules<'_>) -> Result<(), Violation>,
+    ) {
+        let Some(mut watches) = self.watch.take() else { return };
+        let rules = self.rules(machine);
+        let seen = look(watches.of(rules.group.generation), &rules);
+        self.watch = Some(watches);
         self.fail(seen);
     }
 }

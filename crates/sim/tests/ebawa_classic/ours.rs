@@ -96,7 +96,7 @@ impl Kit {
     }
 
     fn begin(&self) -> Trio {
-        let seat = |id| Seat { group: self.group.clone(), me: ReplicaId::at(id), key: self.keys[id].clone() };
+        let seat = |id| Seat::new(self.group.clone(), ReplicaId::at(id), self.keys[id].clone());
         let core = |id: usize| {
             SoftwareCore::new(
                 self.group.clone(),

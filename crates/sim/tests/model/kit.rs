@@ -146,7 +146,7 @@ impl Kit {
     }
 
     fn seat(&self, id: ReplicaId) -> Seat {
-        Seat { group: self.group.clone(), me: id, key: self.keys[id.index()].clone() }
+        Seat::new(self.group.clone(), id, self.keys[id.index()].clone())
     }
 
     pub(crate) fn proposal(&self, view: View, slot: Slot, digest: Digest) -> (ReplicaId, Message) {

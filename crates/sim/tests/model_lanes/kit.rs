@@ -214,7 +214,7 @@ impl Kit {
     }
 
     fn seat(&self, id: ReplicaId) -> Seat {
-        Seat { group: self.group.clone(), me: id, key: self.keys[id.index()].clone() }
+        Seat::new(self.group.clone(), id, self.keys[id.index()].clone())
     }
 
     fn core_signs(&self, id: ReplicaId, statement: impl FnOnce(&Scope<'_>) -> Digest) -> Signature {

@@ -26,7 +26,7 @@ fn watched() -> (Watch, Outline) {
         cores: publics(11),
     });
     let config = Config { window_slots: WINDOW, ..Config::default() };
-    let seat = Seat { group: group.clone(), me: ReplicaId(1), key: key(2) };
+    let seat = Seat::new(group.clone(), ReplicaId(1), key(2));
     let engine = ProtocolName::Ebawa.start(seat, config.clone());
     let lanes = engine.lanes().expect("ebawa is one of lanes");
     (Watch::new(lanes, group, config), lanes.outline())

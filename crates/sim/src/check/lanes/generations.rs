@@ -1,0 +1,56 @@
+//! The invariants in each generation, and between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use smr_consensus::lanes::Lanes;
+use smr_consensus::{Config, Group};
+use smr_wire::{Generation, ReplicaId, Slot};
+
+use super::{Invariant, Verdict, Watch, holds};
+
+/// What has been seen of a service that runs a protocol of `lanes`, by generation.
+#[derive(Clone, Debug)]
+pub struct Watches(BTreeMap<Generation, Watch>);
+
+impl Watches {
+    /// Nothing has been seen of the service of which `lanes` is a replica.
+    #[must_use]
+    pub fn new(lanes: &Lanes, group: Arc<Group>, config: Config) -> Watches {
+        Watches(BTreeMap::from([(group.generation, Watch::new(lanes, group, config))]))
+    }
+
+    /// What has been seen of a generation in which a correct replica is or was, or of the last one of those.
+    pub fn of(&mut self, generation: Generation) -> &mut Watch {
+        let known = self.0.range_mut(..=generation).next_back();
+        known.map(|(_, watch)| watch).expect("the first generation is known from the start")
+    }
+
+    /// A correct replica that has decided up to `slot` is in the generation of `group`.
+    ///
+    /// # Errors
+    /// I8: whoever votes in it was agreed, and nothing above `slot` was decided in an earlier one.
+    pub fn enters(&mut self, lanes: &Lanes, group: &Arc<Group>, slot: Slot) -> Verdict {
+        if let Some(watch) = self.0.get(&group.generation) {
+            return holds(Invariant::Generation, watch.group == *group, || {
+                format!("replicas differ on who votes in generation {}", group.generation)
+            });
+        }
+        let Some((_, before)) = self.0.iter_mut().next_back() else { return Ok(()) };
+        before.end = Some(slot);
+        let beyond = before.decided.keys().next_back().copied().filter(|last| *last > slot);
+        let new = Watch::new(lanes, group.clone(), before.config.clone());
+        self.0.insert(group.generation, new);
+        holds(Invariant::Generation, beyond.is_none(), || {
+            format!("generation {} begins after slot {slot}, but more was decided before", group.generation)
+        })
+    }
+
+    /// A correct replica began anew: it stands nowhere, and its core is another one.
+    pub fn forgets(&mut self, who: ReplicaId) {
+        for watch in self.0.values_mut() {
+            watch.stood.remove(&who);
+            watch.lanes.remove(&who);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! A machine with a trusted core begins anew: what it knew is gone, and its core has another key, for which the
+//! administrator vouches.
+
+use std::sync::Arc;
+
+use smr_consensus::lanes::core::SoftwareCore;
+use smr_crypto::IdentityKey;
+use smr_replica::{Event, Phase, Replica, Voucher};
+
+use super::World;
+use super::happenings::Happening;
+use crate::host::{Health, Machine};
+
+/// How often the administrator looks after a machine that began anew, in microseconds.
+const OPERATOR_US: u64 = 300_000;
+
+impl World {
+    pub(super) fn reboot(&mut self, machine: usize) {
+        if self.machines[machine].health == Health::Dead {
+            return;
+        }
+        self.observer.forgets(machine);
+        let key = Arc::new(IdentityKey::from_seed(&self.rng.bytes32()).known_to(self.verifier.clone()));
+        let seed = self.rng.draw();
+        let Machine { seat, secrets, .. } = &self.machines[machine];
+        let (seat, secrets, me) = (seat.clone(), secrets.clone(), seat.me);
+        let replica = Replica::new(self.genesis.clone(), me, secrets.clone(), Some(key.public()));
+        let mut anew = Machine::new(seat, secrets, replica, &self.genesis, None, seed);
+        let window_slots = self.genesis.config.consensus.window_slots;
+        anew.core = Some(SoftwareCore::new(self.group.clone(), window_slots, me, key));
+        self.machines[machine] = anew;
+        self.watch.iter_mut().for_each(|watch| watch.forgets(me));
+        // What it had given to its own parts is gone with it.
+        self.queue.retain(|_, happening| {
+            let is_own = matches!(
+                happening,
+                Happening::Event { .. } | Happening::Timer { .. } | Happening::Look { .. }
+            );
+            !is_own || happening.machine() != Some(machine)
+        });
+        self.plan(self.now_us, Happening::Event { machine, event: Event::Start });
+        self.plan(self.now_us + OPERATOR_US, Happening::Operator { machine });
+    }
+
+    /// The administrator vouches for the core of a machine that asks for that, in the generation in which it is.
+    pub(super) fn operate(&mut self, machine: usize) {
+        let status = self.status(machine);
+        let (me, core) = (self.machines[machine].seat.me, &self.machines[machine].core);
+        let key = core.as_ref().map(SoftwareCore::key).expect("what was begun anew has a core");
+        if status.phase == Phase::Rejoining {
+            let service = self.group.service;
+            let voucher = Voucher::sign(&self.administrator, service, me, status.generation, key);
+            self.step(machine, Event::Vouched(voucher));
+        }
+        if self.machines[machine].replica.group().cores[me.index()] != key {
+            self.plan(self.now_us + OPERATOR_US, Happening::Operator { machine });
+        }
+    }
+}
