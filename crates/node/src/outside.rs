@@ -209,7 +209,9 @@ fn messages(edge: &Edge) -> Vec<Message> {
 async fn whatever_a_peer_sends_its_link_ends_and_only_checked_messages_reach_the_core() {
     let (edge, mut queues) = edge();
     let incomings = Arc::new(Incomings::new(edge.group.size()));
-    let corpus: Vec<Encoding> = messages(&edge).iter().map(Encoding::of).collect();
+    // Each says in which generation.
+    let said = messages(&edge).into_iter().map(|message| (edge.group.generation, message));
+    let corpus: Vec<Encoding> = said.map(|said| Encoding::of(&said)).collect();
     let mut dice = Dice::new(runs::seed());
     let (mut frames, mut events) = (0u64, 0u64);
     let mut counted = runs::Counted::new("links");
@@ -226,7 +228,7 @@ async fn whatever_a_peer_sends_its_link_ends_and_only_checked_messages_reach_the
             let _ = write_frame(&mut ours, &smr_wire::encode(&hello)).await;
         }
         for _ in 0..FRAMES {
-            if send_changed::<Message>(&mut ours, &corpus, &mut dice).await.is_err() {
+            if send_changed::<(Generation, Message)>(&mut ours, &corpus, &mut dice).await.is_err() {
                 break;
             }
             frames += 1;
