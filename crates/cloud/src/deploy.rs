@@ -230,6 +230,19 @@ pub enum DeployError {
         /// What happened instead.
         why: String,
     },
+    /// There is no TPM to count on.
+    #[error(
+        "trusted_hardware = \"tpm\" needs a TPM 2.0, but the TPM at {device} cannot be reached: {error}. Nothing was \
+         started. {}; to do without a TPM, say trusted_hardware = \"software\" in [wish]",
+        reach_it(device, error)
+    )]
+    NoTpm {
+        /// Where it was looked for.
+        device: Device,
+        /// Why it cannot be reached.
+        #[source]
+        error: io::Error,
+    },
     /// A replica ended by itself.
     #[error("replica {replica} ended by itself. The last it said:\n{log}")]
     ReplicaEnded {
@@ -296,6 +309,17 @@ pub enum DeployError {
         /// Which service.
         name: ServiceName,
     },
+}
+
+/// What helps to reach a TPM.
+fn reach_it(device: &Device, error: &io::Error) -> String {
+    match device {
+        Device::Address(_) => "If it is one in software, start it".to_owned(),
+        Device::File(_) if error.kind() == io::ErrorKind::PermissionDenied => {
+            format!("It is not open to you: join the group that `ls -l {device}` shows, often `tss`")
+        }
+        Device::File(_) => "If it is elsewhere, say `smrcloud up FILE --tpm PATH`".to_owned(),
+    }
 }
 
 /// What a deployment was waiting for when it took too long.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use smr_node::NodeStatus;
 use smr_node::operator::{Client, NodePhase};
+use smr_node::{NodeStatus, Stall};
 use smr_plan::{Blueprint, FaultModel, ServiceName};
 use smr_wire::{ReplicaId, ServiceId, Slot};
 
@@ -45,7 +45,7 @@ async fn ask(
 ) -> ReplicaHealth {
     let public = replica.public.as_ref();
     let state = match public {
-        _ if !alive => ReplicaState::Down { reason: "its process has ended".to_owned() },
+        _ if !alive => ReplicaState::Ended,
         None => ReplicaState::Down { reason: "it has not said who it is".to_owned() },
         Some(public) => {
             let status = async {
@@ -67,7 +67,7 @@ pub struct Health {
     pub name: ServiceName,
     /// Its id, once it began.
     pub service: Option<ServiceId>,
-    /// Replicas that answer and have not given up.
+    /// Replicas that answer and vote.
     pub up: usize,
     /// Replicas that there should be (n).
     pub of: usize,
@@ -118,11 +118,13 @@ pub enum ReplicaState {
         /// Them.
         status: Box<NodeStatus>,
     },
-    /// It does not answer.
+    /// It runs, but does not answer.
     Down {
         /// Why.
         reason: String,
     },
+    /// Its process has ended.
+    Ended,
 }
 
 impl ReplicaHealth {
@@ -131,12 +133,26 @@ impl ReplicaHealth {
     pub fn status(&self) -> Option<&NodeStatus> {
         match &self.state {
             ReplicaState::Up { status } => Some(status),
-            ReplicaState::Down { .. } => None,
+            ReplicaState::Down { .. } | ReplicaState::Ended => None,
         }
     }
 
+    /// Why its trusted core does not answer, if it does not.
+    #[must_use]
+    pub fn core_stall(&self) -> Option<Stall> {
+        self.status().and_then(|status| status.core_stall)
+    }
+
+    /// Whether it votes: not if it has given up, or without its trusted core, or while others do not know that core's key.
     fn counts(&self) -> bool {
-        self.status().is_some_and(|status| status.phase != NodePhase::Halted)
+        let takes_part = |phase| !matches!(phase, NodePhase::Halted | NodePhase::Rejoining);
+        self.status().is_some_and(|status| takes_part(status.phase) && status.core_stall.is_none())
+    }
+
+    /// Whether it will never serve again: what it knew was in its memory.
+    fn is_lost(&self) -> bool {
+        matches!(self.state, ReplicaState::Ended)
+            || self.status().is_some_and(|status| status.phase == NodePhase::Halted)
     }
 }
 
@@ -188,32 +204,84 @@ fn summary(blueprint: &Blueprint, verdict: Verdict, up: usize, of: usize, needed
 }
 
 fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -> Vec<String> {
-    let name = blueprint.name.as_str();
+    let goes_on = match verdict {
+        Verdict::Stopped => "",
+        _ => "; the service goes on without",
+    };
+    let lost = replicas.iter().filter(|replica| replica.is_lost()).count();
+    let is_lost = verdict == Verdict::Stopped && lost > usize::from(blueprint.faults);
     let mut advice = Vec::new();
-    let is_silent = |replica: &&ReplicaHealth| replica.status().is_none();
-    let silent = replicas.iter().filter(is_silent).count();
-    let down = named(replicas.iter().filter(is_silent));
-    match (verdict, down) {
-        (Verdict::Stopped, Some(down)) => advice.push(format!(
-            "{down} must answer again, which only a process that is merely paused or cut off can do: one that has \
-             ended has forgotten what was in its memory and does not come back. Once more than {} ended, the \
-             service's state is lost: `smrcloud down {name}`, then `smrcloud up` begins anew.",
-            blueprint.faults
-        )),
-        (_, Some(down)) => advice.push(format!(
-            "{down} {}; the service goes on without. A replica that has ended does not come back under memory \
-             durability; its log is replica.log in its directory.",
-            if silent == 1 { "does not answer" } else { "do not answer" }
-        )),
-        (_, None) => {}
+    if is_lost {
+        advice.push(all_is_lost(blueprint, lost));
     }
+    advice.extend(ended(replicas, goes_on));
     for replica in replicas {
         if let Some(why) = replica.status().and_then(|status| status.halted.as_ref()) {
             advice.push(format!("Replica {} has given up: {why}.", replica.replica));
         }
     }
+    // Nobody need wake what cannot help any more.
+    if !is_lost {
+        advice.extend(silent(replicas, verdict));
+        advice.extend(replicas.iter().filter_map(|replica| stalled(replica, goes_on)));
+    }
     advice.extend(contradiction(replicas));
     advice
+}
+
+fn all_is_lost(blueprint: &Blueprint, lost: usize) -> String {
+    let (name, faults) = (&blueprint.name, blueprint.faults);
+    format!(
+        "{} ended or gave up for good, and the service was made to survive {faults}. It cannot go on, and its state is \
+         lost. `smrcloud down {name}` clears what is left; `smrcloud up` with its description then begins anew, with a new \
+         service key.",
+        counted(lost, "replica"),
+    )
+}
+
+fn ended(replicas: &[ReplicaHealth], goes_on: &str) -> Option<String> {
+    let ended = || replicas.iter().filter(|replica| replica.state == ReplicaState::Ended);
+    let (have, they, logs) = match ended().count() {
+        1 => ("has", "It does not", "its log is replica.log in its directory"),
+        _ => ("have", "They do not", "their logs are replica.log in their directories"),
+    };
+    let ended = named(ended())?;
+    Some(format!("{ended} {have} ended{goes_on}. {they} come back under memory durability; {logs}."))
+}
+
+/// Those that run and do not answer.
+fn silent(replicas: &[ReplicaHealth], verdict: Verdict) -> Option<String> {
+    let silent = || replicas.iter().filter(|replica| matches!(replica.state, ReplicaState::Down { .. }));
+    let (runs, is, it) = match silent().count() {
+        1 => ("runs, but does not answer", "is it", "it answers"),
+        _ => ("run, but do not answer", "are they", "they answer"),
+    };
+    let silent = named(silent())?;
+    let then = match verdict {
+        Verdict::Stopped => format!("; once {it} again the service goes on by itself"),
+        _ => "; the service goes on without".to_owned(),
+    };
+    Some(format!(
+        "{silent} {runs}{then}: {is} paused, cut off, or very busy? `kill -CONT` wakes a paused process."
+    ))
+}
+
+/// One whose trusted core does not answer.
+fn stalled(replica: &ReplicaHealth, goes_on: &str) -> Option<String> {
+    let (stall, status) = (replica.core_stall()?, replica.status()?);
+    let pid = status.core.as_ref().and_then(|core| core.pid).map(|pid| pid.to_string()).unwrap_or_default();
+    let (is, help) = match stall {
+        Stall::Stopped => {
+            ("is stopped", format!("`kill -CONT {pid}` lets it go on, and the replica with it"))
+        }
+        Stall::Silent { .. } => {
+            ("does not answer", format!("is the machine very busy? `ps {pid}` shows what the process does"))
+        }
+    };
+    Some(format!(
+        "The trusted core of replica {} (process {pid}) {is}, so this replica does not vote{goes_on}: {help}.",
+        replica.replica
+    ))
 }
 
 /// Replicas at the same place of the order that do not agree on what happened up to it.
@@ -256,11 +324,13 @@ mod tests {
     use super::*;
     use crate::service::tests::blueprint;
     use smr_crypto::Digest;
-    use smr_wire::{Epoch, View};
+    use smr_node::trusted::{BackingName, CoreStatus, Precautions};
+    use smr_wire::{Epoch, Generation, View};
 
     fn up(replica: u16) -> ReplicaHealth {
         let status = NodeStatus {
             core: None,
+            core_stall: None,
             cpu_us: 0,
             service: ServiceId(Digest::default()),
             name: "kv".to_owned(),
@@ -272,6 +342,8 @@ mod tests {
             uptime_ms: 1,
             phase: NodePhase::Ready,
             epoch: Epoch(1),
+            generation: Generation(0),
+            core_key: None,
             view: View(0),
             primary: ReplicaId(0),
             decided: Slot(9),
@@ -292,8 +364,12 @@ mod tests {
         ReplicaHealth { replica: ReplicaId(replica), address: Some("x:1".to_owned()), state }
     }
 
-    fn down(replica: u16) -> ReplicaHealth {
-        let state = ReplicaState::Down { reason: "its process has ended".to_owned() };
+    fn gone(replica: u16) -> ReplicaHealth {
+        ReplicaHealth { replica: ReplicaId(replica), address: None, state: ReplicaState::Ended }
+    }
+
+    fn silent(replica: u16) -> ReplicaHealth {
+        let state = ReplicaState::Down { reason: "no answer".to_owned() };
         ReplicaHealth { replica: ReplicaId(replica), address: None, state }
     }
 
@@ -319,25 +395,82 @@ mod tests {
 
     #[test]
     fn a_service_without_one_goes_on_and_without_two_it_stops() {
-        let health = judged(vec![up(0), up(1), up(2), down(3)]);
+        let health = judged(vec![up(0), up(1), up(2), gone(3)]);
         assert_eq!(health.summary, "3 of 4 up: serving, but tolerates no further failure");
         assert_eq!(health.verdict, Verdict::Degraded);
-        assert!(
-            health.advice[0].starts_with("Replica 3 does not answer; the service goes on"),
-            "{:?}",
-            health.advice
+        assert_eq!(
+            health.advice,
+            [
+                "Replica 3 has ended; the service goes on without. It does not come back under memory durability; its log \
+              is replica.log in its directory."
+            ]
         );
-        let two = (0..7).map(|n| if n == 0 || n == 3 { down(n) } else { up(n) }).collect();
+        let two = (0..7).map(|n| if n == 0 || n == 3 { gone(n) } else { up(n) }).collect();
         let health = Health::judge(&blueprint("kv", 2), None, two);
-        assert!(
-            health.advice[0].starts_with("Replicas 0 and 3 do not answer; the service goes on"),
-            "{:?}",
-            health.advice
-        );
-        let health = judged(vec![down(0), up(1), up(2), down(3)]);
+        let told = "Replicas 0 and 3 have ended; the service goes on without. They do not come back";
+        assert!(health.advice[0].starts_with(told), "{:?}", health.advice);
+    }
+
+    #[test]
+    fn a_stopped_service_is_told_what_would_let_it_go_on_if_anything_would() {
+        let health = judged(vec![gone(0), up(1), up(2), gone(3)]);
         assert_eq!(health.summary, "2 of 4 up: stopped; needs 1 more replica to go on");
         assert_eq!(health.verdict, Verdict::Stopped);
-        assert!(health.advice[0].starts_with("Replicas 0 and 3 must answer"), "{:?}", health.advice);
+        assert_eq!(
+            health.advice,
+            [
+                "2 replicas ended or gave up for good, and the service was made to survive 1. It cannot go on, and its \
+                 state is lost. `smrcloud down kv` clears what is left; `smrcloud up` with its description then begins \
+                 anew, with a new service key.",
+                "Replicas 0 and 3 have ended. They do not come back under memory durability; their logs are replica.log \
+                 in their directories.",
+            ]
+        );
+        // As many as are lost may be; one that sleeps is what keeps it from going on.
+        let health = judged(vec![gone(0), up(1), up(2), silent(3)]);
+        assert_eq!(health.verdict, Verdict::Stopped);
+        assert_eq!(
+            health.advice[1],
+            "Replica 3 runs, but does not answer; once it answers again the service goes on by itself: is it paused, cut \
+             off, or very busy? `kill -CONT` wakes a paused process."
+        );
+        assert!(health.advice.iter().all(|advice| !advice.contains("lost")), "{:?}", health.advice);
+        let health = judged(vec![gone(0), up(1), silent(2), gone(3)]);
+        assert!(health.advice.iter().all(|advice| !advice.contains("CONT")), "{:?}", health.advice);
+        let health = judged(vec![up(0), up(1), silent(2), up(3)]);
+        assert!(
+            health.advice[0].starts_with("Replica 2 runs, but does not answer; the service goes on without")
+        );
+    }
+
+    #[test]
+    fn a_replica_whose_trusted_core_does_not_answer_does_not_count() {
+        let stalled = |replica, stall| {
+            changed(up(replica), |status| {
+                let (backing, precautions) = (BackingName::Process, Precautions::default());
+                status.core = Some(CoreStatus { backing, pid: Some(77), precautions, boot: None });
+                status.core_stall = Some(stall);
+            })
+        };
+        let health = judged(vec![up(0), stalled(1, Stall::Stopped), up(2), up(3)]);
+        assert_eq!((health.up, health.verdict), (3, Verdict::Degraded));
+        assert_eq!(
+            health.advice,
+            [
+                "The trusted core of replica 1 (process 77) is stopped, so this replica does not vote; the service goes on \
+              without: `kill -CONT 77` lets it go on, and the replica with it."
+            ]
+        );
+        let rejoining = changed(up(1), |status| status.phase = NodePhase::Rejoining);
+        assert_eq!(judged(vec![up(0), rejoining, up(2), up(3)]).verdict, Verdict::Degraded);
+        let silent = Stall::Silent { for_ms: 2_000 };
+        let health = judged(vec![up(0), stalled(1, silent), stalled(2, silent), up(3)]);
+        assert_eq!(health.verdict, Verdict::Stopped);
+        assert!(
+            health.advice[1].contains("of replica 2 (process 77) does not answer"),
+            "{:?}",
+            health.advice
+        );
     }
 
     #[test]
@@ -362,7 +495,7 @@ mod tests {
 
     #[test]
     fn it_reads_back_as_json() {
-        let health = judged(vec![up(0), down(1)]);
+        let health = judged(vec![up(0), gone(1)]);
         let json = serde_json::to_string(&health).unwrap();
         assert_eq!(serde_json::from_str::<Health>(&json).unwrap(), health);
     }

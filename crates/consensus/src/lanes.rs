@@ -87,7 +87,8 @@ pub const EBAWA: Profile = Profile {
     model: FaultModel::Hybrid,
     per_fault: 2,
     faults_max: 5,
-    strength: "as minbft, and each contact orders what its own clients ask: short ways over long distances",
+    strength: "survives machines that lie with few replicas, as long as the small trusted core in each does not; \
+               each contact orders what its own clients ask, which helps over long distances",
     source: "after Veronese et al., HASE 2010, repaired, with a window of slots",
 };
 

@@ -2,7 +2,7 @@
 //!
 //! - [`serve`]: a replica's life, from the first start in an empty directory to its end;
 //! - [`node`]: the task that owns the replica's value, feeds it and does what it says;
-//! - [`trusted`]: what stands behind the core that never says two things;
+//! - [`trusted`]: what stands behind the core that never says two things; [`stall`]: that it does not answer;
 //! - [`identity`], [`files`]: secrets that are born here and never leave;
 //! - `channel`, `listener`: encrypted connections, one listener for all; [`handshakes`]: room for those unproven;
 //! - `inbox`: what waits for the core, in fair turns; [`budget`]: how much a peer may have answered;
@@ -34,6 +34,7 @@ pub mod outbox;
 mod outside;
 mod peers;
 pub mod serve;
+pub mod stall;
 pub mod statement;
 mod store;
 pub mod trusted;
@@ -45,4 +46,5 @@ pub use limits::Limits;
 pub use node::{Node, Parts};
 pub use operator::{NodePhase, NodeStatus};
 pub use serve::{Listen, NodeError, NodeOptions, Provisioned, run};
+pub use stall::Stall;
 pub use statement::{ServiceStatement, SignedServiceStatement};

@@ -37,6 +37,7 @@ use crate::limits::Limits;
 use crate::metrics::RefusalKind;
 use crate::operator::{self, NodeStatus};
 use crate::peers::Peers;
+use crate::stall::Silence;
 use crate::store::Memory;
 use crate::trusted::{Born, CoreError, Lost, Place, TrustedCore};
 use care::{Care, Looker};
@@ -104,6 +105,7 @@ impl Node {
             #[cfg(feature = "misbehave")]
             liar: parts.misbehaviour.map(|how| Liar::new(how, &edge)),
             trusted,
+            silence: Silence::default(),
             replica: Replica::new(genesis, me, identity.secrets(), edge.core_key),
             peers: Peers::dial(&edge, identity.channel()),
             host,
@@ -163,11 +165,18 @@ impl Drop for Node {
 /// Orders and questions for the core.
 pub(crate) enum Control {
     /// Where it stands.
-    Status(oneshot::Sender<Status>),
+    Status(oneshot::Sender<Standing>),
     /// The administrator vouches for the core.
     Vouched(Voucher),
     /// End.
     Stop,
+}
+
+/// Where a replica stands, and what its loop knows besides.
+pub(crate) struct Standing {
+    pub(crate) status: Status,
+    /// How long its trusted core has owed answers and given none.
+    pub(crate) core_silent: Option<Duration>,
 }
 
 /// Why a replica did not start.
@@ -238,6 +247,7 @@ struct Core {
     replica: Replica,
     /// What never says two things, whatever else this process is made to say.
     trusted: TrustedCore,
+    silence: Silence,
     peers: Peers,
     host: Box<dyn AnyHost>,
     /// Operations that the host had no room for; in order. As limited as the replica's slots in execution.
@@ -294,7 +304,8 @@ impl Core {
             Ok(gone) = lost => return Next::EndWithCore(gone),
             Some(control) = queues.control.recv() => match control {
                 Control::Status(reply) => {
-                    let _ = reply.send(self.replica.status());
+                    let core_silent = self.silence.lasts(Instant::now());
+                    let _ = reply.send(Standing { status: self.replica.status(), core_silent });
                 }
                 Control::Vouched(voucher) => self.step(Event::Vouched(voucher)),
                 Control::Stop => return Next::End,
@@ -347,6 +358,7 @@ impl Core {
         if let Event::Attested(_) = &event {
             counters.attested.one();
             self.trusted.answered();
+            self.silence.answered(Instant::now());
         }
         if let Event::Executed { outcomes, .. } = &event {
             counters.slots_executed.one();
@@ -381,7 +393,10 @@ impl Core {
                 }
             }
             Effect::Broadcast(message) => self.peers.broadcast(&message),
-            Effect::Attest(operation) => self.trusted.ask(operation),
+            Effect::Attest(operation) => {
+                self.silence.asked(Instant::now());
+                self.trusted.ask(operation);
+            }
             Effect::Regroup(voters) => {
                 self.peers.say_in(voters.generation);
                 self.edge.regroup(voters);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use smr_client::connect::frame::{read_frame, write_frame};
 use smr_crypto::{Digest, PublicKey};
-use smr_replica::{Phase, Status, Voucher};
+use smr_replica::{Phase, Voucher};
 use smr_wire::{Epoch, Generation, ReplicaId, ServiceId, Slot, View};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::oneshot;
@@ -19,7 +19,8 @@ use tokio::time::timeout;
 
 use crate::edge::Edge;
 use crate::metrics::PeerReport;
-use crate::node::Control;
+use crate::node::{Control, Standing};
+use crate::stall::Stall;
 use crate::statement::{ServiceStatement, SignedServiceStatement};
 use crate::trusted::CoreStatus;
 
@@ -160,6 +161,9 @@ pub struct NodeStatus {
     /// What stands behind its trusted core; none if the protocol asks no core for anything.
     #[serde(default)]
     pub core: Option<CoreStatus>,
+    /// Why that core does not answer, if it does not; then this replica does not vote.
+    #[serde(default)]
+    pub core_stall: Option<Stall>,
     /// Counts by name.
     pub counters: BTreeMap<String, u64>,
     /// What it knows of the other replicas.
@@ -167,7 +171,8 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
-    fn new(edge: &Edge, status: Status) -> NodeStatus {
+    fn new(edge: &Edge, standing: Standing) -> NodeStatus {
+        let Standing { status, core_silent } = standing;
         NodeStatus {
             service: edge.service,
             name: edge.genesis.name.clone(),
@@ -196,6 +201,7 @@ impl NodeStatus {
             ceremony: status.ceremony,
             halted: status.halted.map(|halt| halt.to_string()),
             core: edge.core.clone(),
+            core_stall: edge.core.as_ref().and_then(|core| Stall::of(core, core_silent)),
             counters: edge.metrics.counters.report(),
             peers: edge.metrics.peers(),
         }

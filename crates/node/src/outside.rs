@@ -210,7 +210,9 @@ fn messages(edge: &Edge) -> Vec<(Generation, Message)> {
 async fn whatever_a_peer_sends_its_link_ends_and_only_checked_messages_reach_the_core() {
     let (edge, mut queues) = edge();
     let incomings = Arc::new(Incomings::new(edge.group.size()));
-    let corpus: Vec<Encoding> = messages(&edge).iter().map(Encoding::of).collect();
+    // Each says in which generation.
+    let said = messages(&edge).into_iter().map(|message| (edge.group.generation, message));
+    let corpus: Vec<Encoding> = said.map(|said| Encoding::of(&said)).collect();
     let mut dice = Dice::new(runs::seed());
     let (mut frames, mut events) = (0u64, 0u64);
     let mut counted = runs::Counted::new("links");

@@ -92,10 +92,17 @@ impl Blueprint {
     fn headline(&self) -> String {
         let promise = match (self.faults, self.against) {
             (0, _) => "one replica, which survives nothing".to_owned(),
-            (faults, FaultModel::Byzantine | FaultModel::Hybrid) => format!(
-                "{} replicas, of which {faults} may fail in any way without the service stopping or lying",
-                self.replicas
-            ),
+            (faults, FaultModel::Byzantine | FaultModel::Hybrid) => {
+                let cores = match (self.trusted_hardware, faults) {
+                    (None, _) => "",
+                    (Some(_), 1) => ", as long as its trusted core does not,",
+                    (Some(_), _) => ", as long as their trusted cores do not,",
+                };
+                format!(
+                    "{} replicas, of which {faults} may fail in any way{cores} without the service stopping or lying",
+                    self.replicas
+                )
+            }
             (faults, FaultModel::Crash) => {
                 format!(
                     "{} replicas, of which {faults} may crash without the service stopping",
@@ -243,7 +250,8 @@ enum BadBlueprint {
 }
 
 /// Choices that the short form shows.
-const SHORT: [&str; 6] = ["application", "protocol", "replicas", "signature", "durability", "placement"];
+const SHORT: [&str; 7] =
+    ["application", "protocol", "replicas", "trusted core", "signature", "durability", "placement"];
 
 /// `reason` up to the first colon or semicolon: what comes behind explains further.
 fn first_part(reason: &str) -> String {

@@ -3,7 +3,7 @@
 use crate::blueprint::{Blueprint, CheckpointStrategy, Choice, Limits, Provider, Scheduler};
 use crate::problem::Problem;
 use crate::wish::{Application, Durability, FaultModel, TrustedHardware, Wish};
-use crate::words::quoted;
+use crate::words::{alternatives, nearest, quoted};
 
 /// The first blueprint for `wish`.
 ///
@@ -11,6 +11,7 @@ use crate::words::quoted;
 /// Why it cannot be served, and what could be instead.
 pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
     let protocol = choose(wish, &facts.protocols)?;
+    uses_hardware(wish, protocol, &facts.protocols)?;
     let replicas = protocol.replicas(wish.faults);
     let mut blueprint = Blueprint {
         number: 1,
@@ -33,7 +34,7 @@ pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
         warnings: Vec::new(),
     };
     blueprint.choices = choices(&blueprint, protocol, wish);
-    blueprint.warnings = warnings(&blueprint, protocol, facts);
+    blueprint.warnings = warnings(&blueprint, protocol, wish, facts);
     Ok(blueprint)
 }
 
@@ -97,12 +98,12 @@ pub enum Refusal {
         protocol: String,
     },
     /// A protocol is named that there is not.
-    #[error("there is no protocol {name:?}; there are {known}")]
+    #[error("there is no protocol {}; {instead}", quoted(name))]
     UnknownProtocol {
         /// What was named.
         name: String,
-        /// What there is.
-        known: String,
+        /// What was probably meant, or what there is.
+        instead: String,
     },
     /// A protocol is named that cannot serve the wish.
     #[error("{name} cannot serve this wish; {why}")]
@@ -111,6 +112,14 @@ pub enum Refusal {
         name: String,
         /// Why, and what would help.
         why: String,
+    },
+    /// Trusted hardware is asked for, and nothing would be made of it.
+    #[error("`trusted_hardware` would not be used: {protocol} asks no trusted core for anything; {instead}")]
+    UnusedHardware {
+        /// The protocol that would be chosen.
+        protocol: String,
+        /// What to do.
+        instead: String,
     },
 }
 
@@ -124,15 +133,16 @@ impl Refusal {
                     format!("there is no protocol yet for faults = {faults} against = \"{against}\"");
                 Problem::at(file, text, wish.places.against.clone(), message, instead)
             }
-            Refusal::UnknownProtocol { name, known } => {
+            Refusal::UnknownProtocol { name, instead } => {
                 let span = wish.places.protocol.clone().unwrap_or_default();
-                Problem::at(
-                    file,
-                    text,
-                    span,
-                    format!("there is no protocol {name:?}"),
-                    format!("there are {known}"),
-                )
+                Problem::at(file, text, span, format!("there is no protocol {}", quoted(name)), instead)
+            }
+            Refusal::UnusedHardware { protocol, instead } => {
+                let span = wish.places.trusted_hardware.clone().unwrap_or_default();
+                let message = format!(
+                    "`trusted_hardware` would not be used: {protocol} asks no trusted core for anything"
+                );
+                Problem::at(file, text, span, message, instead)
             }
             Refusal::Unfit { name, why } => {
                 let span = wish.places.protocol.clone().unwrap_or_default();
@@ -167,9 +177,8 @@ fn default_scheduler() -> Scheduler {
 /// fail, all do.
 fn choose<'a>(wish: &Wish, protocols: &'a [ProtocolFact]) -> Result<&'a ProtocolFact, Refusal> {
     if let Some(name) = &wish.protocol {
-        let known = || protocols.iter().map(|protocol| protocol.name.as_str()).collect::<Vec<_>>().join(", ");
         let named = protocols.iter().find(|protocol| protocol.name == *name);
-        let named = named.ok_or_else(|| Refusal::UnknownProtocol { name: name.clone(), known: known() })?;
+        let named = named.ok_or_else(|| unknown(name, protocols))?;
         return match unfit(wish, named) {
             None => Ok(named),
             Some(why) => Err(Refusal::Unfit { name: name.clone(), why }),
@@ -181,6 +190,39 @@ fn choose<'a>(wish: &Wish, protocols: &'a [ProtocolFact]) -> Result<&'a Protocol
     let serves = |protocol: &&ProtocolFact| exact(protocol) && unfit(wish, protocol).is_none();
     let chosen = protocols.iter().filter(serves).min_by_key(|protocol| protocol.per_fault);
     chosen.ok_or_else(|| refusal(wish, protocols))
+}
+
+fn unknown(name: &str, protocols: &[ProtocolFact]) -> Refusal {
+    let known: Vec<&str> = protocols.iter().map(|protocol| protocol.name.as_str()).collect();
+    let instead = match nearest(name, &known) {
+        Some(meant) => format!("did you mean {meant:?}?"),
+        None => format!("there are {}; without [protocol] one is chosen for you", known.join(", ")),
+    };
+    Refusal::UnknownProtocol { name: name.to_owned(), instead }
+}
+
+/// Refuses trusted hardware that nothing would be made of: whoever asks for it believes to be protected by it. Where
+/// nothing is to be survived the plan says so anyhow, and hardware is no mistake: a description may be tried with
+/// `faults = 0`.
+fn uses_hardware(wish: &Wish, chosen: &ProtocolFact, protocols: &[ProtocolFact]) -> Result<(), Refusal> {
+    if wish.trusted_hardware.is_none() || wish.faults == 0 || chosen.model == FaultModel::Hybrid {
+        return Ok(());
+    }
+    let hybrids = protocols.iter().filter(|protocol| protocol.model == FaultModel::Hybrid);
+    let hybrids: Vec<String> = hybrids.map(|protocol| format!("{:?}", protocol.name)).collect();
+    let instead = if wish.protocol.is_some() {
+        let named = match alternatives(&hybrids) {
+            none if none.is_empty() => String::new(),
+            some => format!(", or name a protocol that counts on cores: {some}"),
+        };
+        format!("leave it out{named}")
+    } else if wish.against == FaultModel::Crash {
+        "machines that only stop need no core; leave it out, or say against = \"byzantine\" to survive lies with it"
+            .to_owned()
+    } else {
+        "leave it out".to_owned()
+    };
+    Err(Refusal::UnusedHardware { protocol: chosen.name.clone(), instead })
 }
 
 /// Why a protocol cannot serve the wish, and what would help; none if it can.
@@ -198,9 +240,13 @@ fn unfit(wish: &Wish, protocol: &ProtocolFact) -> Option<String> {
             "it counts on a trusted core in each replica: say trusted_hardware = \"software\" in [wish]"
                 .to_owned(),
         ),
-        _ if protocol.faults_max < faults => {
-            Some(format!("it serves at most faults = {}", protocol.faults_max))
-        }
+        _ if protocol.faults_max == 0 => Some(
+            "it is one replica, which survives nothing: say faults = 0, or leave [protocol] out".to_owned(),
+        ),
+        _ if protocol.faults_max < faults => Some(format!(
+            "it serves at most faults = {}: say that, or leave [protocol] out",
+            protocol.faults_max
+        )),
         _ => None,
     }
 }
@@ -248,7 +294,7 @@ fn choices(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish) -> Vec<C
         choices.extend(blueprint.trusted_hardware.map(trusted_core));
     }
     choices.extend([
-        signature(blueprint),
+        signature(blueprint, protocol),
         scheduler(blueprint, wish),
         checkpoints(blueprint),
         durability(blueprint),
@@ -277,10 +323,11 @@ fn application(blueprint: &Blueprint) -> Choice {
 }
 
 fn ordering(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish) -> Choice {
-    let asked = match blueprint.faults {
+    let asked = match (blueprint.faults, blueprint.trusted_hardware) {
         _ if wish.protocol.is_some() => "you name it".to_owned(),
-        0 => "you ask to survive no failure".to_owned(),
-        _ => format!("against = \"{}\" asks for it", blueprint.against),
+        (0, _) => "you ask to survive no failure".to_owned(),
+        (_, Some(hardware)) => format!("trusted_hardware = \"{hardware}\" makes it possible"),
+        (_, None) => format!("against = \"{}\" asks for it", blueprint.against),
     };
     let because = format!("{asked}: {}", protocol.strength);
     choice("protocol", protocol.name.as_str(), because)
@@ -288,13 +335,18 @@ fn ordering(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish) -> Choi
 
 fn replicas(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
     let (faults, per_fault) = (blueprint.faults, protocol.per_fault);
+    let s = if faults == 1 { "s" } else { "" };
     let because = match protocol.model {
         FaultModel::Byzantine => format!(
             "{per_fault}f+1 with f = {faults}: even where {faults} cannot be heard, those that tell the truth \
              outnumber the liars"
         ),
-        FaultModel::Crash | FaultModel::Hybrid => {
-            format!("{per_fault}f+1 with f = {faults}: when {faults} stop, more than half are left")
+        FaultModel::Hybrid => format!(
+            "{per_fault}f+1 with f = {faults}: when {faults} stop{s}, more than half are left, and who lies cannot vote \
+             twice, as its trusted core does not"
+        ),
+        FaultModel::Crash => {
+            format!("{per_fault}f+1 with f = {faults}: when {faults} stop{s}, more than half are left")
         }
     };
     choice("replicas", blueprint.replicas.to_string(), because)
@@ -309,10 +361,13 @@ fn agreement(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
              agreed; and {quorum} are left to agree when {faults} fail{s}",
             2 * quorum - replicas
         ),
-        FaultModel::Crash | FaultModel::Hybrid => format!(
-            "any two groups of {quorum} have a replica in common, so no two orders are ever agreed; and {quorum} \
-             are left to agree when {faults} fail{s}"
-        ),
+        FaultModel::Crash | FaultModel::Hybrid => {
+            let why = if protocol.model == FaultModel::Hybrid { ", which cannot vote twice" } else { "" };
+            format!(
+                "any two groups of {quorum} have a replica in common{why}, so no two orders are ever agreed; and \
+                 {quorum} are left to agree when {faults} fail{s}"
+            )
+        }
     };
     choice("agreement", format!("{quorum} of {replicas} votes"), because)
 }
@@ -329,8 +384,18 @@ fn trusted_core(hardware: TrustedHardware) -> Choice {
     }
 }
 
-fn signature(blueprint: &Blueprint) -> Choice {
+/// What a client checks: a signature for each answer, or, where machines do not lie, one for each connection.
+fn signature(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
     let Blueprint { faults, replicas, threshold, .. } = *blueprint;
+    let shares = if replicas == 1 { "share" } else { "shares" };
+    let shares = format!("{threshold} of {replicas} key {shares}");
+    if protocol.model == FaultModel::Crash {
+        let because = format!(
+            "machines that only stop do not lie, so clients believe the replica that answers; that it is one of the \
+             service they check once, by a certificate signed with the service's one key ({shares})"
+        );
+        return choice("signature", "one per connection", because);
+    }
     let because = if faults == 0 {
         "the one replica holds the whole key".to_owned()
     } else {
@@ -339,8 +404,7 @@ fn signature(blueprint: &Blueprint) -> Choice {
              signature with one key that never changes, and whoever steals {faults} can sign nothing"
         )
     };
-    let shares = if replicas == 1 { "share" } else { "shares" };
-    choice("signature", format!("{threshold} of {replicas} key {shares}"), because)
+    choice("signature", shares, because)
 }
 
 fn scheduler(blueprint: &Blueprint, wish: &Wish) -> Choice {
@@ -403,7 +467,7 @@ fn limits(blueprint: &Blueprint) -> Choice {
     )
 }
 
-fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, facts: &Facts) -> Vec<String> {
+fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish, facts: &Facts) -> Vec<String> {
     let Blueprint { faults, replicas, .. } = *blueprint;
     let mut warnings = Vec::new();
     if faults == 0 {
@@ -412,12 +476,22 @@ fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, facts: &Facts) -> Ve
              it is taken over, its answers cannot be trusted. Fine for developing."
                 .to_owned(),
         );
+        if wish.trusted_hardware.is_some() && blueprint.trusted_hardware.is_none() {
+            warnings.push("trusted_hardware is not used: one replica votes with nobody.".to_owned());
+        }
         return warnings;
     }
     warnings.push(format!(
         "All {replicas} replicas run on this machine: fine for trying, but one power cut takes all of them, and \
          whoever takes over the machine has them all."
     ));
+    if protocol.model == FaultModel::Crash {
+        warnings.push(
+            "Only machines that stop are survived: one that is taken over, or whose memory rots, can give wrong answers, \
+             and clients cannot tell. Against that, say against = \"byzantine\"."
+                .to_owned(),
+        );
+    }
     if protocol.model == FaultModel::Hybrid {
         let tpm = match blueprint.trusted_hardware {
             Some(TrustedHardware::Tpm) => {
@@ -427,9 +501,10 @@ fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, facts: &Facts) -> Ve
             _ => "",
         };
         warnings.push(format!(
-            "The trusted cores are software, each in a process that gave up its rights: they stop errors, and a replica \
-             that is taken over from outside, but not whoever becomes root on a machine; and a replica that runs as root \
-             can be made to be one.{tpm} Against that, leave trusted_hardware out and have {} replicas.",
+            "Trusted cores do not stop whoever becomes root on a machine: they are software, each in a process that gave \
+             up its rights. They stop errors, and whoever takes over a replica from outside, unless it runs as root.{tpm} \
+             Against root, leave {} out and have {} replicas.",
+            if wish.protocol.is_some() { "trusted_hardware and [protocol]" } else { "trusted_hardware" },
             3 * faults + 1
         ));
     }

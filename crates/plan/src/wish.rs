@@ -50,7 +50,7 @@ pub struct Wish {
     pub scheduler: Option<Scheduler>,
     /// Which protocol orders; none if that is left open.
     pub protocol: Option<String>,
-    /// Where `faults` and `against` are said, for whoever cannot serve them.
+    /// Where things are said, for whoever cannot serve them.
     pub(crate) places: Places,
 }
 
@@ -59,6 +59,7 @@ pub struct Wish {
 pub(crate) struct Places {
     pub(crate) faults: Span,
     pub(crate) against: Span,
+    pub(crate) trusted_hardware: Option<Span>,
     pub(crate) protocol: Option<Span>,
 }
 
@@ -97,6 +98,7 @@ impl Wish {
             .text(Section::Wish, "against")
             .and_then(|found| Some((one_of(&mut reader, "against", &found, &FAULT_MODELS)?, found.span)));
         let durability = durability(&mut reader);
+        let trusted_hardware_at = reader.stated(Section::Wish, "trusted_hardware");
         let trusted_hardware = trusted_hardware(&mut reader);
         let scheduler = scheduler::scheduler(&mut reader);
         let protocol = reader.section(Section::Protocol).and_then(|_| reader.text(Section::Protocol, "name"));
@@ -114,6 +116,7 @@ impl Wish {
                 places: Places {
                     faults: faults_at,
                     against: against_at,
+                    trusted_hardware: trusted_hardware_at,
                     protocol: protocol.as_ref().map(|found| found.span.clone()),
                 },
                 protocol: protocol.map(|found| found.value.to_owned()),
@@ -233,10 +236,24 @@ pub enum TrustedHardware {
     Tpm,
 }
 
+impl fmt::Display for TrustedHardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrustedHardware::Software => "software",
+            TrustedHardware::Tpm => "tpm",
+        })
+    }
+}
+
 fn trusted_hardware(reader: &mut Reader<'_>) -> Option<TrustedHardware> {
     reader.stated(Section::Wish, "trusted_hardware")?;
     let found = reader.text(Section::Wish, "trusted_hardware")?;
     let known = [("software", TrustedHardware::Software), ("tpm", TrustedHardware::Tpm)];
+    if found.value == "none" {
+        let help = "to do without, leave `trusted_hardware` out";
+        reader.problem(found.span, "`trusted_hardware` cannot be \"none\"", help);
+        return None;
+    }
     one_of(reader, "trusted_hardware", &found, &known)
 }
 
@@ -330,12 +347,12 @@ fn faults(reader: &mut Reader<'_>, found: &Found<i128>) -> Option<u16> {
     let message = if found.value < 0 {
         "`faults` counts machines and cannot be negative".to_owned()
     } else {
-        format!("`faults` is more than {FAULTS_MAX}")
+        format!("`faults` cannot be more than {FAULTS_MAX}")
     };
-    let replicas = 3 * FAULTS_MAX + 1;
+    let (more, fewest, most) = (FAULTS_MAX + 1, 2 * FAULTS_MAX + 3, 3 * FAULTS_MAX + 4);
     let help = format!(
-        "say 0 to {FAULTS_MAX}; every replica talks to every other, and beyond {replicas} replicas (for {FAULTS_MAX} \
-         faults) that would be slower than it is worth"
+        "say 0 to {FAULTS_MAX}; every replica talks to every other, and {more} faults take {fewest} to {most} replicas, \
+         which would be slower than it is worth"
     );
     reader.problem(found.span.clone(), message, help);
     None

@@ -9,6 +9,9 @@ const QUOTED_MAX: usize = 40;
 /// Length in characters from which on a name has no near misses; bounds the work of [`nearest`].
 const NAME_MAX: usize = 64;
 
+/// Length in characters up to which a name with two mistakes is another name.
+const SHORT_NAME: usize = 4;
+
 /// `text` in lines of at most `width` characters, broken at spaces. A longer word gets a line of its own. Never
 /// empty: no text is one empty line.
 #[must_use]
@@ -54,12 +57,16 @@ pub fn alternatives<S: AsRef<str>>(words: &[S]) -> String {
     }
 }
 
-/// The one of `known` that `given` was probably meant to be: at most a third of it mistyped. Case does not count.
+/// The one of `known` that `given` was probably meant to be: at most a third of it mistyped, or one character of a
+/// short one, so that `raft` is not taken for `pbft`. Case does not count.
 #[must_use]
 pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let given: Vec<char> = given.chars().take(NAME_MAX).flat_map(char::to_lowercase).collect();
     let (typing_errors, name) = known.iter().map(|name| (distance(&given, name), *name)).min()?;
-    let allowed = name.chars().count().div_ceil(3);
+    let allowed = match name.chars().count() {
+        ..=SHORT_NAME => 1,
+        length => length.div_ceil(3),
+    };
     (typing_errors <= allowed && typing_errors < given.len()).then_some(name)
 }
 
@@ -110,6 +117,8 @@ mod tests {
         assert_eq!(nearest("fault", &known), Some("faults"));
         assert_eq!(nearest("durabilty", &known), Some("durability"));
         assert_eq!(nearest("replicas", &known), None);
+        assert_eq!(nearest("pbtf", &["pbft"]), Some("pbft"));
+        assert_eq!(nearest("raft", &["pbft"]), None);
         assert_eq!(nearest("", &known), None);
         assert_eq!(nearest("x", &["kv"]), None);
         assert_eq!(nearest("anything", &[]), None);

@@ -3,14 +3,22 @@
 use smr_mutate::{Dice, runs, text};
 use smr_plan::{Blueprint, Facts, FaultModel, ProtocolFact, Wish, plan};
 
-const EXAMPLES: [&str; 2] =
-    [include_str!("../../../examples/kv.toml"), include_str!("../../../examples/bank.toml")];
+const EXAMPLES: [&str; 3] = [
+    include_str!("../../../examples/kv.toml"),
+    include_str!("../../../examples/bank.toml"),
+    include_str!("../../../examples/trusted.toml"),
+];
 
 fn facts() -> Facts {
-    let model = FaultModel::Byzantine;
-    let pbft =
-        ProtocolFact { name: "pbft".into(), model, per_fault: 3, faults_max: 5, strength: "strong".into() };
-    Facts { protocols: vec![pbft], cores: 2 }
+    let fact = |name: &str, model, per_fault| ProtocolFact {
+        name: name.into(),
+        model,
+        per_fault,
+        faults_max: 5,
+        strength: "strong".into(),
+    };
+    let protocols = vec![fact("pbft", FaultModel::Byzantine, 3), fact("ebawa", FaultModel::Hybrid, 2)];
+    Facts { protocols, cores: 2 }
 }
 
 #[test]
@@ -21,7 +29,7 @@ fn no_description_makes_the_reader_or_the_planner_panic() {
     let mut counted = runs::Counted::new("descriptions");
     for _ in 0..executions {
         counted.one();
-        let (one, other) = (EXAMPLES[dice.below(2)], EXAMPLES[dice.below(2)]);
+        let (one, other) = (EXAMPLES[dice.below(EXAMPLES.len())], EXAMPLES[dice.below(EXAMPLES.len())]);
         let changed = text::change(one, other, &mut dice);
         match Wish::parse(&changed, "changed.toml", &["kv", "bank"]) {
             Ok(wish) => {

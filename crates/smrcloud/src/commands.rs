@@ -41,6 +41,12 @@ verbs! {
     /// Show how a service's replicas are, or list all services.
     Status: status;
     /// Print what a client needs to know of a service, as JSON.
+    ///
+    /// `name` is for people, `service` tells services of the same name apart, `service_key` is the one key that never
+    /// changes, `endpoints` are addresses of which any one that answers will do. `proofs` are the ways in which an answer
+    /// may be proven to its clients: "certified" is a signature of the service's key over the answer itself; "channel" is
+    /// the word of a replica, over an encrypted connection, whose channel the service's key has certified. A replica that
+    /// lies can be believed by the second, so it is accepted only where machines may stop but not lie (against = "crash").
     Descriptor: descriptor;
     /// Stop a service and remove what it left on this machine.
     Down: down;

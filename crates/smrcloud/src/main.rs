@@ -14,7 +14,7 @@ use output::Output;
 
 /// Replicated services that keep answering rightly while machines crash, rot or are taken over.
 #[derive(Parser)]
-#[command(name = "smrcloud", version, about, arg_required_else_help = true)]
+#[command(name = "smrcloud", version, arg_required_else_help = true)]
 struct Arguments {
     /// Print JSON, for programs.
     #[arg(long, global = true)]

@@ -2,8 +2,6 @@
 //! misused and broken into.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +19,10 @@ use smr_node::trusted::inside::VERB;
 use smr_node::trusted::{Backing, Born, CoreError, Place, Precaution, Precautions, Program};
 use smr_wire::client::FaultModel;
 use smr_wire::{Generation, ReplicaId, ServiceId, Slot, View};
+
+#[path = "../../node/tests/common/swtpm.rs"]
+mod swtpm;
+use swtpm::Swtpm;
 
 /// Far more than any of this takes on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -54,12 +56,16 @@ impl Deployed {
     }
 
     fn tried(protocol: &str, hardware: &str, arguments: &[&str]) -> (Deployed, Output) {
-        let deployed = Deployed { home: tempfile::tempdir().expect("a directory") };
-        let description = deployed.home.path().join("service.toml");
         let text = format!(
             "name = \"kv\"\n[application]\nbuiltin = \"kv\"\n[wish]\nfaults = 1\nagainst = \"byzantine\"\n\
              durability = \"memory\"\ntrusted_hardware = \"{hardware}\"\n[protocol]\nname = \"{protocol}\"\n"
         );
+        Deployed::described(&text, arguments)
+    }
+
+    fn described(text: &str, arguments: &[&str]) -> (Deployed, Output) {
+        let deployed = Deployed { home: tempfile::tempdir().expect("a directory") };
+        let description = deployed.home.path().join("service.toml");
         fs::write(&description, text).expect("a description");
         let up = ["up", &description.display().to_string(), "--detach"];
         let output = deployed.run(&[&up, arguments].concat());
@@ -121,8 +127,7 @@ fn kill(pid: u64) {
     signal("-KILL", pid);
 }
 
-fn serves_and_survives_the_loss_of_a_core(protocol: &str) {
-    let service = Deployed::up(protocol);
+fn serves_and_survives_the_loss_of_a_core(service: Deployed, protocol: &str) {
     assert_eq!(service.call(&["put", "a", "one"]), "ok");
     let status = service.status();
     assert_eq!(status["group"]["protocol"], protocol);
@@ -140,9 +145,19 @@ fn serves_and_survives_the_loss_of_a_core(protocol: &str) {
     let text = String::from_utf8(service.run(&["status", "kv"]).stdout).expect("text");
     assert!(text.contains("separate process"), "{text}");
 
-    // One that stands still keeps its replica from voting, which the others do without; that is no end.
+    // One that stands still keeps its replica from voting, which the others do without; that is no end, but it is told.
     let (replica, core) = cores[0];
     signal("-STOP", core);
+    until("the core is seen to stand still", || {
+        let status = service.status();
+        let told = &status["replicas"][0];
+        (told["core_stall"]["why"] == "stopped" && told["state"] == "core stopped").then_some(())
+    });
+    let status = service.status();
+    assert_eq!((number(&status["group"]["up"]), &status["group"]["verdict"]), (2, &"degraded".into()));
+    let text = String::from_utf8(service.run(&["status", "kv"]).stdout).expect("text");
+    assert!(text.contains("2 of 3 up: serving, but tolerates no further failure"), "{text}");
+    assert!(text.contains(&format!("`kill -CONT {core}` lets it go on")), "{text}");
     assert_eq!(service.call(&["put", "a", "meanwhile"]), "ok");
     signal("-CONT", core);
     until("all have the same history", || {
@@ -151,6 +166,7 @@ fn serves_and_survives_the_loss_of_a_core(protocol: &str) {
             |replica: usize| (&status["replicas"][replica]["digest"], &status["replicas"][replica]["state"]);
         ((0..3).all(|replica| seen(replica) == seen(0)) && seen(0).1 == "ready").then_some(())
     });
+    assert_eq!(service.status()["group"]["verdict"], "healthy");
 
     // A core that is killed takes its replica along, and nobody else.
     kill(core);
@@ -217,12 +233,16 @@ fn has_no_key_of_its_core(dir: &Path) {
 
 #[test]
 fn minbft_serves_with_cores_in_their_own_processes_and_survives_the_loss_of_one() {
-    serves_and_survives_the_loss_of_a_core("minbft");
+    serves_and_survives_the_loss_of_a_core(Deployed::up("minbft"), "minbft");
 }
 
 #[test]
-fn ebawa_serves_with_cores_in_their_own_processes_and_survives_the_loss_of_one() {
-    serves_and_survives_the_loss_of_a_core("ebawa");
+fn ebawa_as_in_the_example_serves_with_cores_in_their_own_processes_and_survives_the_loss_of_one() {
+    let example =
+        include_str!("../../../examples/trusted.toml").replace("name = \"trusted\"", "name = \"kv\"");
+    let (service, output) = Deployed::described(&example, &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serves_and_survives_the_loss_of_a_core(service, "ebawa");
 }
 
 const WINDOW: u64 = 8;
@@ -390,60 +410,20 @@ fn whoever_gets_into_a_core_s_process_can_do_nothing_there_but_answer() {
     }
 }
 
-/// A TPM in software, ended with the test; none where there is no such program.
-struct Swtpm {
-    child: Child,
-    address: SocketAddr,
-    _state: tempfile::TempDir,
-}
-
-impl Swtpm {
-    fn start() -> Option<Swtpm> {
-        let state = tempfile::tempdir().expect("a directory");
-        // The ports are free now; should somebody else take one before it does, it ends, and others are tried.
-        for _ in 0..20 {
-            let port = || TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
-            let (address, control) = (port(), port());
-            let mut command = Command::new("swtpm");
-            command.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear", "--tpmstate"]);
-            command.arg(format!("dir={}", state.path().display()));
-            command.args(["--server", &format!("type=tcp,port={}", address.port())]);
-            command.args(["--ctrl", &format!("type=tcp,port={}", control.port())]);
-            let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-            let mut child = match started {
-                Err(error) if error.kind() == ErrorKind::NotFound => return None,
-                started => started.expect("swtpm starts"),
-            };
-            let listens = until("swtpm listens or ends", || {
-                let ended = child.try_wait().expect("its state").is_some();
-                if ended { Some(false) } else { TcpStream::connect(control).is_ok().then_some(true) }
-            });
-            if listens {
-                return Some(Swtpm { child, address, _state: state });
-            }
-        }
-        panic!("swtpm finds no port");
-    }
-}
-
-impl Drop for Swtpm {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn a_service_that_counts_on_a_tpm_serves_with_certified_cores_and_does_not_start_without() {
     let (deployed, output) = Deployed::tried("ebawa", "tpm", &["--tpm", "/dev/no-tpm"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("the TPM at /dev/no-tpm cannot be reached"), "{said}");
+    assert!(said.contains("Nothing was started") && said.contains("--tpm PATH"), "{said}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("started"), "seen before a replica is started");
+    assert!(!deployed.home.path().join("services").exists(), "nothing is left");
     drop(deployed);
+    let (_deployed, output) = Deployed::tried("ebawa", "software", &["--tpm", "/dev/no-tpm"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("--tpm would not be used"), "{said}");
 
-    let Some(swtpm) = Swtpm::start() else {
-        println!("skipped: there is no swtpm here");
-        return;
-    };
+    let Some(swtpm) = Swtpm::start() else { return };
     let (service, output) = Deployed::tried("ebawa", "tpm", &["--tpm", &swtpm.address.to_string()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(service.call(&["put", "a", "one"]), "ok");

@@ -1,6 +1,7 @@
 //! The steps of one deployment, in their order.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -14,13 +15,15 @@ use smr_node::serve::{GENESIS_FILE, PublicFile};
 use smr_node::statement::agreed;
 use smr_node::trusted::BackingName;
 use smr_node::trusted::boots::{self, BOOTS_FILE};
+use smr_node::trusted::tpm::Device;
 use smr_node::{Public, ServiceStatement, SignedServiceStatement};
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
 use smr_plan::{Blueprint, TrustedHardware};
 use smr_replica::{Config, Genesis, Scheduling};
 use smr_wire::Descriptor;
 use smr_wire::client::{FaultModel, ProofKind};
-use tokio::time::{Instant, sleep};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{DeployError, DeployOptions, Progress, Waiting, application_name, program};
 use crate::provider::process::LOG_FILE;
@@ -67,6 +70,9 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         let protocol =
             protocol.map_err(|_| DeployError::UnknownProtocol { protocol: blueprint.protocol.clone() })?;
         let application = application_name(&blueprint.application, self.options).await?;
+        if self.counts_on_tpms() {
+            reach(&self.options.tpm).await?;
+        }
         self.service.create()?;
         let administrator = self.service.administrator()?;
         self.service.keep(&self.record)?;
@@ -306,6 +312,19 @@ fn log_tail(path: &std::path::Path) -> String {
         return "    (nothing)".to_owned();
     }
     shown.iter().map(|line| format!("    {}", clean(line))).collect::<Vec<_>>().join("\n")
+}
+
+/// Sees whether there is a TPM at all, before anything is started that would end without one. Whether it does what it
+/// should only shows when replicas ask it.
+async fn reach(device: &Device) -> Result<(), DeployError> {
+    let reached = match device {
+        Device::File(path) => tokio::fs::OpenOptions::new().read(true).write(true).open(path).await.map(drop),
+        Device::Address(address) => match timeout(ASK_PATIENCE, TcpStream::connect(address)).await {
+            Ok(connected) => connected.map(drop),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        },
+    };
+    reached.map_err(|error| DeployError::NoTpm { device: device.clone(), error })
 }
 
 /// Whether a TPM has certified the replica's core.

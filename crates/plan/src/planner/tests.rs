@@ -161,17 +161,52 @@ fn a_trusted_core_serves_liars_with_fewer_replicas_and_its_limits_are_told() {
     let software = "trusted_hardware = \"software\"";
     let cores = asked("byzantine", 1, software, "").expect("there is minbft");
     assert_eq!((cores.protocol.as_str(), cores.replicas, cores.quorum), ("minbft", 3, 2));
-    assert!(cores.warnings.iter().any(|text| text.contains("not whoever becomes root on a machine")));
+    assert!(cores.warnings.iter().any(|text| text.contains("do not stop whoever becomes root on a machine")));
     assert!(cores.choices.iter().any(|choice| choice.what == "trusted core"));
     assert!(plain.choices.iter().all(|choice| choice.what != "trusted core"));
     assert_eq!((cores.trusted_hardware, plain.trusted_hardware), (Some(TrustedHardware::Software), None));
     let tpm = asked("byzantine", 1, "trusted_hardware = \"tpm\"", "").expect("there is minbft");
     assert_eq!((tpm.trusted_hardware, tpm.protocol.as_str()), (Some(TrustedHardware::Tpm), "minbft"));
     assert!(tpm.warnings.iter().any(|text| text.contains("takes no part in votes")));
-    let unused = asked("crash", 1, "trusted_hardware = \"tpm\"", "").expect("there is paxos");
-    assert_eq!((unused.trusted_hardware, unused.protocol.as_str()), (None, "paxos"));
     let wrong = asked("byzantine", 1, "trusted_hardware = \"sgx\"", "").expect_err("not known");
     assert!(wrong.contains("\"software\" or \"tpm\""), "{wrong}");
+}
+
+#[test]
+fn trusted_hardware_that_nothing_would_be_made_of_is_refused_at_its_place() {
+    let tpm = "trusted_hardware = \"tpm\"";
+    assert_eq!(
+        asked("crash", 1, tpm, "").expect_err("paxos has no use for it"),
+        "\
+error: `trusted_hardware` would not be used: paxos asks no trusted core for anything
+ --> kv.toml:8:1
+  |
+8 | trusted_hardware = \"tpm\"
+  | ^^^^^^^^^^^^^^^^
+  = help: machines that only stop need no core; leave it out, or say against = \"byzantine\" to
+          survive lies with it"
+    );
+    for (against, name) in [("byzantine", "pbft"), ("crash", "pbft"), ("crash", "paxos")] {
+        let named =
+            asked(against, 1, tpm, &format!("[protocol]\nname = \"{name}\"")).expect_err("no use for it");
+        let help = "leave it out, or name a protocol that counts on cores: \"minbft\" or \"ebawa\"";
+        assert!(named.contains(name) && named.contains(help), "{named}");
+    }
+    // More faults than the protocols with cores serve: the one that is left has no use for them either.
+    let text = format!(
+        "name = \"kv\"\napplication.builtin = \"kv\"\n[wish]\nfaults = 3\nagainst = \"byzantine\"\n\
+                        durability = \"memory\"\n{tpm}"
+    );
+    let many = Wish::parse(&text, "kv.toml", &["kv"]).expect("it is right");
+    let mut few = facts();
+    few.protocols.push(fact("ebawa", FaultModel::Hybrid, 2, 2));
+    let left = plan(&many, &few).expect_err("only pbft is left").to_string();
+    assert!(left.contains("pbft asks no trusted core for anything; leave it out"), "{left}");
+    let used = asked("crash", 1, tpm, "[protocol]\nname = \"ebawa\"").expect("cores are no harm");
+    assert_eq!((used.trusted_hardware, used.protocol.as_str()), (Some(TrustedHardware::Tpm), "ebawa"));
+    let tried = asked("byzantine", 0, tpm, "").expect("nothing is survived, which the plan says");
+    assert_eq!((tried.trusted_hardware, tried.protocol.as_str()), (None, "solo"));
+    assert!(tried.warnings.iter().any(|text| text.starts_with("trusted_hardware is not used")));
 }
 
 #[test]
@@ -189,5 +224,16 @@ fn a_protocol_that_is_named_is_taken_or_it_is_said_why_not() {
     assert!(wrong("byzantine", 1, "", "paxos").contains("say against = \"crash\""));
     assert!(wrong("byzantine", 1, "", "ebawa").contains("say trusted_hardware = \"software\""));
     assert!(wrong("byzantine", 3, software, "ebawa").contains("at most faults = 2"));
-    assert!(wrong("byzantine", 1, "", "raft").contains("there are solo, pbft, paxos, minbft, ebawa"));
+    assert!(
+        wrong("byzantine", 1, "", "solo")
+            .contains("it is one replica, which survives nothing: say faults = 0")
+    );
+    for name in ["raft", "none", ""] {
+        let refused = wrong("byzantine", 1, "", name);
+        assert!(
+            refused.contains("there are solo, pbft, paxos, minbft, ebawa; without [protocol] one"),
+            "{refused}"
+        );
+    }
+    assert!(wrong("byzantine", 1, software, "ebwaa").contains("did you mean \"ebawa\"?"));
 }

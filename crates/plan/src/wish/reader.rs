@@ -39,11 +39,12 @@ pub(super) enum Section {
 }
 
 impl Section {
-    const ALL: [Section; 5] =
+    /// All of them.
+    pub(super) const ALL: [Section; 5] =
         [Section::Root, Section::Application, Section::Wish, Section::Scheduler, Section::Protocol];
 
     /// Keys that may stand in it.
-    const fn keys(self) -> &'static [&'static str] {
+    pub(super) const fn keys(self) -> &'static [&'static str] {
         match self {
             Section::Root => &["name", "application", "wish", "scheduler", "protocol"],
             Section::Application => &["builtin", "program"],
@@ -53,8 +54,30 @@ impl Section {
         }
     }
 
+    /// The section that `key`, above all sections, begins; none for one that holds a value.
+    fn begun_by(key: &str) -> Option<Section> {
+        match key {
+            "application" => Some(Section::Application),
+            "wish" => Some(Section::Wish),
+            "scheduler" => Some(Section::Scheduler),
+            "protocol" => Some(Section::Protocol),
+            _ => None,
+        }
+    }
+
+    /// A line that may stand in it.
+    fn example(self) -> &'static str {
+        match self {
+            Section::Root => example(self, "name"),
+            Section::Application => example(self, "builtin"),
+            Section::Wish => example(self, "faults"),
+            Section::Scheduler => example(self, "preset"),
+            Section::Protocol => example(self, "name"),
+        }
+    }
+
     /// How the user finds it.
-    const fn title(self) -> &'static str {
+    pub(super) const fn title(self) -> &'static str {
         match self {
             Section::Root => "the description",
             Section::Application => "[application]",
@@ -86,13 +109,13 @@ impl<'a> Reader<'a> {
         let tables = vec![(Section::Root, 0..0, document)];
         let mut reader = Reader { file, text, tables, excused: Vec::new(), problems: Problems::default() };
         reader.refuse_unknown(Section::Root);
-        reader.open(Section::Application, "application", example("builtin"));
-        reader.open(Section::Wish, "wish", example("faults"));
+        reader.open(Section::Application, "application");
+        reader.open(Section::Wish, "wish");
         if reader.stated(Section::Root, "scheduler").is_some() {
-            reader.open(Section::Scheduler, "scheduler", example("preset"));
+            reader.open(Section::Scheduler, "scheduler");
         }
         if reader.stated(Section::Root, "protocol").is_some() {
-            reader.open(Section::Protocol, "protocol", "name = \"ebawa\"");
+            reader.open(Section::Protocol, "protocol");
         }
         reader
     }
@@ -129,7 +152,7 @@ impl<'a> Reader<'a> {
         if let DeValue::String(text) = value {
             return Some(Found { value: text, span });
         }
-        self.wrong_type(key, "a text in double quotes", value, span);
+        self.wrong_type(section, key, "a text in double quotes", value, span);
         None
     }
 
@@ -143,7 +166,7 @@ impl<'a> Reader<'a> {
                 span,
             });
         }
-        self.wrong_type(key, "a whole number", value, span);
+        self.wrong_type(section, key, "a whole number", value, span);
         None
     }
 
@@ -151,12 +174,12 @@ impl<'a> Reader<'a> {
         self.tables.iter().find(|(found, ..)| *found == section).map(|(.., table)| *table)
     }
 
-    fn open(&mut self, section: Section, key: &'static str, content: &str) {
+    fn open(&mut self, section: Section, key: &'static str) {
         let root = self.table(Section::Root).expect("the root is always there");
         let Some((name, value)) = root.iter().find(|(name, _)| name.get_ref() == key) else {
             if !self.excused(Section::Root, &[key]) {
                 let end = self.text.trim_end().len();
-                let help = format!("add a line `[{key}]`, and below it for example: {content}");
+                let help = format!("add a line `[{key}]`, and below it for example: {}", section.example());
                 self.problem(end..end, format!("the section [{key}] is missing"), help);
             }
             return;
@@ -165,14 +188,17 @@ impl<'a> Reader<'a> {
             self.tables.push((section, name.span(), table));
             self.refuse_unknown(section);
         } else {
-            let help = format!("write a line `[{key}]`, and below it for example: {content}");
-            self.problem(name.span(), format!("`{key}` must be a section"), help);
+            self.problem(
+                name.span(),
+                format!("`{key}` must be a section"),
+                as_section(section, value.get_ref()),
+            );
         }
     }
 
     fn refuse_unknown(&mut self, section: Section) {
         let table = self.table(section).expect("opened by the caller");
-        for (name, _) in table {
+        for (name, value) in table {
             let key: &str = name.get_ref();
             if section.keys().contains(&key) {
                 continue;
@@ -183,11 +209,10 @@ impl<'a> Reader<'a> {
             });
             let help = if let Some((other, known)) = elsewhere {
                 self.excused.push((other, known));
-                match other {
-                    Section::Root => format!("`{key}` stands above all sections"),
-                    _ => {
-                        format!("`{key}` stands below {}", other.title())
-                    }
+                match (other, Section::begun_by(key)) {
+                    (Section::Root, Some(begun)) => as_section(begun, value.get_ref()),
+                    (Section::Root, None) => format!("`{key}` stands above all sections"),
+                    _ => format!("`{key}` stands below {}", other.title()),
                 }
             } else if let Some(meant) = nearest(key, section.keys()) {
                 self.excused.push((section, meant));
@@ -208,14 +233,14 @@ impl<'a> Reader<'a> {
             if !self.excused(section, &[key]) {
                 let message = format!("{} does not say `{key}`", section.title());
                 let span = self.section(section).expect("its table is there");
-                self.problem(span, message, format!("for example: {}", example(key)));
+                self.problem(span, message, format!("for example: {}", example(section, key)));
             }
             return None;
         };
         Some((value.get_ref(), value.span()))
     }
 
-    fn wrong_type(&mut self, key: &str, wanted: &str, value: &DeValue<'_>, span: Span) {
+    fn wrong_type(&mut self, section: Section, key: &str, wanted: &str, value: &DeValue<'_>, span: Span) {
         let given = match value {
             DeValue::String(_) => "a text",
             DeValue::Integer(_) => "a number",
@@ -226,13 +251,25 @@ impl<'a> Reader<'a> {
             DeValue::Table(_) => "a section",
         };
         let message = format!("`{key}` must be {wanted}, not {given}");
-        self.problem(span, message, format!("for example: {}", example(key)));
+        self.problem(span, message, format!("for example: {}", example(section, key)));
     }
 }
 
-/// A line that says `key` rightly.
-fn example(key: &str) -> &'static str {
+/// How `section` is written by someone who gave it a value: with that value, where it has a single key that takes it.
+fn as_section(section: Section, given: &DeValue<'_>) -> String {
+    let (title, example) = (section.title(), section.example());
+    match (section, given) {
+        (Section::Protocol, DeValue::String(name)) => {
+            format!("write a line `{title}`, and below it: name = {}", quoted(name))
+        }
+        _ => format!("write a line `{title}`, and below it for example: {example}"),
+    }
+}
+
+/// A line that says `key` of `section` rightly.
+fn example(section: Section, key: &str) -> &'static str {
     match key {
+        "name" if section == Section::Protocol => "name = \"ebawa\"",
         "name" => "name = \"kv\"",
         "builtin" => "builtin = \"kv\"",
         "program" => "program = \"target/release/my-service\"",

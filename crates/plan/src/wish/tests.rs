@@ -1,3 +1,4 @@
+use super::reader::Section;
 use super::*;
 use proptest::prelude::*;
 
@@ -186,13 +187,58 @@ error: `application` must be a section
 }
 
 #[test]
+fn a_value_of_any_wrong_type_is_refused_wherever_a_description_takes_one() {
+    let mut tried = 0;
+    for section in Section::ALL {
+        for key in section.keys() {
+            for wrong in ["true", "1.5", "[1]", "1979-05-27"] {
+                let begun = if section == Section::Root { "" } else { section.title() };
+                // Steps are looked at only where there are rounds.
+                let beside = if *key == "steps" { "primaries = 4\n" } else { "" };
+                let text = complaint(&format!("{begun}\n{beside}{key} = {wrong}\n"));
+                let told = text.contains(&format!("error: `{key}` must be ")) && text.contains("example: ");
+                assert!(told, "{begun} {key} = {wrong}: {text}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 60, "only {tried}");
+}
+
+#[test]
+fn a_section_written_as_a_value_is_shown_as_a_section() {
+    for (right, wrong) in [
+        ("faults = 1", "faults = 1\nprotocol = \"minbft\""),
+        ("name = \"kv\"\napp", "protocol = \"minbft\"\nname = \"kv\"\napp"),
+    ] {
+        let text = complaint_of(right, wrong);
+        assert!(
+            text.contains("= help: write a line `[protocol]`, and below it: name = \"minbft\""),
+            "{text}"
+        );
+    }
+    let text = complaint_of("faults = 1", "faults = 1\nscheduler = \"mat\"");
+    assert!(
+        text.contains("write a line `[scheduler]`, and below it for example: preset = \"mat\""),
+        "{text}"
+    );
+    let text = complaint(&format!("{GOOD}\n[protocol]\n"));
+    assert!(
+        text.contains("[protocol] does not say `name`") && text.contains("example: name = \"ebawa\""),
+        "{text}"
+    );
+    let text = complaint_of("faults = 1", "faults = 1\ntrusted_hardware = \"none\"");
+    assert!(text.ends_with("= help: to do without, leave `trusted_hardware` out"), "{text}");
+}
+
+#[test]
 fn an_impossible_number_of_faults_is_refused_with_the_reason() {
     let reason =
-        "  = help: say 0 to 5; every replica talks to every other, and beyond 16 replicas (for 5 faults) that
+        "  = help: say 0 to 5; every replica talks to every other, and 6 faults take 13 to 19 replicas, which
           would be slower than it is worth";
     let expected = format!(
         "\
-error: `faults` is more than 5
+error: `faults` cannot be more than 5
  --> kv.toml:4:10
   |
 4 | faults = 6
@@ -203,8 +249,8 @@ error: `faults` is more than 5
     for (faults, message) in [
         ("-1", "`faults` counts machines and cannot be negative"),
         ("-99999999999999999999999999999999999999999999", "`faults` counts machines and cannot be negative"),
-        ("99999999999999999999999999999999999999999999", "`faults` is more than 5"),
-        ("65536", "`faults` is more than 5"),
+        ("99999999999999999999999999999999999999999999", "`faults` cannot be more than 5"),
+        ("65536", "`faults` cannot be more than 5"),
     ] {
         let text = complaint_of("faults = 1", &format!("faults = {faults}"));
         assert!(text.starts_with(&format!("error: {message}\n")) && text.ends_with(reason), "{text}");

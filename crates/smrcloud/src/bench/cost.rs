@@ -3,60 +3,60 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use smr_cloud::{Processes, Record, ReplicaState, ServiceDir, health};
+use smr_cloud::{Processes, Record, ServiceDir, health};
+use smr_node::NodeStatus;
 
 /// How long a replica may take to say what it has counted.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What all replicas together have counted since they began.
+/// What the replicas have counted since they began, each by its number; none for one that does not answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted(Vec<Option<Counts>>);
+
+/// What one replica has counted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counted {
+struct Counts {
     messages: u64,
     bytes: u64,
     cpu_us: u64,
-    replicas: usize,
 }
 
 impl Counted {
     /// What the replicas of a service that was deployed from here say now; none if they cannot be asked.
     pub(crate) async fn now(dir: &ServiceDir, record: &Record) -> Option<Counted> {
         let seen = health(dir, record, &Processes::default(), PATIENCE).await.ok()?;
-        let mut counted = Counted::default();
-        for replica in &seen.replicas {
-            let ReplicaState::Up { status } = &replica.state else { continue };
-            counted.messages += status.peers.iter().map(|peer| peer.sent).sum::<u64>();
-            counted.bytes += status.peers.iter().map(|peer| peer.sent_bytes).sum::<u64>();
-            counted.cpu_us += status.cpu_us;
-            counted.replicas += 1;
-        }
-        Some(counted)
+        let counts = |status: &NodeStatus| Counts {
+            messages: status.peers.iter().map(|peer| peer.sent).sum(),
+            bytes: status.peers.iter().map(|peer| peer.sent_bytes).sum(),
+            cpu_us: status.cpu_us,
+        };
+        Some(Counted(seen.replicas.iter().map(|replica| replica.status().map(counts)).collect()))
     }
+}
 
-    /// What each of so many operations cost since `before`; none if a replica came or went meanwhile.
-    pub(crate) fn since(&self, before: &Counted, operations: u64) -> Option<Cost> {
-        let each = |now: u64, then: u64| per(now.checked_sub(then)?, operations);
-        if self.replicas != before.replicas || operations == 0 {
-            return None;
-        }
-        Some(Cost {
-            replicas: self.replicas,
-            messages: each(self.messages, before.messages)?,
-            bytes: each(self.bytes, before.bytes)?,
-            cpu_ms: each(self.cpu_us, before.cpu_us)? / 1000.0,
+impl Counts {
+    /// What was counted since `before`; none if it began anew meanwhile.
+    fn since(self, before: Counts) -> Option<Counts> {
+        Some(Counts {
+            messages: self.messages.checked_sub(before.messages)?,
+            bytes: self.bytes.checked_sub(before.bytes)?,
+            cpu_us: self.cpu_us.checked_sub(before.cpu_us)?,
         })
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn per(count: u64, operations: u64) -> Option<f64> {
-    Some(count as f64 / operations as f64)
+fn per(count: u64, operations: u64) -> f64 {
+    count as f64 / operations as f64
 }
 
-/// What one operation costs all replicas together.
+/// What one operation costs the replicas together that could be asked before and after.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub(crate) struct Cost {
-    /// How many of them were counted.
+    /// How many of them there were.
     replicas: usize,
+    /// Of so many.
+    of: usize,
     /// Messages between them.
     messages: f64,
     /// Bytes of those, before encryption.
@@ -66,10 +66,35 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// What each of so many operations cost from `before` to `after`; none if there was none, or no replica answered at
+    /// both times.
+    pub(crate) fn between(before: &Counted, after: &Counted, operations: u64) -> Option<Cost> {
+        let both =
+            before.0.iter().zip(&after.0).filter_map(|(before, after)| after.as_ref()?.since((*before)?));
+        let both: Vec<Counts> = both.collect();
+        if both.is_empty() || operations == 0 {
+            return None;
+        }
+        let each = |count: fn(&Counts) -> u64| per(both.iter().map(count).sum(), operations);
+        Some(Cost {
+            replicas: both.len(),
+            of: after.0.len(),
+            messages: each(|counts| counts.messages),
+            bytes: each(|counts| counts.bytes),
+            cpu_ms: each(|counts| counts.cpu_us) / 1000.0,
+        })
+    }
+
     pub(crate) fn render(&self) -> String {
+        let who = match self.of - self.replicas {
+            0 if self.of == 1 => "the one replica".to_owned(),
+            0 => format!("all {} replicas", self.of),
+            1 => format!("{} of {} replicas (one did not say)", self.replicas, self.of),
+            silent => format!("{} of {} replicas ({silent} did not say)", self.replicas, self.of),
+        };
         format!(
-            "per operation, in all {} replicas: {:.1} messages and {:.0} bytes between them, {:.2} ms of processor time",
-            self.replicas, self.messages, self.bytes, self.cpu_ms
+            "per operation, in {who}: {:.1} messages and {:.0} bytes between them, {:.2} ms of processor time",
+            self.messages, self.bytes, self.cpu_ms
         )
     }
 }
@@ -79,12 +104,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_counted_before_is_taken_off_and_a_replica_that_went_makes_it_unknown() {
-        let before = Counted { messages: 100, bytes: 1000, cpu_us: 5_000, replicas: 3 };
-        let after = Counted { messages: 160, bytes: 4000, cpu_us: 25_000, replicas: 3 };
-        let cost = after.since(&before, 10).expect("the same replicas");
-        assert_eq!(cost, Cost { replicas: 3, messages: 6.0, bytes: 300.0, cpu_ms: 2.0 });
-        assert_eq!(Counted { replicas: 2, ..after }.since(&before, 10), None);
-        assert_eq!(Counted { messages: 7, ..after }.since(&before, 10), None, "one began anew");
+    fn what_was_counted_before_is_taken_off_and_a_replica_that_went_is_left_out() {
+        let one = Counts { messages: 100, bytes: 1000, cpu_us: 5_000 };
+        let grown = Counts { messages: 160, bytes: 4000, cpu_us: 25_000 };
+        let (before, after) = (Counted(vec![Some(one); 3]), Counted(vec![Some(grown); 3]));
+        let cost = Cost::between(&before, &after, 10).expect("the same replicas");
+        assert_eq!(cost, Cost { replicas: 3, of: 3, messages: 18.0, bytes: 900.0, cpu_ms: 6.0 });
+        assert!(
+            cost.render().starts_with("per operation, in all 3 replicas: 18.0 messages"),
+            "{}",
+            cost.render()
+        );
+
+        let anew = Counts { messages: 7, ..grown };
+        for changed in [None, Some(anew)] {
+            let after = Counted(vec![Some(grown), changed, Some(grown)]);
+            let cost = Cost::between(&before, &after, 10).expect("two of them");
+            assert_eq!(cost, Cost { replicas: 2, of: 3, messages: 12.0, bytes: 600.0, cpu_ms: 4.0 });
+            assert!(cost.render().starts_with("per operation, in 2 of 3 replicas (one did not say): 12.0"));
+        }
+        assert_eq!(Cost::between(&before, &Counted(vec![None; 3]), 10), None);
+        assert_eq!(Cost::between(&before, &after, 0), None);
     }
 }

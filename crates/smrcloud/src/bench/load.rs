@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use smr_client::{Client, Failure};
+use tokio::time::timeout_at;
 
 use super::generator::{Generator, Operation};
 use super::report::{Kind, Tally};
@@ -49,6 +50,10 @@ pub(crate) enum Until {
     Operations(u64),
 }
 
+/// How long clients wait, once the time is up, for the answers that are still to come. A service that serves gives them in
+/// a small part of it; one that does not would keep them until the deadlines of their calls.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 /// One client.
 pub(crate) struct Worker {
     client: Client,
@@ -58,6 +63,8 @@ pub(crate) struct Worker {
     begun: Arc<AtomicU64>,
     bar: ProgressBar,
     tally: Tally,
+    /// When it waits for no answer any more, if there is such a time.
+    waits_until: Option<Instant>,
 }
 
 impl Worker {
@@ -68,7 +75,7 @@ impl Worker {
         begun: Arc<AtomicU64>,
         bar: ProgressBar,
     ) -> Worker {
-        Worker { client, generator, load, begun, bar, tally: Tally::default() }
+        Worker { client, generator, load, begun, bar, tally: Tally::default(), waits_until: None }
     }
 
     /// Opens the session, so that the measurement begins with commands and not with greetings.
@@ -78,6 +85,9 @@ impl Worker {
 
     /// Goes on until it is time to stop, or until nobody answers any more.
     pub(crate) async fn run(mut self, until: Until) -> Tally {
+        if let Until::Time(end) = until {
+            self.waits_until = Some(end + LAST_ANSWERS);
+        }
         while self.goes_on(until) && !self.tally.is_hopeless() {
             match until {
                 Until::Loaded => {
@@ -191,7 +201,18 @@ impl Worker {
 
     /// The certified answer to a command; none if there is none, which is counted.
     async fn ask(&mut self, command: Vec<u8>) -> Option<Vec<u8>> {
-        match self.client.call(command).await {
+        let call = self.client.call(command);
+        let called = match self.waits_until {
+            Some(until) => match timeout_at(until.into(), call).await {
+                Ok(called) => called,
+                Err(_) => {
+                    self.tally.unanswered("no answer before the measurement ended".to_owned());
+                    return None;
+                }
+            },
+            None => call.await,
+        };
+        match called {
             Ok(certified) => Some(certified.outcome),
             Err(failure @ (Failure::Fault(_) | Failure::Refused(_))) => {
                 self.tally.wrong(failure.to_string());

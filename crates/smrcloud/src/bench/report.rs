@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::cost::{Cost, Counted};
 use super::histogram::Histogram;
+use crate::output::Code;
 
 /// Kinds of operations.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -87,6 +88,11 @@ impl Tally {
         trouble(self.wrong, self.unanswered, &self.seen)
     }
 
+    /// How bad it is.
+    pub(crate) fn code(&self) -> Code {
+        code(self.wrong)
+    }
+
     pub(crate) fn merge(&mut self, other: &Tally) {
         for (kind, histogram) in &other.took {
             self.took.entry(*kind).or_default().merge(histogram);
@@ -98,6 +104,10 @@ impl Tally {
             self.see(what.clone(), *count);
         }
     }
+}
+
+fn code(wrong: u64) -> Code {
+    if wrong > 0 { Code::Wrong } else { Code::Failed }
 }
 
 /// Something that went wrong, and how often.
@@ -181,13 +191,19 @@ impl Report {
 
     /// With what the replicas counted in the meantime.
     pub(crate) fn with_cost(self, before: Option<&Counted>, after: Option<&Counted>) -> Report {
-        let cost = before.zip(after).and_then(|(before, after)| after.since(before, self.operations));
+        let cost =
+            before.zip(after).and_then(|(before, after)| Cost::between(before, after, self.operations));
         Report { cost, ..self }
     }
 
     /// Whether every command was answered, and rightly.
     pub(crate) fn is_clean(&self) -> bool {
-        self.verified && self.operations > 0
+        self.verified
+    }
+
+    /// How bad it is that it is not: wrong answers must never be, answers that do not come may.
+    pub(crate) fn code(&self) -> Code {
+        code(self.wrong)
     }
 
     /// What went wrong, in words.
@@ -204,10 +220,11 @@ impl Report {
                 self.seconds,
                 self.operations,
                 self.operations_per_second,
-                match (self.wrong, self.verified) {
-                    (0, true) => "yes",
-                    (0, false) => "yes, but some did not come",
-                    _ => "NO",
+                match (self.wrong, self.operations, self.unanswered) {
+                    (0, 0, _) => "there was none".to_owned(),
+                    (0, _, 0) => "yes".to_owned(),
+                    (0, _, missing) => format!("yes, but {missing} did not come"),
+                    _ => "NO".to_owned(),
                 },
             ),
             String::new(),
@@ -261,5 +278,30 @@ mod tests {
         assert_eq!(lines[2], "  1 x no answer in time");
         assert_eq!((lines.len(), lines[6]), (7, "  2 x something else"));
         assert_eq!(Tally::default().trouble(), "nothing was done at all");
+    }
+
+    #[test]
+    fn only_answers_that_came_are_told_as_verified_and_only_wrong_ones_are_alarming() {
+        let report = |tally: &Tally| Report::new(tally, Duration::from_secs(1), 1, "w");
+        let mut tally = Tally::default();
+        tally.unanswered("no answer in time".to_owned());
+        let none = report(&tally);
+        assert!(none.render().contains("every reply verified: there was none\n"), "{}", none.render());
+        assert!(!none.is_clean() && none.code() == Code::Failed);
+        tally.done(Kind::Read, Duration::from_millis(1));
+        let some = report(&tally);
+        assert!(
+            some.render().contains("every reply verified: yes, but 1 did not come\n"),
+            "{}",
+            some.render()
+        );
+        assert!(!some.is_clean() && some.code() == Code::Failed);
+        tally.wrong("a put was answered no".to_owned());
+        let wrong = report(&tally);
+        assert!(wrong.render().contains("every reply verified: NO\n"), "{}", wrong.render());
+        assert!(!wrong.is_clean() && wrong.code() == Code::Wrong);
+        let mut clean = Tally::default();
+        clean.done(Kind::Read, Duration::from_millis(1));
+        assert!(report(&clean).is_clean() && report(&clean).render().contains("verified: yes\n"));
     }
 }

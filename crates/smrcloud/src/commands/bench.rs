@@ -18,7 +18,7 @@ use crate::bench::generator::Generator;
 use crate::bench::load::{Load, Until, Worker};
 use crate::bench::report::{Report, Tally};
 use crate::bench::workload::Workload;
-use crate::output::{Code, Output, Trouble};
+use crate::output::{Output, Trouble};
 use crate::services;
 
 /// Blocks whose signatures all clients together remember.
@@ -62,7 +62,8 @@ impl Bench {
         if report.is_clean() {
             return Ok(ExitCode::SUCCESS);
         }
-        Err(Trouble::new(report.trouble()).code(Code::Wrong))
+        let help = format!("`smrcloud status {}` tells how the service is", descriptor.name);
+        Err(Trouble::new(report.trouble()).help(help).code(report.code()))
     }
 
     async fn measure(
@@ -81,7 +82,7 @@ impl Bench {
             bar.finish_and_clear();
             if tally.failed() > 0 {
                 let help = format!("`smrcloud status {}` tells how the service is", descriptor.name);
-                return Err(Trouble::new(tally.trouble()).help(help));
+                return Err(Trouble::new(tally.trouble()).help(help).code(tally.code()));
             }
             let took = began.elapsed().as_secs_f64();
             output.progress(&format!("loaded {} records in {took:.1} s", workload.records));

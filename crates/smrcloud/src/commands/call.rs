@@ -57,13 +57,13 @@ impl Call {
     pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
         let command = self.command()?;
         let descriptor = services::descriptor(&self.service)?;
-        let service_key = descriptor.service_key;
+        let (name, service_key) = (descriptor.name.clone(), descriptor.service_key);
         let config = smr_client::Config { deadline_ms: self.timeout * 1000, ..smr_client::Config::default() };
         let result = services::runtime()?.block_on(async {
             let client = services::client(descriptor, config)?;
             Ok::<_, Trouble>(client.call(command).await)
         })?;
-        let certified = result.map_err(|failure| explain(&failure))?;
+        let certified = result.map_err(|failure| explain(&failure, &name))?;
         let outcome = certified.outcome;
         let is_error = outcome.starts_with(b"error: ");
         let bytes = self.out.as_ref().map(|_| outcome.len());
@@ -108,20 +108,20 @@ impl Answer {
     }
 }
 
-/// What a failed call means for whoever made it.
-fn explain(failure: &Failure) -> Trouble {
+/// What a failed call to the service called `name` means for whoever made it.
+fn explain(failure: &Failure, name: &str) -> Trouble {
     let trouble = Trouble::new(failure);
     match failure {
         Failure::Unknown(_) => trouble
             .code(Code::Unknown)
             .help("ask the service what it holds before you repeat a command that changes something"),
         Failure::Unreachable { .. } => {
-            trouble.help("`smrcloud status NAME` tells how the replicas are; nothing was executed")
+            trouble.help(format!("`smrcloud status {name}` tells how the replicas are; nothing was executed"))
         }
-        Failure::Strangers { .. } => trouble.code(Code::Wrong).help(
+        Failure::Strangers { .. } => trouble.code(Code::Wrong).help(format!(
             "the descriptor is of another service or not genuine: get it again from whoever runs the service \
-             (`smrcloud descriptor NAME`), and trust no answer until then; nothing was executed",
-        ),
+             (`smrcloud descriptor {name}`), and trust no answer until then; nothing was executed"
+        )),
         _ => trouble,
     }
 }

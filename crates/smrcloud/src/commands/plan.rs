@@ -22,15 +22,16 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
         output.result(&blueprint(&self.description)?, |blueprint| {
-            if self.why { blueprint.render() } else { short(blueprint) }
+            if self.why { blueprint.render() } else { short(blueprint, &self.description) }
         });
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The plan in a few lines, and how to see more of it.
-pub(crate) fn short(blueprint: &Blueprint) -> String {
-    format!("{}\n\n`smrcloud plan --why` shows every choice with its whole reason.", blueprint.render_short())
+/// The plan of a description in a few lines, and how to see more of it.
+pub(crate) fn short(blueprint: &Blueprint, description: &Path) -> String {
+    let more = format!("`smrcloud plan {} --why` shows every choice with its whole reason.", description.display());
+    format!("{}\n\n{more}", blueprint.render_short())
 }
 
 /// Reads a service description and plans it from what is known here and now.
@@ -39,20 +40,24 @@ pub(crate) fn blueprint(description: &Path) -> Result<Blueprint, Trouble> {
         Trouble::new(format!("{}: {error}", description.display()))
             .help("name a service description, such as examples/kv.toml")
     })?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let facts = facts(u32::try_from(cores).unwrap_or(u32::MAX));
+    planned(&text, &description.display().to_string(), &facts)
+}
+
+fn planned(text: &str, file: &str, facts: &Facts) -> Result<Blueprint, Trouble> {
     let builtins: Vec<&str> = smr_app::builtin::registry().iter().map(|builtin| builtin.name).collect();
-    let file = description.display().to_string();
-    let wish = Wish::parse(&text, &file, &builtins).map_err(Trouble::in_file)?;
-    smr_plan::plan(&wish, &facts()).map_err(|refusal| {
-        let problem = refusal.problem(&wish, &file, &text);
+    let wish = Wish::parse(text, file, &builtins).map_err(Trouble::in_file)?;
+    smr_plan::plan(&wish, facts).map_err(|refusal| {
+        let problem = refusal.problem(&wish, file, text);
         Trouble::in_file(problem.into())
     })
 }
 
-/// What the planner may know: the protocols there are, and this machine.
-fn facts() -> Facts {
+/// What the planner may know: the protocols there are, and a machine with so many cores.
+fn facts(cores: u32) -> Facts {
     let protocols = smr_consensus::registry::PROTOCOLS.iter().map(|name| fact(&name.profile())).collect();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Facts { protocols, cores: u32::try_from(cores).unwrap_or(u32::MAX) }
+    Facts { protocols, cores }
 }
 
 fn fact(profile: &smr_consensus::profile::Profile) -> ProtocolFact {
@@ -68,3 +73,6 @@ fn fact(profile: &smr_consensus::profile::Profile) -> ProtocolFact {
         strength: profile.strength.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,8 @@ impl Simulate {
         let until = self.until.unwrap_or(u64::MAX);
         if self.twins.twins {
             if self.protocol != ProtocolName::Pbft || self.faults != 1 {
-                return Err(Trouble::new("twins are simulated in pbft with one fault"));
+                return Err(Trouble::new("--twins is there for pbft with one fault only")
+                    .help("say `smrcloud simulate pbft --twins`, or leave --twins out"));
             }
             return self.twins.run(self.from, self.seeds, until, output);
         }

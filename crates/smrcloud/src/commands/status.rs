@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
-use smr_cloud::{Handle, Health, Processes, Record, ReplicaHealth, ServiceDir, Verdict, health};
+use smr_cloud::{Handle, Health, Processes, Record, ReplicaHealth, ReplicaState, ServiceDir, Verdict, health};
 use smr_crypto::Digest;
 use smr_crypto::threshold::ServiceKey;
+use smr_node::Stall;
 use smr_node::trusted::CoreStatus;
 use smr_wire::{ReplicaId, Slot, View};
 
@@ -146,6 +147,8 @@ pub(crate) struct Replica {
     digest: Option<Digest>,
     /// What stands behind its trusted core, where the protocol counts on one.
     core: Option<CoreStatus>,
+    /// Why that core does not answer, if it does not.
+    core_stall: Option<Stall>,
     pub(crate) trouble: Option<String>,
 }
 
@@ -205,31 +208,39 @@ impl Seen {
 fn replica(seen: &ReplicaHealth, handle: &Handle) -> Replica {
     let Handle::Process { pid, .. } = handle;
     let (id, pid, address) = (seen.replica, *pid, seen.address.clone());
+    let down = |reason| Replica {
+        id,
+        pid,
+        address: address.clone(),
+        state: "down".to_owned(),
+        primary: false,
+        view: None,
+        slot: None,
+        digest: None,
+        core: None,
+        core_stall: None,
+        trouble: Some(reason),
+    };
     match &seen.state {
-        smr_cloud::watch::ReplicaState::Up { status } => Replica {
+        ReplicaState::Up { status } => Replica {
             id,
             pid,
-            address,
-            state: status.phase.to_string(),
+            address: address.clone(),
+            state: match status.core_stall {
+                None => status.phase.to_string(),
+                Some(Stall::Stopped) => "core stopped".to_owned(),
+                Some(Stall::Silent { .. }) => "core silent".to_owned(),
+            },
             primary: status.primary == id,
             view: Some(status.view),
             slot: Some(status.executed),
             digest: Some(status.digest),
             core: status.core.clone(),
+            core_stall: status.core_stall,
             trouble: status.halted.clone(),
         },
-        smr_cloud::watch::ReplicaState::Down { reason } => Replica {
-            id,
-            pid,
-            address,
-            state: "down".to_owned(),
-            primary: false,
-            view: None,
-            slot: None,
-            digest: None,
-            core: None,
-            trouble: Some(reason.clone()),
-        },
+        ReplicaState::Down { reason } => down(reason.clone()),
+        ReplicaState::Ended => down("its process has ended".to_owned()),
     }
 }
 

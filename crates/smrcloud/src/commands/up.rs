@@ -9,7 +9,7 @@ use serde::Serialize;
 use smr_app::builtin;
 use smr_cloud::{DeployOptions, Deployed, Home, Life, Processes, Progress, Removed, deploy, remove};
 use smr_node::trusted::tpm::Device;
-use smr_plan::{Application, Blueprint};
+use smr_plan::{Application, Blueprint, TrustedHardware};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::status::{Seen, look};
@@ -28,21 +28,28 @@ pub(crate) struct Up {
     /// Return at once and leave the service running.
     #[arg(long)]
     detach: bool,
-    /// Where the TPM is, for a service with trusted_hardware = "tpm": a path, or the address of one in software.
-    #[arg(long, default_value = "/dev/tpmrm0")]
-    tpm: Device,
+    /// Where the TPM is, for a service with trusted_hardware = "tpm": a path, or the address of one in software such as
+    /// 127.0.0.1:2321. Left out, it is /dev/tpmrm0.
+    #[arg(long)]
+    tpm: Option<Device>,
 }
 
 impl Up {
     pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
         let blueprint = plan::blueprint(&self.description)?;
-        output.progress(&plan::short(&blueprint));
+        if self.tpm.is_some() && blueprint.trusted_hardware != Some(TrustedHardware::Tpm) {
+            return Err(Trouble::new("--tpm would not be used: this service does not count on a TPM")
+                .help("leave it out, or say trusted_hardware = \"tpm\" in [wish]"));
+        }
+        output.progress(&plan::short(&blueprint, &self.description));
         output.progress("");
         let binary = std::env::current_exe().map_err(Trouble::new)?;
         let parent = self.description.parent().filter(|parent| *parent != Path::new(""));
         let base = parent.unwrap_or(Path::new(".")).to_owned();
         let life = if self.detach { Life::Detached } else { Life::WithParent };
-        let options = DeployOptions { life, tpm: self.tpm, ..DeployOptions::new(binary, base) };
+        let options = DeployOptions::new(binary, base);
+        let tpm = self.tpm.unwrap_or(options.tpm);
+        let options = DeployOptions { life, tpm, ..options };
         services::runtime()?.block_on(run(&blueprint, &options, output))
     }
 }

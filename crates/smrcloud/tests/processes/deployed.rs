@@ -25,7 +25,7 @@ pub(crate) struct Kind {
 
 /// A service deployed for one test; taken down when the test ends, however it ends.
 pub(crate) struct Deployed {
-    home: tempfile::TempDir,
+    pub(crate) home: tempfile::TempDir,
     pub(crate) kind: Kind,
 }
 
@@ -45,8 +45,13 @@ impl Deployed {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program runs")
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_smrcloud"));
-        command.env("SMRCLOUD_HOME", self.home.path()).args(arguments).output().expect("the program runs")
+        command.env("SMRCLOUD_HOME", self.home.path()).args(arguments);
+        command
     }
 
     fn json(&self, arguments: &[&str]) -> serde_json::Value {

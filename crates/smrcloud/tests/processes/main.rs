@@ -1,6 +1,7 @@
 //! The promise, with the real program and real processes, under every protocol: clients at work while replicas are killed,
 //! or stand still and go on.
 
+mod bench;
 mod clients;
 mod deployed;
 mod frozen;

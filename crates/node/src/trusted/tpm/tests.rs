@@ -1,67 +1,20 @@
-use std::net::TcpListener;
-use std::process::{Child, Command as Program, Stdio};
-use std::time::Instant;
-
 use smr_crypto::boot::key_area;
 use smr_mutate::{Dice, runs};
 
 use super::*;
+use swtpm::Swtpm;
 
-/// A TPM in software, with its state in a directory of the test; ended with it.
-struct Swtpm {
-    device: Device,
-    child: Child,
-    _state: tempfile::TempDir,
-}
-
-impl Swtpm {
-    /// None where there is no such program.
-    fn start() -> Option<Swtpm> {
-        let state = tempfile::tempdir().unwrap();
-        // The ports are free now; should somebody else take one before it does, it ends, and others are tried.
-        for _ in 0..20 {
-            let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let (address, control) = (port(), port());
-            let mut program = Program::new("swtpm");
-            program.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"]);
-            program.arg("--tpmstate").arg(format!("dir={}", state.path().display()));
-            program.arg("--server").arg(format!("type=tcp,port={}", address.port()));
-            program.arg("--ctrl").arg(format!("type=tcp,port={}", control.port()));
-            let started = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-            let mut child = match started {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-                started => started.unwrap(),
-            };
-            let until = Instant::now() + PATIENCE;
-            while child.try_wait().unwrap().is_none() {
-                assert!(Instant::now() < until, "swtpm does not listen");
-                if TcpStream::connect(control).is_ok() {
-                    return Some(Swtpm { device: Device::Address(address), child, _state: state });
-                }
-                std::thread::yield_now();
-            }
-        }
-        panic!("swtpm finds no port");
-    }
-}
-
-impl Drop for Swtpm {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+#[path = "../../../tests/common/swtpm.rs"]
+mod swtpm;
 
 #[test]
 fn a_tpm_certifies_each_boot_with_a_larger_number_and_always_with_one_key() {
-    let Some(swtpm) = Swtpm::start() else {
-        println!("skipped: there is no swtpm here");
-        return;
-    };
+    let Some(swtpm) = Swtpm::start() else { return };
+    let device = Device::Address(swtpm.address);
     let mut last: Option<Evidence> = None;
     for number in 0..3u8 {
         let said = statement(&PublicKey([1; 32]), &PublicKey([number; 32]));
-        let evidence = certify(&swtpm.device, &said).unwrap();
+        let evidence = certify(&device, &said).unwrap();
         assert!(evidence.certifies(&said));
         assert!(!evidence.certifies(&statement(&PublicKey([2; 32]), &PublicKey([number; 32]))));
         if let Some(last) = last {

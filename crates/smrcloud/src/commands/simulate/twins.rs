@@ -17,8 +17,8 @@ use crate::output::{Code, Output, Trouble};
 /// Arguments of `simulate --twins`.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Run scenarios in which one replica is two machines with the same keys, in all ways to part them from the
-    /// others; --seeds and --from count scenarios then.
+    /// Run scenarios of pbft, the only protocol that has them, in which one replica is two machines with the same keys,
+    /// in all ways to part them from the others; --seeds and --from count scenarios then.
     #[arg(long, conflicts_with_all = ["seed", "misdeed"])]
     pub(super) twins: bool,
     /// How many views have a partition of their own.
