@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use crate::provider::{Handle, Life, Provider, ProviderError, stop_all};
 use crate::service::{Home, Record, ServiceDir, ServiceError};
 use steps::Deployment;
+pub(crate) use steps::{is_certified, launch};
 
 /// How to deploy; what is deployed stands in the blueprint.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,15 +4,18 @@
 //! - [`provider`]: who starts, stops and lists replicas: [`provider::process`];
 //! - [`mod@deploy`]: from a blueprint to a running service and its one key;
 //! - [`watch`]: how a service is, in words;
+//! - [`mod@mend`]: replicas that ended come back, where they may;
 //! - [`mod@remove`]: the end of a service.
 
 pub mod deploy;
+pub mod mend;
 pub mod provider;
 pub mod remove;
 pub mod service;
 pub mod watch;
 
 pub use deploy::{DeployError, DeployOptions, Deployed, Progress, deploy};
+pub use mend::{Mend, Mender, mend};
 pub use provider::{Handle, Life, Processes, Provider};
 pub use remove::{RemoveError, Removed, remove};
 pub use service::{Home, Record, ServiceDir};

@@ -15,11 +15,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use smr_client::connect::tls::ChannelKey;
+use smr_crypto::{IdentityKey, PublicKey};
 use smr_node::Public;
 use smr_node::files::{self, FileError, Secrecy};
 use smr_node::identity::{IdentityError, seed_file};
 use smr_plan::{Blueprint, ServiceName};
-use smr_wire::{Descriptor, ServiceId};
+use smr_replica::Voucher;
+use smr_wire::{Descriptor, Generation, ReplicaId, ServiceId};
 
 use crate::provider::Handle;
 
@@ -195,6 +197,25 @@ impl ServiceDir {
         Ok(ChannelKey::from_seed(&*seed_file(&self.path().join("admin.key"))?))
     }
 
+    /// The administrator's word that `core` is the key of a replica's trusted core now.
+    ///
+    /// The key that proves the administrator's channels signs it, as it is the one that the genesis names. Neither signature
+    /// can be taken for the other: a statement is 32 bytes, and what TLS signs begins with 64 spaces (RFC 8446, 4.4.3).
+    ///
+    /// # Errors
+    /// The file cannot be read or written, others may read it, or the service never began.
+    pub fn voucher(
+        &self,
+        record: &Record,
+        replica: ReplicaId,
+        generation: Generation,
+        core: PublicKey,
+    ) -> Result<Voucher, ServiceError> {
+        let service = record.service.ok_or_else(|| ServiceError::NotBegun { name: self.name.clone() })?;
+        let key = IdentityKey::from_seed(&*seed_file(&self.path().join("admin.key"))?);
+        Ok(Voucher::sign(&key, service, replica, generation, core))
+    }
+
     /// Removes everything about the service, keys included.
     ///
     /// # Errors
@@ -278,6 +299,9 @@ pub struct ReplicaRecord {
     pub handle: Handle,
     /// Who it is and where, once it has said so.
     pub public: Option<Public>,
+    /// How often its process was started again.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 impl Record {
@@ -304,6 +328,12 @@ pub enum ServiceError {
     /// Somebody else changes it now.
     #[error("another command is changing the service `{name}` right now; wait for it to end")]
     Busy {
+        /// Which.
+        name: ServiceName,
+    },
+    /// It was never told how it begins.
+    #[error("the service `{name}` never began")]
+    NotBegun {
         /// Which.
         name: ServiceName,
     },

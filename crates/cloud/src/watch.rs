@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use smr_consensus::ProtocolName;
 use smr_node::operator::{Client, NodePhase};
 use smr_node::{NodeStatus, Stall};
 use smr_plan::{Blueprint, FaultModel, ServiceName};
@@ -214,7 +215,7 @@ fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -
     if is_lost {
         advice.push(all_is_lost(blueprint, lost));
     }
-    advice.extend(ended(replicas, goes_on));
+    advice.extend(ended(blueprint, replicas, goes_on));
     for replica in replicas {
         if let Some(why) = replica.status().and_then(|status| status.halted.as_ref()) {
             advice.push(format!("Replica {} has given up: {why}.", replica.replica));
@@ -239,14 +240,25 @@ fn all_is_lost(blueprint: &Blueprint, lost: usize) -> String {
     )
 }
 
-fn ended(replicas: &[ReplicaHealth], goes_on: &str) -> Option<String> {
+fn ended(blueprint: &Blueprint, replicas: &[ReplicaHealth], goes_on: &str) -> Option<String> {
     let ended = || replicas.iter().filter(|replica| replica.state == ReplicaState::Ended);
-    let (have, they, logs) = match ended().count() {
-        1 => ("has", "It does not", "its log is replica.log in its directory"),
-        _ => ("have", "They do not", "their logs are replica.log in their directories"),
+    let (have, they, them, logs) = match ended().count() {
+        1 => ("has", "It does not", "it", "its log is replica.log in its directory"),
+        _ => ("have", "They do not", "them", "their logs are replica.log in their directories"),
+    };
+    let back = if may_return(blueprint) {
+        format!("`smrcloud up` brings {them} back where it was not told to detach")
+    } else {
+        format!("{they} come back under memory durability")
     };
     let ended = named(ended())?;
-    Some(format!("{ended} {have} ended{goes_on}. {they} come back under memory durability; {logs}."))
+    Some(format!("{ended} {have} ended{goes_on}. {back}; {logs}."))
+}
+
+/// Whether a replica that ended may come back without its memory: the protocol counts on its trusted core alone.
+pub(crate) fn may_return(blueprint: &Blueprint) -> bool {
+    let protocol = blueprint.protocol.parse::<ProtocolName>();
+    protocol.is_ok_and(|protocol| protocol.profile().model == smr_wire::client::FaultModel::Hybrid)
 }
 
 /// Those that run and do not answer.
@@ -320,14 +332,14 @@ fn named<'a>(replicas: impl Iterator<Item = &'a ReplicaHealth>) -> Option<String
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::service::tests::blueprint;
     use smr_crypto::Digest;
     use smr_node::trusted::{BackingName, CoreStatus, Precautions};
     use smr_wire::{Epoch, Generation, View};
 
-    fn up(replica: u16) -> ReplicaHealth {
+    pub(crate) fn up(replica: u16) -> ReplicaHealth {
         let status = NodeStatus {
             core: None,
             core_stall: None,
@@ -364,7 +376,7 @@ mod tests {
         ReplicaHealth { replica: ReplicaId(replica), address: Some("x:1".to_owned()), state }
     }
 
-    fn gone(replica: u16) -> ReplicaHealth {
+    pub(crate) fn gone(replica: u16) -> ReplicaHealth {
         ReplicaHealth { replica: ReplicaId(replica), address: None, state: ReplicaState::Ended }
     }
 

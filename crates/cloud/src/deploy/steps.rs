@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use smr_client::connect::tls::ChannelKey;
@@ -77,7 +78,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         let administrator = self.service.administrator()?;
         self.service.keep(&self.record)?;
         self.tell(Progress::Prepared { dir: self.service.path() });
-        self.start_replicas(core_backing(protocol))?;
+        self.start_replicas()?;
         let members = self.members().await?;
         let genesis = Genesis {
             name: blueprint.name.as_str().to_owned(),
@@ -105,23 +106,13 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         Ok(descriptor)
     }
 
-    fn start_replicas(&mut self, core: BackingName) -> Result<(), DeployError> {
+    fn start_replicas(&mut self) -> Result<(), DeployError> {
         let of = usize::from(self.record.blueprint.replicas);
-        let tpm = self.counts_on_tpms();
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         for replica in 0..of {
-            let launch = Launch {
-                program: program(&self.record.blueprint.application, self.options),
-                dir: self.service.replica(replica),
-                listen: SocketAddr::new(self.options.host, 0),
-                // They share this machine.
-                workers: NonZeroUsize::new(cores / of).unwrap_or(NonZeroUsize::MIN),
-                life: self.options.life,
-                core,
-                tpm: tpm.then(|| self.options.tpm.clone()),
-            };
+            let (dir, listen) = (self.service.replica(replica), SocketAddr::new(self.options.host, 0));
+            let launch = launch(&self.record.blueprint, self.options, dir, listen);
             let handle = self.provider.start(&launch)?;
-            self.record.replicas.push(ReplicaRecord { handle, public: None });
+            self.record.replicas.push(ReplicaRecord { handle, public: None, restarts: 0 });
             self.service.keep(&self.record)?;
             self.tell(Progress::Started { replica, of });
         }
@@ -151,7 +142,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
     }
 
     fn counts_on_tpms(&self) -> bool {
-        self.record.blueprint.trusted_hardware == Some(TrustedHardware::Tpm)
+        counts_on_tpms(&self.record.blueprint)
     }
 
     fn begin(&mut self, genesis: &Genesis, members: &[Public]) -> Result<(), DeployError> {
@@ -238,6 +229,30 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
 
     fn tell(&mut self, progress: Progress) {
         (self.on_progress)(progress);
+    }
+}
+
+fn counts_on_tpms(blueprint: &Blueprint) -> bool {
+    blueprint.trusted_hardware == Some(TrustedHardware::Tpm)
+}
+
+/// How the process of a replica is started that keeps its files in `dir`.
+pub(crate) fn launch(
+    blueprint: &Blueprint,
+    options: &DeployOptions,
+    dir: PathBuf,
+    listen: SocketAddr,
+) -> Launch {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    Launch {
+        program: program(&blueprint.application, options),
+        dir,
+        listen,
+        // They share this machine.
+        workers: NonZeroUsize::new(cores / usize::from(blueprint.replicas)).unwrap_or(NonZeroUsize::MIN),
+        life: options.life,
+        core: core_backing(blueprint),
+        tpm: counts_on_tpms(blueprint).then(|| options.tpm.clone()),
     }
 }
 
@@ -328,15 +343,15 @@ async fn reach(device: &Device) -> Result<(), DeployError> {
 }
 
 /// Whether a TPM has certified the replica's core.
-fn is_certified(public: &Public) -> bool {
+pub(crate) fn is_certified(public: &Public) -> bool {
     public.boot.as_ref().is_some_and(|boot| boots::certifies(boot, &public.identity, &public.core))
 }
 
 /// What stands behind trusted cores: a process of their own wherever the protocol counts on them.
-fn core_backing(protocol: ProtocolName) -> BackingName {
-    match protocol.profile().model {
-        FaultModel::Hybrid => BackingName::Process,
-        FaultModel::Crash | FaultModel::Byzantine => BackingName::InProcess,
+fn core_backing(blueprint: &Blueprint) -> BackingName {
+    match blueprint.protocol.parse::<ProtocolName>().map(|protocol| protocol.profile().model) {
+        Ok(FaultModel::Hybrid) => BackingName::Process,
+        Ok(FaultModel::Crash | FaultModel::Byzantine) | Err(_) => BackingName::InProcess,
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use smr_cloud::service::ReplicaRecord;
 use smr_cloud::{Handle, Health, Processes, Record, ReplicaHealth, ReplicaState, ServiceDir, Verdict, health};
 use smr_crypto::Digest;
 use smr_crypto::threshold::ServiceKey;
 use smr_node::Stall;
 use smr_node::trusted::CoreStatus;
-use smr_wire::{ReplicaId, Slot, View};
+use smr_wire::{Generation, ReplicaId, Slot, View};
 
 use crate::output::{Code, Output, Trouble};
 use crate::services;
@@ -108,8 +109,12 @@ impl List {
 
 /// Asks every replica how it is.
 pub(crate) async fn look(dir: &ServiceDir, record: &Record) -> Result<Seen, Trouble> {
-    let health = health(dir, record, &Processes::default(), PATIENCE).await.map_err(Trouble::new)?;
-    Ok(Seen::new(&health, record))
+    Ok(Seen::new(&ask(dir, record).await?, record))
+}
+
+/// What replicas say, and what follows from it.
+pub(crate) async fn ask(dir: &ServiceDir, record: &Record) -> Result<Health, Trouble> {
+    health(dir, record, &Processes::default(), PATIENCE).await.map_err(Trouble::new)
 }
 
 /// How a service is, for people and programs.
@@ -149,11 +154,15 @@ pub(crate) struct Replica {
     core: Option<CoreStatus>,
     /// Why that core does not answer, if it does not.
     core_stall: Option<Stall>,
+    /// The set of voters that it is in.
+    generation: Option<Generation>,
+    /// How often its process was started again.
+    restarts: u32,
     pub(crate) trouble: Option<String>,
 }
 
 impl Seen {
-    fn new(health: &Health, record: &Record) -> Seen {
+    pub(crate) fn new(health: &Health, record: &Record) -> Seen {
         let blueprint = &record.blueprint;
         let group = Group {
             name: health.name.as_str().to_owned(),
@@ -167,8 +176,8 @@ impl Seen {
             advice: health.advice.clone(),
             service_key: record.descriptor.as_ref().map(|descriptor| descriptor.service_key),
         };
-        let kept = record.replicas.iter().map(|replica| &replica.handle);
-        let replicas = health.replicas.iter().zip(kept).map(|(seen, handle)| replica(seen, handle)).collect();
+        let seen = health.replicas.iter().zip(&record.replicas);
+        let replicas = seen.map(|(seen, kept)| replica(seen, kept)).collect();
         Seen { group, replicas }
     }
 
@@ -198,6 +207,10 @@ impl Seen {
                 shown(digest.as_ref()),
             ));
             lines.extend(replica.trouble.as_ref().map(|trouble| format!("        {trouble}")));
+            if replica.restarts > 0 {
+                let times = if replica.restarts == 1 { "once" } else { &format!("{} times", replica.restarts) };
+                lines.push(format!("        started again {times}"));
+            }
         }
         lines.extend(cores(&self.replicas));
         lines.extend(self.group.advice.iter().map(|advice| format!("\n{advice}")));
@@ -205,9 +218,9 @@ impl Seen {
     }
 }
 
-fn replica(seen: &ReplicaHealth, handle: &Handle) -> Replica {
-    let Handle::Process { pid, .. } = handle;
-    let (id, pid, address) = (seen.replica, *pid, seen.address.clone());
+fn replica(seen: &ReplicaHealth, kept: &ReplicaRecord) -> Replica {
+    let Handle::Process { pid, .. } = kept.handle;
+    let (id, address, restarts) = (seen.replica, seen.address.clone(), kept.restarts);
     let down = |reason| Replica {
         id,
         pid,
@@ -219,6 +232,8 @@ fn replica(seen: &ReplicaHealth, handle: &Handle) -> Replica {
         digest: None,
         core: None,
         core_stall: None,
+        generation: None,
+        restarts,
         trouble: Some(reason),
     };
     match &seen.state {
@@ -237,6 +252,8 @@ fn replica(seen: &ReplicaHealth, handle: &Handle) -> Replica {
             digest: Some(status.digest),
             core: status.core.clone(),
             core_stall: status.core_stall,
+            generation: Some(status.generation),
+            restarts,
             trouble: status.halted.clone(),
         },
         ReplicaState::Down { reason } => down(reason.clone()),

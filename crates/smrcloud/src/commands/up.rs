@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 use smr_app::builtin;
-use smr_cloud::{DeployOptions, Deployed, Home, Life, Processes, Progress, Removed, deploy, remove};
+use smr_cloud::{
+    DeployOptions, Deployed, Home, Life, Mend, Mender, Processes, Progress, Removed, deploy, mend, remove,
+};
 use smr_node::trusted::tpm::Device;
 use smr_plan::{Application, Blueprint, TrustedHardware};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::status::{Seen, look};
+use super::status::{Seen, ask};
 use super::{down, plan};
 use crate::output::{Output, Trouble};
 use crate::services;
@@ -77,7 +79,7 @@ async fn run(blueprint: &Blueprint, options: &DeployOptions, output: Output) -> 
         return Ok(ExitCode::SUCCESS);
     }
     output.event(&Change::Ready(&deployed), |_| next_steps(&deployed, blueprint, false));
-    watch(&home, blueprint, &provider, output).await
+    watch(&home, blueprint, options, &provider, output).await
 }
 
 /// What programs are told while a service is watched, a line each.
@@ -88,6 +90,12 @@ enum Change<'a> {
     Ready(&'a Deployed),
     /// It is otherwise than before.
     Health(&'a Seen),
+    /// Something was done for a replica.
+    Mended(Mend),
+    /// Something could not be done.
+    NotMended {
+        error: String,
+    },
     /// It was ended by this command.
     Ended(&'a Removed),
     /// Somebody else took it down.
@@ -152,10 +160,12 @@ fn own_name() -> String {
     exe.strip_prefix(&here).unwrap_or(&exe).display().to_string()
 }
 
-/// Shows health whenever it changes, until Ctrl-C; then ends the service.
+/// Shows health whenever it changes, and brings back replicas that ended where that is possible, until Ctrl-C; then ends the
+/// service.
 async fn watch(
     home: &Home,
     blueprint: &Blueprint,
+    options: &DeployOptions,
     provider: &Processes,
     output: Output,
 ) -> Result<ExitCode, Trouble> {
@@ -163,6 +173,7 @@ async fn watch(
     let interrupted = interrupted();
     tokio::pin!(interrupted);
     let service = home.service(&blueprint.name);
+    let (began, mut mender) = (Instant::now(), Mender::default());
     loop {
         // `smrcloud down` from elsewhere ends the service under our eyes.
         let Some(record) = service.record().map_err(Trouble::new)? else {
@@ -170,11 +181,19 @@ async fn watch(
             output.event(&change, |_| format!("\n{} was taken down", blueprint.name));
             return Ok(ExitCode::SUCCESS);
         };
-        let seen = look(&service, &record).await?;
+        let health = ask(&service, &record).await?;
+        let seen = Seen::new(&health, &record);
         let words = health_words(&seen);
         if words != shown {
             output.event(&Change::Health(&seen), |_| format!("\n{words}"));
             shown = words;
+        }
+        for what in mender.decide(blueprint, &health, began.elapsed()) {
+            match mend(&service, options, provider, what).await {
+                Ok(true) => output.event(&Change::Mended(what), |_| mended(what)),
+                Ok(false) => {}
+                Err(error) => output.event(&Change::NotMended { error: error.to_string() }, |_| error.to_string()),
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -184,6 +203,15 @@ async fn watch(
     output.progress(&format!("\nending {}", blueprint.name));
     end(home, blueprint, provider, output).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn mended(what: Mend) -> String {
+    match what {
+        Mend::Restart { replica } => format!("replica {replica} is started again"),
+        Mend::Vouch { replica, generation, .. } => {
+            format!("replica {replica} has a new trusted core, which votes when generation {generation} has ended")
+        }
+    }
 }
 
 fn health_words(seen: &Seen) -> String {

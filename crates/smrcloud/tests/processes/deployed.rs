@@ -1,7 +1,7 @@
 //! A service deployed by the real program for one test.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use smr_wire::Descriptor;
@@ -31,6 +31,21 @@ pub(crate) struct Deployed {
 
 impl Deployed {
     pub(crate) fn up(kind: Kind) -> Deployed {
+        let (deployed, description) = Deployed::described(kind);
+        let output = deployed.run(&["up", &description, "--detach"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        deployed
+    }
+
+    /// With a `smrcloud up` that stays and looks after it; the process is that.
+    pub(crate) fn attended(kind: Kind) -> (Deployed, Child) {
+        let (deployed, description) = Deployed::described(kind);
+        let mut command = deployed.command(&["up", &description]);
+        let up = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        (deployed, up.expect("the program runs"))
+    }
+
+    fn described(kind: Kind) -> (Deployed, String) {
         let deployed = Deployed { home: tempfile::tempdir().expect("a directory"), kind };
         let description = deployed.home.path().join("kv.toml");
         let text = format!(
@@ -39,9 +54,7 @@ impl Deployed {
             kind.wish, kind.protocol
         );
         std::fs::write(&description, text).expect("a description");
-        let output = deployed.run(&["up", &description.display().to_string(), "--detach"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        deployed
+        (deployed, description.display().to_string())
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
@@ -60,6 +73,14 @@ impl Deployed {
 
     pub(crate) fn status(&self) -> serde_json::Value {
         self.json(&["status", "kv", "--json"])
+    }
+
+    /// Whether it has its key, all replicas are up, and it is otherwise as `wanted`; not while there is no such service.
+    pub(crate) fn is_healthy(&self, wanted: impl Fn(&serde_json::Value) -> bool) -> bool {
+        let output = self.run(&["status", "kv", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let group = &status["group"];
+        group["verdict"] == "healthy" && group["service_key"].is_string() && wanted(&status)
     }
 
     pub(crate) fn descriptor(&self) -> Descriptor {

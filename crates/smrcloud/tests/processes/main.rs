@@ -6,6 +6,7 @@ mod clients;
 mod deployed;
 mod frozen;
 mod kill;
+mod returns;
 
 use std::time::{Duration, Instant};
 

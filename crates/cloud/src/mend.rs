@@ -1,0 +1,228 @@
+//! Brings back replicas whose process ended, where the protocol lets them come back, and vouches for their new trusted
+//! cores. What is to be done is decided from what is known of the service; the rest does it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use smr_crypto::PublicKey;
+use smr_node::operator::{Client, NodePhase};
+use smr_node::serve::PublicFile;
+use smr_plan::Blueprint;
+use smr_wire::{Generation, ReplicaId};
+
+use crate::deploy::{DeployError, DeployOptions, is_certified, launch};
+use crate::provider::Provider;
+use crate::service::ServiceDir;
+use crate::watch::{Health, ReplicaState, may_return};
+
+/// The first pause before a replica that ended again is started again; doubled each time.
+const BACK_OFF: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const BACK_OFF_MAX: Duration = Duration::from_secs(60);
+
+/// A replica that has voted for so long ended for another reason than the last time.
+const WELL_AFTER: Duration = Duration::from_secs(60);
+
+/// How long one question to a replica may take.
+const ASK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Something to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "mend", rename_all = "snake_case")]
+pub enum Mend {
+    /// Start its process again.
+    Restart {
+        /// Which.
+        replica: ReplicaId,
+    },
+    /// Vouch for the key of its core.
+    Vouch {
+        /// Whose.
+        replica: ReplicaId,
+        /// In which generation it is.
+        generation: Generation,
+        /// The key, as it says.
+        core: PublicKey,
+    },
+}
+
+/// Decides; remembers how often each replica had to be started again.
+#[derive(Clone, Debug, Default)]
+pub struct Mender {
+    attempts: BTreeMap<ReplicaId, Attempt>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    /// How often it was started again.
+    count: u32,
+    /// Not again before this, on the caller's clock.
+    next: Duration,
+    /// Since when it votes again.
+    well_since: Option<Duration>,
+}
+
+impl Mender {
+    /// What is to be done for a service that is so at `now`, on a clock that goes on steadily.
+    ///
+    /// Only a replica with a trusted core may come back without its memory: any other could contradict itself.
+    pub fn decide(&mut self, blueprint: &Blueprint, health: &Health, now: Duration) -> Vec<Mend> {
+        if !may_return(blueprint) || health.service.is_none() {
+            return Vec::new();
+        }
+        health.replicas.iter().filter_map(|of| self.decide_for(of.replica, &of.state, now)).collect()
+    }
+
+    fn decide_for(&mut self, replica: ReplicaId, state: &ReplicaState, now: Duration) -> Option<Mend> {
+        match state {
+            ReplicaState::Ended => self.is_time(replica, now).then_some(Mend::Restart { replica }),
+            ReplicaState::Up { status } => {
+                if status.phase == NodePhase::Rejoining {
+                    let (generation, core) = (status.generation, status.core_key?);
+                    return Some(Mend::Vouch { replica, generation, core });
+                }
+                let attempt = self.attempts.get_mut(&replica)?;
+                let since = *attempt.well_since.get_or_insert(now);
+                if now.saturating_sub(since) >= WELL_AFTER {
+                    self.attempts.remove(&replica);
+                }
+                None
+            }
+            ReplicaState::Down { .. } => None,
+        }
+    }
+
+    /// Whether a replica that ended is to be started now.
+    fn is_time(&mut self, replica: ReplicaId, now: Duration) -> bool {
+        let fresh = Attempt { count: 0, next: now, well_since: None };
+        let attempt = self.attempts.entry(replica).or_insert(fresh);
+        attempt.well_since = None;
+        if now < attempt.next {
+            return false;
+        }
+        let pause = BACK_OFF.saturating_mul(1 << attempt.count.min(16)).min(BACK_OFF_MAX);
+        *attempt = Attempt { count: attempt.count.saturating_add(1), next: now + pause, well_since: None };
+        true
+    }
+}
+
+/// Does it. False if somebody else is changing the service now, or it is no longer needed.
+///
+/// # Errors
+/// Why it could not be done.
+pub async fn mend(
+    service: &ServiceDir,
+    options: &DeployOptions,
+    provider: &impl Provider,
+    mend: Mend,
+) -> Result<bool, DeployError> {
+    let Ok(_lock) = service.lock() else { return Ok(false) };
+    let Some(mut record) = service.record()? else { return Ok(false) };
+    let (Mend::Restart { replica } | Mend::Vouch { replica, .. }) = mend;
+    let dir = service.replica(replica.index());
+    let known =
+        record.replicas.get(replica.index()).and_then(|of| Some((of.handle.clone(), of.public.clone()?)));
+    let Some((handle, public)) = known else { return Ok(false) };
+    let unclear = |why: &str| DeployError::ReplicaUnclear { replica: replica.index(), why: why.to_owned() };
+    match mend {
+        Mend::Restart { .. } => {
+            if provider.is_alive(&handle) {
+                return Ok(false);
+            }
+            let listen = public.address.parse::<SocketAddr>();
+            let listen = listen.map_err(|error| unclear(&format!("{}: {error}", public.address)))?;
+            let launch = launch(&record.blueprint, options, dir, listen);
+            record.replicas[replica.index()].handle = provider.start(&launch)?;
+            record.replicas[replica.index()].restarts += 1;
+            service.keep(&record)?;
+        }
+        Mend::Vouch { generation, core, .. } => {
+            // What the process that was started here says of itself, not what comes over the network.
+            let file = PublicFile::read(&dir).map_err(|error| unclear(&error.to_string()))?;
+            let Some(anew) = file.map(|file| file.replica).filter(|anew| anew.core == core) else {
+                return Ok(false);
+            };
+            if record.blueprint.trusted_hardware == Some(smr_plan::TrustedHardware::Tpm)
+                && !is_certified(&anew)
+            {
+                return Err(unclear("no TPM has certified its new trusted core"));
+            }
+            let voucher = service.voucher(&record, replica, generation, core)?;
+            let administrator = service.administrator()?;
+            let asked = async {
+                let connected =
+                    Client::connect(&public.address, public.channel, &administrator, ASK_PATIENCE);
+                connected.await?.vouch(voucher).await
+            };
+            asked.await.map_err(|error| unclear(&error.to_string()))?;
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::tests::blueprint;
+    use crate::watch::tests::{gone as ended, up};
+    use smr_crypto::Digest;
+    use smr_wire::ServiceId;
+
+    fn seen(blueprint: &Blueprint, replicas: Vec<crate::watch::ReplicaHealth>) -> Health {
+        Health::judge(blueprint, Some(ServiceId(Digest::default())), replicas)
+    }
+
+    fn hybrid() -> Blueprint {
+        let mut blueprint = blueprint("kv", 1);
+        (blueprint.protocol, blueprint.replicas) = ("ebawa".to_owned(), 3);
+        blueprint
+    }
+
+    #[test]
+    fn a_replica_that_ended_is_started_again_ever_later_until_it_was_well_for_long() {
+        let (blueprint, mut mender) = (hybrid(), Mender::default());
+        let gone = seen(&blueprint, vec![up(0), ended(1), up(2)]);
+        let at = Duration::from_secs;
+        let restart = [Mend::Restart { replica: ReplicaId(1) }];
+        let mut starts = Vec::new();
+        for now in 0..200 {
+            if mender.decide(&blueprint, &gone, at(now)) == restart {
+                starts.push(now);
+            }
+        }
+        assert_eq!(starts, [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+        let well = seen(&blueprint, vec![up(0), up(1), up(2)]);
+        for now in [200, 240] {
+            assert_eq!(mender.decide(&blueprint, &well, at(now)), []);
+        }
+        assert_eq!(mender.decide(&blueprint, &gone, at(241)), [], "it was well for too short");
+        assert_eq!(mender.decide(&blueprint, &well, at(242)), []);
+        assert_eq!(mender.decide(&blueprint, &well, at(302)), []);
+        assert_eq!(mender.decide(&blueprint, &gone, at(303)), restart, "at once, as the first time");
+    }
+
+    #[test]
+    fn whose_core_is_not_known_is_vouched_for_in_its_generation() {
+        let (blueprint, mut mender) = (hybrid(), Mender::default());
+        let mut anew = up(1);
+        let core = PublicKey([7; 32]);
+        if let ReplicaState::Up { status } = &mut anew.state {
+            status.phase = NodePhase::Rejoining;
+            status.generation = Generation(3);
+            status.core_key = Some(core);
+        }
+        let decided = mender.decide(&blueprint, &seen(&blueprint, vec![up(0), anew, up(2)]), Duration::ZERO);
+        let (replica, generation) = (ReplicaId(1), Generation(3));
+        assert_eq!(decided, [Mend::Vouch { replica, generation, core }]);
+    }
+
+    #[test]
+    fn who_kept_its_promises_in_memory_and_has_no_core_does_not_come_back() {
+        let (blueprint, mut mender) = (blueprint("kv", 1), Mender::default());
+        let gone = seen(&blueprint, vec![up(0), ended(1), up(2), up(3)]);
+        assert_eq!(mender.decide(&blueprint, &gone, Duration::ZERO), []);
+    }
+}
