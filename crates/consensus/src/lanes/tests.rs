@@ -51,6 +51,9 @@ struct Net {
     config: Config,
     verifier: Verifier,
     clock: Timestamp,
+    /// Whose core does not answer, and what it was asked for.
+    frozen_core: Option<ReplicaId>,
+    owed: Vec<Operation>,
 }
 
 impl Net {
@@ -77,6 +80,8 @@ impl Net {
             cut: Vec::new(),
             slow: None,
             late: VecDeque::new(),
+            frozen_core: None,
+            owed: Vec::new(),
             config,
             verifier: Verifier::new(10_000),
             clock: Timestamp(1_000_000),
@@ -101,6 +106,7 @@ impl Net {
                         self.decided[me.index()].push((slot, batch));
                         events.extend([Event::Executed(slot), Event::Settled(slot)]);
                     }
+                    Effect::Attest(operation) if self.frozen_core == Some(me) => self.owed.push(operation),
                     Effect::Attest(operation) => {
                         events.push_back(Event::Attested(self.cores[me.index()].attest(&operation)));
                     }
@@ -482,4 +488,41 @@ fn a_core_that_advances_has_said_nothing_and_goes_back_nowhere() {
     };
     let renewed = net.group.renewed(Generation(2), net.group.cores.clone());
     assert!(valid(&renewed) && !valid(&net.group));
+}
+
+#[test]
+fn a_core_that_does_not_answer_is_not_asked_without_end_and_goes_on_when_it_does() {
+    let mut net = Net::new((FaultModel::Hybrid, Schedule::Stable));
+    let (frozen, window) = (ReplicaId(1), net.config.window_slots);
+    net.frozen_core = Some(frozen);
+    for number in 1..=3 * window {
+        net.offer(0, entry(1, number));
+    }
+    assert_eq!(net.decided[0].len() as u64, 3 * window, "two others are a quorum");
+    assert!(!net.owed.is_empty() && net.owed.len() as u64 <= window, "{} questions", net.owed.len());
+    // It answers all of it, late, and is asked again.
+    net.frozen_core = None;
+    for operation in std::mem::take(&mut net.owed) {
+        let answer = net.cores[1].attest(&operation);
+        assert!(answer.is_ok(), "{operation:?}");
+        net.step(frozen, Event::Attested(answer));
+    }
+    net.pass(2_000);
+    net.cut.push(ReplicaId(2));
+    net.offer(0, entry(2, 1));
+    net.pass(2_000);
+    assert_eq!(net.entries(1).last(), Some(&entry(2, 1).digest()), "its vote counts");
+    net.assert_agreement();
+}
+
+#[test]
+fn what_was_held_against_somebody_ends_with_the_view() {
+    let mut net = Net::new((FaultModel::Hybrid, Schedule::Rotating));
+    net.replicas.iter_mut().for_each(|replica| replica.pace.accuse(ReplicaId(2)));
+    offer_all(&mut net, 1..2);
+    assert_eq!(net.replicas[0].basis.view, View(1), "they left over it");
+    assert!(net.replicas.iter().all(|replica| replica.pace.slow().is_none()));
+    offer_all(&mut net, 2..9);
+    assert!(net.replicas.iter().all(|replica| replica.basis.view == View(1)), "and stay");
+    net.assert_agreement();
 }
