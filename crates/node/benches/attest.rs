@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use smr_consensus::lanes::core::{Item, Operation};
 use smr_crypto::Digest;
-use smr_node::trusted::{Backing, Born, Place, Program, TrustedCore, inside};
+use smr_node::trusted::{Answer, Backing, Born, Place, Program, TrustedCore, inside};
 use smr_wire::{Generation, ReplicaId, ServiceId, Slot, View};
 
 /// Rounds, of which the best and the median are shown: the machine has other work.
@@ -52,7 +52,7 @@ struct Bench {
 impl Bench {
     fn new(backing: &Backing) -> Bench {
         let (send, answers) = channel();
-        let deliver = Arc::new(move |answer: Result<_, _>| send.send(answer.is_ok()).unwrap());
+        let deliver = Arc::new(move |answer| send.send(matches!(answer, Answer::Attested(Ok(_)))).unwrap());
         let place = Place {
             service: ServiceId(Digest::default()),
             generation: Generation(0),

@@ -65,6 +65,13 @@ pub static TIME_RUNS_BACKWARDS: Bug = Bug {
     source: "our own history: the batch that fills a slot has time 0",
 };
 
+/// In `attested`: no look at the attestation.
+pub static TAKES_ANY_DEALING: Bug = Bug {
+    name: "takes-any-dealing",
+    what: "A dealing counts without its core's attestation, so a replica may deal shares that do not fit.",
+    source: "our own notes on key generation: with 2f+1 replicas complaints do not tell a bad dealer from a liar in time",
+};
+
 /// All of them.
 pub const ALL: &[&Bug] = &[
     &RUNS_A_REPEAT,
@@ -76,4 +83,5 @@ pub const ALL: &[&Bug] = &[
     &THRESHOLD_OF_F,
     &TAKES_ANY_CHUNK,
     &TIME_RUNS_BACKWARDS,
+    &TAKES_ANY_DEALING,
 ];

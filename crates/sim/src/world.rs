@@ -17,9 +17,8 @@ use std::sync::Arc;
 use smr_consensus::lanes::core::SoftwareCore;
 use smr_consensus::verified::Rules;
 use smr_consensus::{Config as OrderingConfig, Group, ProtocolName, Seat};
-use smr_crypto::dkg::DecryptionKey;
+use smr_crypto::dkg::{DealingSeed, DecryptionKey};
 use smr_crypto::{IdentityKey, Verifier};
-use smr_replica::replica::DealingSeed;
 use smr_replica::{Config, Event, Genesis, Member, Replica, Scheduling, Secrets};
 use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, ServiceId, Timestamp};
@@ -140,11 +139,13 @@ impl World {
         for (index, own) in secrets.into_iter().enumerate() {
             let seat = Seat { group: group.clone(), me: ReplicaId::at(index), key: own.identity.clone() };
             let adversary = adversary(&setting, index, &seat, &mut rng, &verifier);
-            let replica = Replica::new(genesis.clone(), seat.me, own);
+            let replica = Replica::new(genesis.clone(), seat.me, own, verifier.clone());
             let mut machine = Machine::new(seat.clone(), replica, &genesis, adversary, rng.draw());
             let window_slots = genesis.config.consensus.window_slots;
-            let core =
-                |key: &Arc<IdentityKey>| SoftwareCore::new(group.clone(), window_slots, seat.me, key.clone());
+            let core = |key: &Arc<IdentityKey>| {
+                let seed = DealingSeed(rng.bytes32());
+                SoftwareCore::new(group.clone(), window_slots, seat.me, key.clone(), seed)
+            };
             machine.core = cores.get(index).map(core);
             machines.push(machine);
         }
@@ -378,7 +379,6 @@ pub fn hasty_config() -> Config {
         transfer_ms: 200,
         repeat_ms: 100,
         ceremony_ms: 300,
-        ceremony_deadline_ms: 12_000,
         sessions_max: 16,
         client_sessions_max: 3,
         blocks_kept: 24,

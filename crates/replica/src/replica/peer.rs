@@ -189,6 +189,7 @@ impl Replica {
         // Its chunks are not kept: this replica becomes a source of state again with its own next checkpoint.
         self.checkpoints.stabilise(certificate.clone());
         self.take_key(effects);
+        self.speak(false, effects);
         effects.push(Effect::Report(Observation::TransferDone(slot)));
         self.inbox.push_back(smr_consensus::Event::Installed(certificate));
         self.admit_decided(effects);

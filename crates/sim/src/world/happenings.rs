@@ -90,6 +90,10 @@ impl World {
         } else {
             message
         };
+        let copied = self.machines[to].adversary.as_mut().and_then(|adversary| adversary.overhear(&message));
+        if let Some(copied) = copied {
+            self.plan(self.now_us, Happening::Event { machine: to, event: Event::Dealt(Ok(copied)) });
+        }
         match Incoming::check(self.machines[from].seat.me, message, &self.rules()) {
             Ok(incoming) => self.step(to, Event::Peer(incoming)),
             Err(why) => {

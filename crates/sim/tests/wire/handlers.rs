@@ -211,6 +211,10 @@ impl Recorded {
                 let core = copy.core.as_mut().expect("only protocols with a core ask it");
                 return Some(Event::Attested(core.attest(&operation)));
             }
+            Effect::Deal(attempt) => {
+                let core = copy.core.as_mut().expect("only protocols with a core have it deal");
+                return Some(Event::Dealt(core.deal(&attempt).map(Box::new)));
+            }
             Effect::Send { message, .. } | Effect::Broadcast(message) => {
                 let bytes = smr_wire::encode(&message);
                 assert!(bytes.len() <= FRAME_BYTES_MAX, "a message of {} bytes", bytes.len());
