@@ -496,18 +496,18 @@ fn a_dealer_that_restarts_deals_the_same_and_the_bytes_are_pinned() {
     let (length, digest) = pin(borsh::to_vec(&cast.dealing(1)).unwrap());
     assert_eq!(
         (length, digest.as_str()),
-        (408, "e3220a1a6cd6461688b1c166975a3080da8d46ecbbd727fcd54efae0a50a15e7")
+        (408, "bb95876ba9909252f46513cb908edb96144db7263dde1a5bcd0e6b6418ff98ae")
     );
     let mut ceremony = cast.dealt([(0, cast.spoiled(0, &[3])), (1, cast.dealing(1)), (2, cast.dealing(2))]);
     let (length, digest) = pin(borsh::to_vec(&ceremony.confirmation(3, &cast.keys[3])).unwrap());
     assert_eq!(
         (length, digest.as_str()),
-        (118, "2aceaedab68693de05fec24cd75bede97b6da1d327f1f0fd5e712d496eb025f7")
+        (118, "78db15d845dd30ff5f9dafd08f854e9eef29752c7ff16e0f80ec50e7b9a2d78e")
     );
     cast.finish(&mut ceremony, &[3, 1, 2]);
     let (length, digest) = pin(borsh::to_vec(&ceremony).unwrap());
     assert_eq!(
         (length, digest.as_str()),
-        (1347, "2150ea668a967da08821ad2ae0202473e254128339e6440c1e30f2c70016f5dd")
+        (1352, "08116b6ebc227245eb4ecc87adbc144818962a8a78047f7affe78a700a74541f")
     );
 }
