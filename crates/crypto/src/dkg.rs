@@ -7,6 +7,9 @@
 //!   Dealing ----------------> Confirming -------------> Closed: one GroupKey, and a KeyShare for each participant
 //!            the cut: enough            enough           \--> Failed: begin again with another context
 //!            valid dealings             confirmations
+//!
+//!            Deal, Deal, ...        where dealers cannot make a bad one: nobody has to confirm
+//!   Dealing ----------------> Closed
 //! ```
 //!
 //! - A *dealing* is a random polynomial of degree threshold - 1 in public, its coefficients times the generator
@@ -17,6 +20,8 @@
 //!   polynomial is a *complaint*: the shared point with a proof that it is the right one, so that everyone can open
 //!   the share and see. A complaint that shows a bad share excludes the dealer; any other is counted and ignored.
 //! - *Close* sums the dealings that are left. Shares of the sum are the sums of shares.
+//! - Where dealings are *attested* ([`Assurance::Attested`]) the last of them closes. A complaint may come afterwards: it
+//!   is checked in the same way and changes nothing but what is known of the dealer.
 //!
 //! # Why it is secure
 //! Of n = 3f+1 participants, f are at fault; threshold f+1; n-f dealings and n-f confirmations. Then:
@@ -35,14 +40,28 @@
 //!   keys therefore need no proof of possession: a participant with a key it does not know only blinds itself.
 //! - *Nothing is replayed.* Everything hashed includes the digest of the [`Setup`], with the caller's context.
 //!
+//! # Attested dealings
+//! Of n = 2f+1 participants f are at fault; threshold f+1; f+1 dealings, each made by [`Dealing::make`] in a place that
+//! its participant cannot get into, which makes one for each ceremony and never shows what it was made from. The caller
+//! lets no others in. Then:
+//! - *Everyone has a share.* What such a place makes by these rules fits them: each participant's share of each dealing is
+//!   good, whether it is there or not. So there is nothing to confirm and nobody to wait for, and with the key n-f = f+1
+//!   correct participants can sign. One that deals by other rules is bound to those, and is no dealing here.
+//! - *There is a key.* f+1 correct participants deal, so f+1 dealings come, however slow they are: no assumption on time.
+//! - *Nobody signs alone*, for the same reason as above, and it takes no such place: of f+1 dealings one is of a correct
+//!   participant, of which those at fault know f shares, although they saw into the places of all others.
+//! - *No choice among dealings.* One for each ceremony: who deals last can keep his back, but not try another.
+//! - If such a place is broken after all, whom it gave a bad share finds out ([`NoShare::BadShares`]) and can prove it to
+//!   everybody, as above ([`Ceremony::broken`]). The key stands, since it may be known and in use by then: the others
+//!   sign with it as long as f+1 of them have shares.
+//!
 //! # What it does not give
 //! - The key is not uniformly random: who deals last can bias it by choosing whether to, and who influences the order
 //!   can choose which dealings make the cut. For BLS signatures that is harmless, since they are unforgeable under
 //!   such a bias too (Gennaro et al., J. Cryptology 2007, on this way of generating keys; Gurkan et al., Eurocrypt
 //!   2021, for BLS). It would not do for a beacon's first value.
-//! - With 2f+1 participants, n-f confirmations guarantee one correct holder of a share only. There, the caller sets
-//!   `confirmations` to n, and what to do about an absent one is an assumption on time. If participants only crash,
-//!   no dealing is bad, and f+1 dealings and confirmations suffice.
+//! - With 2f+1 participants, n-f confirmations guarantee one correct holder of a share only: whoever may be lied to there
+//!   needs attested dealings. If participants only crash, no dealing is bad, and f+1 dealings and confirmations suffice.
 //! - The argument is for an adversary that has chosen its victims beforehand. It assumes SHA-256 a random oracle and
 //!   the (gap) Diffie-Hellman problem in G1 hard.
 //! - Whoever gets an encryption key later and has the transcript gets that participant's shares: encryption keys are
@@ -64,7 +83,7 @@ mod tests;
 
 pub use ceremony::{Ceremony, Command, Failure, NoShare, Outcome, Phase, Progress, Reason, Refused};
 pub use complaint::{Complaint, Confirm};
-pub use dealing::{BadDealing, Dealing};
+pub use dealing::{BadDealing, Dealing, DealingSeed};
 pub use encryption::{DecryptionKey, EncryptionKey, PointBytes};
 pub use proof::Proof;
-pub use setup::{BadSetup, PARTICIPANTS_MAX, Setup};
+pub use setup::{Assurance, BadSetup, PARTICIPANTS_MAX, Setup};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use smr_crypto::dkg::{Ceremony, Command, Dealing, DecryptionKey, Progress, Setup};
+use smr_crypto::dkg::{Assurance, Ceremony, Command, Dealing, DecryptionKey, Progress, Setup};
 use smr_crypto::threshold::SignatureShare;
 use smr_crypto::{Digest, IdentityKey, merkle};
 use smr_mutate::pins::Pins;
@@ -35,7 +35,7 @@ fn encodings_are_those_of_before() {
         threshold: 2,
         encryption_keys: keys.iter().map(DecryptionKey::public).collect(),
         dealings: 3,
-        confirmations: 3,
+        assurance: Assurance::Confirmed(3),
     };
     pins.add("dkg.setup", &setup, hash);
     let mut ceremony = Ceremony::new(setup.clone());

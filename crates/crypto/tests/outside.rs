@@ -1,7 +1,7 @@
 //! Keys, proofs and commands of key generation that somebody changed: nothing panics, nobody is wronged, and nothing
 //! that is not a signature passes for one.
 
-use smr_crypto::dkg::{Ceremony, Command, Dealing, DecryptionKey, Phase, Reason, Setup};
+use smr_crypto::dkg::{Assurance, Ceremony, Command, Dealing, DecryptionKey, Phase, Reason, Setup};
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceSignature, SignatureShare};
 use smr_crypto::{Digest, IdentityKey, PublicKey, Signature, merkle};
 use smr_mutate::{Dice, Encoding, runs};
@@ -19,7 +19,16 @@ impl Cast {
         let keys: Vec<DecryptionKey> = (1..=4).map(|seed| DecryptionKey::from_seed(&[seed; 32])).collect();
         let encryption_keys = keys.iter().map(DecryptionKey::public).collect();
         let context = Digest::of("TEST", &[b"context"]);
-        Cast { setup: Setup { context, threshold: 2, encryption_keys, dealings: 3, confirmations: 3 }, keys }
+        Cast {
+            setup: Setup {
+                context,
+                threshold: 2,
+                encryption_keys,
+                dealings: 3,
+                assurance: Assurance::Confirmed(3),
+            },
+            keys,
+        }
     }
 
     fn deal(&self, dealer: u16) -> Command {

@@ -1,5 +1,5 @@
 //! What an attestation costs by what stands behind the trusted core: alone, from the question to the answer, and with as
-//! many under way as a busy window has. This program plays the core's process as well.
+//! many under way as a busy window has; and what a dealing costs. This program plays the core's process as well.
 //!
 //! `cargo bench -p smr-node --bench attest`
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on ends, as a test does")]
@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use smr_consensus::lanes::core::{Item, Operation};
+use smr_consensus::ProtocolName;
+use smr_consensus::lanes::core::{Attempt, Item, Operation};
 use smr_crypto::Digest;
-use smr_node::trusted::{Backing, Born, Place, Program, TrustedCore, inside};
+use smr_crypto::dkg::{Assurance, DecryptionKey, Setup};
+use smr_node::trusted::{Answer, Backing, Born, Place, Program, TrustedCore, inside};
 use smr_wire::{Generation, ReplicaId, ServiceId, Slot, View};
 
 /// Rounds, of which the best and the median are shown: the machine has other work.
@@ -19,6 +21,9 @@ const ROUNDS: usize = 21;
 
 /// Attestations of a round.
 const ATTESTATIONS: u64 = 2_000;
+
+/// Dealings, of which the best and the median are shown.
+const DEALINGS: u32 = 200;
 
 /// Slots of the window, as services have it.
 const WINDOW: u64 = 32;
@@ -39,20 +44,29 @@ fn main() -> ExitCode {
             let (best, median) = (each(rounds[0]), each(rounds[ROUNDS / 2]));
             println!("{name:<12} {under_way:>2} under way: best {best:6.1} us, median {median:6.1} us each");
         }
+        for faults in [1, ProtocolName::Ebawa.profile().faults_max] {
+            let mut bench = Bench::new(&backing);
+            let mut times: Vec<Duration> = (0..DEALINGS).map(|number| bench.deal(number, faults)).collect();
+            times.sort_unstable();
+            let ms = |time: Duration| time.as_secs_f64() * 1e3;
+            let (best, median) = (ms(times[0]), ms(times[times.len() / 2]));
+            let replicas = 2 * faults + 1;
+            println!("{name:<12} a dealing for {replicas}: best {best:.2} ms, median {median:.2} ms");
+        }
     }
     ExitCode::SUCCESS
 }
 
 struct Bench {
     core: TrustedCore,
-    answers: Receiver<bool>,
+    answers: Receiver<Answer>,
     slot: Slot,
 }
 
 impl Bench {
     fn new(backing: &Backing) -> Bench {
         let (send, answers) = channel();
-        let deliver = Arc::new(move |answer: Result<_, _>| send.send(answer.is_ok()).unwrap());
+        let deliver = Arc::new(move |answer| send.send(answer).unwrap());
         let place = Place {
             service: ServiceId(Digest::default()),
             generation: Generation(0),
@@ -73,12 +87,31 @@ impl Bench {
         let began = Instant::now();
         (0..under_way).for_each(|_| self.ask());
         for answered in 1..=ATTESTATIONS {
-            assert!(self.answers.recv().unwrap(), "a vote in a fresh slot is refused");
+            let answer = self.answers.recv().unwrap();
+            assert!(matches!(answer, Answer::Attested(Ok(_))), "a vote in a fresh slot is refused");
             self.core.answered();
             if answered + under_way <= ATTESTATIONS {
                 self.ask();
             }
         }
         began.elapsed()
+    }
+
+    fn deal(&mut self, number: u32, faults: u16) -> Duration {
+        let key = |place: u16| DecryptionKey::from_seed(&Digest::of_value("BENCH", &place).0).public();
+        let setup = Setup {
+            context: Digest::of_value("BENCH", &number),
+            threshold: faults + 1,
+            encryption_keys: (0..2 * faults + 1).map(key).collect(),
+            dealings: faults + 1,
+            assurance: Assurance::Attested,
+        };
+        let began = Instant::now();
+        self.core.deal(Box::new(Attempt { number, setup }));
+        let answer = self.answers.recv().unwrap();
+        let took = began.elapsed();
+        assert!(matches!(answer, Answer::Dealt(Ok(_))), "a first dealing is refused");
+        self.core.answered();
+        took
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Edge {
     pub(crate) core_key: Option<PublicKey>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
-    pub(crate) verifier: Verifier,
+    pub(crate) verifier: Arc<Verifier>,
     /// Where checked messages of peers, checked requests of clients and results of the replica's own work wait.
     pub(crate) sources: Sources,
     /// Questions and orders of the administrator.
@@ -82,7 +82,7 @@ impl Edge {
         let edge = Edge {
             service: group.service,
             metrics: Metrics::new(me, group.size()),
-            verifier: Verifier::new(SIGNATURES_REMEMBERED),
+            verifier: Arc::new(Verifier::new(SIGNATURES_REMEMBERED)),
             clients: Clients::default(),
             published: watch::Sender::new(Published::default()),
             handshakes: Handshakes::new(

@@ -39,7 +39,7 @@ use crate::operator::{self, NodeStatus};
 use crate::peers::Peers;
 use crate::stall::Silence;
 use crate::store::Memory;
-use crate::trusted::{Born, CoreError, Lost, Place, TrustedCore};
+use crate::trusted::{Answer, Born, CoreError, Lost, Place, TrustedCore};
 use care::{Care, Looker};
 use jobs::Jobs;
 use timers::Timers;
@@ -97,7 +97,12 @@ impl Node {
         let jobs = Jobs::start(workers).map_err(StartError::Threads)?;
         let place = Place::of(&edge.group, genesis.config.consensus.window_slots, me);
         let results = edge.sources.results.clone();
-        let deliver = Arc::new(move |answer| results.put(Event::Attested(answer)));
+        let deliver = Arc::new(move |answer| {
+            results.put(match answer {
+                Answer::Attested(answer) => Event::Attested(answer),
+                Answer::Dealt(answer) => Event::Dealt(answer),
+            });
+        });
         let (trusted, lost) = parts.core.join(place, deliver)?;
         let now = Instant::now();
         let budgets = edge.group.members().map(|_| Budget::new(edge.limits.answers, now)).collect();
@@ -106,7 +111,7 @@ impl Node {
             liar: parts.misbehaviour.map(|how| Liar::new(how, &edge)),
             trusted,
             silence: Silence::default(),
-            replica: Replica::new(genesis, me, identity.secrets(), edge.core_key),
+            replica: Replica::new(genesis, me, identity.secrets(), edge.core_key, edge.verifier.clone()),
             peers: Peers::dial(&edge, identity.channel()),
             host,
             held: VecDeque::new(),
@@ -355,7 +360,7 @@ impl Core {
         };
         let finished =
             matches!(event, Event::Executed { .. } | Event::SnapshotTaken { .. } | Event::SnapshotFailed(_));
-        if let Event::Attested(_) = &event {
+        if let Event::Attested(_) | Event::Dealt(_) = &event {
             counters.attested.one();
             self.trusted.answered();
             self.silence.answered(Instant::now());
@@ -400,6 +405,10 @@ impl Core {
             Effect::Regroup(voters) => {
                 self.peers.say_in(voters.generation);
                 self.edge.regroup(voters);
+            }
+            Effect::Deal(attempt) => {
+                self.silence.asked(Instant::now());
+                self.trusted.deal(attempt);
             }
             Effect::Execute(work) => self.give(HostWork::Execute(work)),
             Effect::Snapshot(slot) => self.give(HostWork::Snapshot(slot)),
@@ -519,7 +528,10 @@ fn clock() -> Timestamp {
 fn report(observation: &Observation) {
     match observation {
         Observation::Halted(why) => error!(%why, "this replica says nothing more to clients"),
-        Observation::Diverged { .. } | Observation::TransferFailed(_) | Observation::BadShare(_) => {
+        Observation::Diverged { .. }
+        | Observation::TransferFailed(_)
+        | Observation::BadShare(_)
+        | Observation::CoresBroken(_) => {
             warn!(?observation, "something is wrong");
         }
         Observation::Stable(_) => debug!(?observation, "checkpoint"),

@@ -10,13 +10,13 @@ use std::time::Duration;
 use smr_client::connect::frame::{read_frame, write_frame};
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
-use smr_consensus::lanes::core::{Operation, Refusal};
+use smr_consensus::lanes::core::{Attempt, AttestedDealing, Operation, Refusal};
 use smr_consensus::pbft::Message as Pbft;
 use smr_consensus::quorum::{Ballot, Phase};
 use smr_consensus::suspicion::Suspect;
 use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Batch, Entry, Message as Ordering, ProtocolName, Seat};
-use smr_crypto::dkg::DecryptionKey;
+use smr_crypto::dkg::{Dealing, DecryptionKey};
 use smr_crypto::{Digest, IdentityKey, PublicKey, threshold::ServiceKey};
 use smr_mutate::pins::Pins;
 use smr_mutate::{Dice, Encoding, runs, text};
@@ -365,15 +365,23 @@ fn encodings_are_those_of_before() {
     }
     let place = Place { service, generation: Generation(0), window_slots: 32, replica: ReplicaId(2) };
     let operation = Operation::Leave { to: View(7) };
-    for (name, packet) in
-        [("begin", CoreAsk::Begin), ("join", CoreAsk::Join(place)), ("attest", CoreAsk::Attest(operation))]
-    {
+    let attempt = Attempt { number: 1, setup: smr_replica::epoch::setup(&genesis(), 1) };
+    let dealing = Dealing::make(&attempt.setup, 2, &[5; 32]);
+    let dealt = AttestedDealing { attempt: 1, dealing, attestation: key(1).sign(&Digest::default()) };
+    let asks = [
+        ("begin", CoreAsk::Begin),
+        ("join", CoreAsk::Join(place)),
+        ("attest", CoreAsk::Attest(operation)),
+        ("deal", CoreAsk::Deal(Box::new(attempt))),
+    ];
+    for (name, packet) in asks {
         pins.add(&format!("core.ask.{name}"), &packet, hash);
     }
     let precautions = Precautions { taken: vec![Precaution::Seccomp], missing: BTreeMap::new() };
     let born = Said::Born { key: key(1).public(), precautions };
     let refused = Said::Attested(Err(Refusal::Lane));
-    for (name, packet) in [("born", born), ("joined", Said::Joined), ("refused", refused)] {
+    let dealt = Said::Dealt(Ok(Box::new(dealt)));
+    for (name, packet) in [("born", born), ("joined", Said::Joined), ("refused", refused), ("dealt", dealt)] {
         pins.add(&format!("core.said.{name}"), &packet, hash);
     }
     pins.add("core.boot-statement", &tpm::statement(&key(1).public(), &key(2).public()), hash);

@@ -8,6 +8,8 @@
 //!   join   ---- Join: service, window, replica ----> registers, all empty, for this place only
 //!   ask    ---- Attest: operation -----------------> register file, then a signature
 //!          <--- Attested ---------------------------
+//!   deal   ---- Deal: attempt, its rules -----------> once for each attempt: a dealing, and a signature
+//!          <--- Dealt ------------------------------
 //! ```
 //!
 //! - `exchange`: what crosses between the two, a packet each;
@@ -30,15 +32,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use smr_consensus::lanes::core::{Operation, Refusal, SoftwareCore};
+use smr_consensus::lanes::core::{Attempt, AttestedDealing, Operation, Refusal, SoftwareCore};
 use smr_crypto::boot::Evidence;
-use smr_crypto::{IdentityKey, PublicKey, Signature};
+use smr_crypto::{PublicKey, Signature};
 use tokio::sync::oneshot;
 
 pub use exchange::Place;
 pub use precautions::{Precaution, Precautions};
 
-use crate::identity::{IdentityError, fresh_seed};
+use crate::identity::IdentityError;
+use exchange::{Ask, CoreSecrets};
 use process::{Process, Unjoined};
 
 /// What is to stand behind a replica's core.
@@ -135,7 +138,7 @@ impl CoreStatus {
 pub struct Born {
     key: PublicKey,
     status: CoreStatus,
-    unjoined: Behind<Arc<IdentityKey>, Unjoined>,
+    unjoined: Behind<CoreSecrets, Unjoined>,
 }
 
 /// One of two things, by what stands behind a core.
@@ -153,14 +156,14 @@ impl Born {
     pub fn start(backing: &Backing) -> Result<Born, CoreError> {
         match backing {
             Backing::InProcess => {
-                let key = Arc::new(IdentityKey::from_seed(&*fresh_seed()?));
+                let secrets = CoreSecrets::draw()?;
                 let status = CoreStatus {
                     backing: BackingName::InProcess,
                     pid: None,
                     precautions: Precautions::default(),
                     boot: None,
                 };
-                Ok(Born { key: key.public(), status, unjoined: Behind::InProcess(key) })
+                Ok(Born { key: secrets.key.public(), status, unjoined: Behind::InProcess(secrets) })
             }
             Backing::Process(program) => {
                 let (unjoined, key, precautions) = Unjoined::start(program)?;
@@ -211,8 +214,8 @@ impl Born {
     pub fn join(self, place: Place, deliver: Deliver) -> Result<(TrustedCore, Lost), CoreError> {
         let (loses, lost) = oneshot::channel();
         let core = match self.unjoined {
-            Behind::InProcess(key) => {
-                let core = Software { core: place.core(key), deliver, _loses: loses };
+            Behind::InProcess(secrets) => {
+                let core = Software { core: place.core(secrets), deliver, _loses: loses };
                 Behind::InProcess(Box::new(core))
             }
             Behind::Process(process) => Behind::Process(process.join(place, deliver, loses)?),
@@ -227,8 +230,17 @@ impl std::fmt::Debug for Born {
     }
 }
 
+/// What a core answers, in the order in which it was asked.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`TrustedCore::ask`].
+    Attested(Result<Signature, Refusal>),
+    /// To [`TrustedCore::deal`].
+    Dealt(Result<Box<AttestedDealing>, Refusal>),
+}
+
 /// Takes an answer of a core.
-pub type Deliver = Arc<dyn Fn(Result<Signature, Refusal>) + Send + Sync>;
+pub type Deliver = Arc<dyn Fn(Answer) + Send + Sync>;
 
 /// Comes to pass when a core is gone that was not let go.
 pub type Lost = oneshot::Receiver<CoreError>;
@@ -237,8 +249,8 @@ pub type Lost = oneshot::Receiver<CoreError>;
 pub struct TrustedCore {
     core: Behind<Box<Software>, Process>,
     /// What it will be asked once it has answered. The protocol asks for no more votes once a window's worth of answers are
-    /// missing, so this is limited.
-    waiting: VecDeque<Operation>,
+    /// missing, and key generation for one dealing in each attempt, so this is limited.
+    waiting: VecDeque<Ask>,
     /// What it was asked and has not answered. At most [`UNDER_WAY_MAX`].
     under_way: usize,
 }
@@ -261,12 +273,20 @@ impl TrustedCore {
         match &mut self.core {
             Behind::InProcess(software) => {
                 let answer = software.core.attest(&operation);
-                (software.deliver)(answer);
+                (software.deliver)(Answer::Attested(answer));
             }
-            Behind::Process(_) => {
-                self.waiting.push_back(operation);
-                self.go_on();
+            Behind::Process(_) => self.put(Ask::Attest(operation)),
+        }
+    }
+
+    /// Asks for a dealing. Does not wait either.
+    pub fn deal(&mut self, attempt: Box<Attempt>) {
+        match &mut self.core {
+            Behind::InProcess(software) => {
+                let answer = software.core.deal(&attempt).map(Box::new);
+                (software.deliver)(Answer::Dealt(answer));
             }
+            Behind::Process(_) => self.put(Ask::Deal(attempt)),
         }
     }
 
@@ -276,13 +296,18 @@ impl TrustedCore {
         self.go_on();
     }
 
+    fn put(&mut self, ask: Ask) {
+        self.waiting.push_back(ask);
+        self.go_on();
+    }
+
     fn go_on(&mut self) {
         let Behind::Process(process) = &self.core else { return };
         while self.under_way < UNDER_WAY_MAX
-            && let Some(operation) = self.waiting.pop_front()
+            && let Some(ask) = self.waiting.pop_front()
         {
             self.under_way += 1;
-            process.send(operation);
+            process.send(&ask);
         }
     }
 }

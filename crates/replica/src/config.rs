@@ -50,11 +50,9 @@ pub struct Config {
     pub waiting_max: u32,
     /// How often unfinished exchanges between replicas (shares, votes, key generation) are repeated, in ms.
     pub repeat_ms: u64,
-    /// How long key generation waits for late participants once enough have spoken, in ms.
+    /// How long key generation waits for late participants once enough have confirmed, in ms; nobody confirms where trusted
+    /// cores deal.
     pub ceremony_ms: u64,
-    /// How long, in ms of agreed time, key generation of replicas with trusted cores waits for every one of them to confirm
-    /// before it goes on without those that do not. A correct replica that takes longer has no share of the key.
-    pub ceremony_deadline_ms: u64,
     /// How long an endpoint certificate holds, in ms of agreed time; renewed at half of it.
     pub endpoints_valid_ms: u64,
 }
@@ -82,7 +80,6 @@ impl Default for Config {
             waiting_max: 16_384,
             repeat_ms: 300,
             ceremony_ms: 2000,
-            ceremony_deadline_ms: 30_000,
             endpoints_valid_ms: 90 * 24 * 3_600_000,
         }
     }
@@ -131,9 +128,6 @@ impl Config {
         within("waiting_max", self.waiting_max.into(), 1, 1 << 20)?;
         within("repeat_ms", self.repeat_ms, 1, 3_600_000)?;
         within("ceremony_ms", self.ceremony_ms, 1, 3_600_000)?;
-        // A proposer may move agreed time by what clocks may differ, once each way.
-        let skews = 2 * self.consensus.skew_max_ms;
-        within("ceremony_deadline_ms", self.ceremony_deadline_ms, skews + 1, 24 * 3_600_000)?;
         within("endpoints_valid_ms", self.endpoints_valid_ms, 3_600_000, u64::MAX / 4)
     }
 }

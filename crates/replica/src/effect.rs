@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smr_app::{CommandOutcome, LateOutcome, SlotWork};
-use smr_consensus::lanes::core::{Operation, Refusal};
+use smr_consensus::lanes::core::{Attempt, AttestedDealing, Operation, Refusal};
 use smr_consensus::protocol::{Observation as ConsensusObservation, Record, Timer as ConsensusTimer};
 use smr_consensus::{Entry, Group};
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceSignature, SignatureShare};
@@ -50,6 +50,8 @@ pub enum Event {
     Attested(Result<Signature, Refusal>),
     /// The administrator vouches for the key of this replica's trusted core, which the group does not know.
     Vouched(Voucher),
+    /// The trusted core has dealt, or not, as it was asked by [`Effect::Deal`].
+    Dealt(Result<Box<AttestedDealing>, Refusal>),
     /// A timer that was armed has run out.
     Timer(Timer),
     /// The application has executed a slot; slots come in order.
@@ -122,6 +124,9 @@ pub enum Effect {
     Attest(Operation),
     /// From here on messages are said, and checked, in this group.
     Regroup(Arc<Group>),
+    /// Have the trusted core deal for the service's key; some 0.2 ms for each replica. It answers in the order of what it was
+    /// asked, this among the rest.
+    Deal(Box<Attempt>),
     /// Give the application the commands of a slot.
     Execute(SlotWork),
     /// Take the application's state after this slot, once everything up to it has ended and before anything later
@@ -224,6 +229,8 @@ pub enum Observation {
         /// Whether this replica has a share of it.
         share: bool,
     },
+    /// It was proven that these replicas' trusted cores are none: under their attestation shares of the key are bad.
+    CoresBroken(Vec<ReplicaId>),
     /// A replica's shares are bad; its further ones are ignored.
     BadShare(ReplicaId),
     /// A checkpoint became stable.

@@ -86,6 +86,13 @@ pub static BEGINS_A_GENERATION_ALONE: Bug = Bug {
     source: "our own history",
 };
 
+/// In `attested`: no look at the attestation.
+pub static TAKES_ANY_DEALING: Bug = Bug {
+    name: "takes-any-dealing",
+    what: "A dealing counts without its core's attestation, so a replica may deal shares that do not fit.",
+    source: "our own notes on key generation: with 2f+1 replicas complaints do not tell a bad dealer from a liar in time",
+};
+
 /// All of them.
 pub const ALL: &[&Bug] = &[
     &RUNS_A_REPEAT,
@@ -100,4 +107,5 @@ pub const ALL: &[&Bug] = &[
     &NEEDS_NO_VOUCHER,
     &BARRIER_AT_ONCE,
     &BEGINS_A_GENERATION_ALONE,
+    &TAKES_ANY_DEALING,
 ];

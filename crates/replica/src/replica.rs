@@ -9,16 +9,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use smr_consensus::batch::{EntryBody, SystemEntry};
+use smr_consensus::lanes::core::{AttestedDealing, Refusal};
+use smr_consensus::protocol::Observation as ConsensusObservation;
 use smr_consensus::{Batch, Engine, Entry, Group, Protocol, Seat};
-use smr_crypto::dkg::DecryptionKey;
+use smr_crypto::dkg::{DealingSeed, DecryptionKey};
 use smr_crypto::threshold::{GroupKey, KeyShare};
-use smr_crypto::{Digest, IdentityKey, PublicKey};
+use smr_crypto::{Digest, IdentityKey, PublicKey, Verifier};
 use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId, Slot, Timestamp};
 
 use self::generations::Generations;
 use crate::checkpoint::Checkpoints;
 use crate::effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
-use crate::epoch::Voice;
+use crate::epoch::{Voice, Wants};
 use crate::genesis::Genesis;
 use crate::message::{Incoming, Message, PeerMessage};
 use crate::quota::Quota;
@@ -35,18 +37,9 @@ pub struct Secrets {
     pub identity: Arc<IdentityKey>,
     /// Opens the shares encrypted to it.
     pub decryption: Arc<DecryptionKey>,
-    /// What its dealings are made from, so that a restart deals the same again rather than something else.
+    /// What its dealings are made from where no trusted core makes them, so that a restart deals the same again rather than
+    /// something else.
     pub dealing_seed: DealingSeed,
-}
-
-/// 32 secret bytes.
-#[derive(Clone)]
-pub struct DealingSeed(pub [u8; 32]);
-
-impl std::fmt::Debug for DealingSeed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DealingSeed(..)")
-    }
 }
 
 /// A whole replica.
@@ -56,6 +49,8 @@ pub struct Replica {
     service: ServiceId,
     seat: Seat,
     secrets: Secrets,
+    /// Verifies what cores say in what was ordered.
+    verifier: Arc<Verifier>,
     engine: Engine,
     /// Events that consensus gets before this step ends.
     inbox: VecDeque<smr_consensus::Event<smr_consensus::Message>>,
@@ -106,7 +101,13 @@ impl Replica {
     /// A replica of a service that begins with `genesis`, which was validated. `core` is the key of its trusted core, if
     /// it has one; as long as the service knows another one for it, it follows and does not vote.
     #[must_use]
-    pub fn new(genesis: Arc<Genesis>, me: ReplicaId, secrets: Secrets, core: Option<PublicKey>) -> Replica {
+    pub fn new(
+        genesis: Arc<Genesis>,
+        me: ReplicaId,
+        secrets: Secrets,
+        core: Option<PublicKey>,
+        verifier: Arc<Verifier>,
+    ) -> Replica {
         let group = Arc::new(genesis.group());
         assert!(group.contains(me), "replica {me} is not in a group of {}", group.size());
         let votes = generations::votes(&group, me, core.as_ref());
@@ -116,6 +117,7 @@ impl Replica {
             service: seat.group.service,
             seat,
             secrets,
+            verifier,
             engine,
             inbox: VecDeque::new(),
             system: SystemState::new(&genesis),
@@ -168,6 +170,7 @@ impl Replica {
             Event::Closed(connection) => self.waiting.close(connection),
             Event::Attested(answer) => self.on_attested(answer),
             Event::Vouched(voucher) => self.on_vouched(voucher),
+            Event::Dealt(answer) => self.on_dealt(answer, effects),
             Event::Timer(timer) => self.on_timer(timer, effects),
             Event::Executed { slot, outcomes, late } => self.on_executed(slot, outcomes, &late, effects),
             Event::Starving => self.offer_system(&SystemCommand::Fill { end: self.system.slot }),
@@ -307,13 +310,31 @@ impl Replica {
 
     /// Says what key generation wants of this replica, if anything.
     fn speak(&mut self, waited: bool, effects: &mut Vec<Effect>) {
-        let seed = self.secrets.dealing_seed.clone();
-        let key = self.secrets.decryption.clone();
-        if let Some(command) = self.voice.next(self.seat.me, &self.system, &seed.0, &key, waited) {
-            self.offer_system(&command);
-            let said = self.system.ceremony.progress();
-            effects.push(Effect::Report(Observation::Ceremony(said)));
-            effects.push(Effect::Arm { timer: Timer::Ceremony, after_ms: self.genesis.config.ceremony_ms });
+        match self.voice.next(self.seat.me, &self.system, &self.secrets, waited) {
+            None => {}
+            Some(Wants::Deal(attempt)) => effects.push(Effect::Deal(Box::new(attempt))),
+            Some(Wants::Say(command)) => {
+                self.offer_system(&command);
+                let said = self.system.ceremony.progress();
+                effects.push(Effect::Report(Observation::Ceremony(said)));
+                effects
+                    .push(Effect::Arm { timer: Timer::Ceremony, after_ms: self.genesis.config.ceremony_ms });
+            }
+        }
+    }
+
+    /// The core has dealt. If that attempt is over by now, nobody will take it.
+    fn on_dealt(&mut self, answer: Result<Box<AttestedDealing>, Refusal>, effects: &mut Vec<Effect>) {
+        match answer {
+            Ok(dealing) => {
+                self.offer_system(&SystemCommand::Attested(dealing));
+                let said = self.system.ceremony.progress();
+                effects.push(Effect::Report(Observation::Ceremony(said)));
+            }
+            Err(why) => {
+                let refused = ConsensusObservation::CoreRefused(why);
+                effects.push(Effect::Report(Observation::Consensus(refused)));
+            }
         }
     }
 

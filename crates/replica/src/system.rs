@@ -3,10 +3,12 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use smr_consensus::batch::SYSTEM_ENTRY_BYTES_MAX;
-use smr_crypto::dkg::{self, Ceremony, Outcome, Progress};
+use smr_consensus::lanes::core::{AttestedDealing, Scope};
+use smr_consensus::verified::Rules;
+use smr_crypto::dkg::{self, Assurance, Ceremony, Outcome, Progress};
 use smr_crypto::threshold::GroupKey;
 use smr_crypto::{Digest, merkle};
-use smr_wire::client::{Endpoints, FaultModel};
+use smr_wire::client::Endpoints;
 use smr_wire::{Epoch, ReplicaId, Slot, Timestamp};
 
 use crate::epoch;
@@ -32,8 +34,6 @@ pub struct SystemState {
     pub results: Digest,
     /// Key generation, whose transcript stays so that a late replica finds its share.
     pub ceremony: Ceremony,
-    /// The agreed time at which its dealings were complete.
-    pub confirming_since: Option<Timestamp>,
     /// How often key generation began anew.
     pub attempt: u32,
     /// The service's key, once generated.
@@ -71,6 +71,8 @@ pub enum SystemCommand {
     },
     /// The author's trusted core has another key.
     Rejoin(Voucher),
+    /// Of key generation, where replicas have trusted cores: what its author's core dealt.
+    Attested(Box<AttestedDealing>),
 }
 
 /// Bytes of a system command at most: what fits into an entry beside its author and signature.
@@ -87,7 +89,6 @@ impl SystemState {
             history: genesis.service().0,
             results: genesis.service().0,
             ceremony: Ceremony::new(epoch::setup(genesis, 0)),
-            confirming_since: None,
             attempt: 0,
             key: None,
             endpoints: None,
@@ -118,28 +119,24 @@ impl SystemState {
     }
 
     /// Applies a command of `author`; tells what came of it, or nothing if it is not acceptable here and now.
-    pub fn apply(&mut self, author: ReplicaId, payload: &[u8], genesis: &Genesis) -> Option<Applied> {
-        let command = smr_wire::decode(payload, SYSTEM_COMMAND_BYTES_MAX).ok()?;
-        let (attempt, command) = match command {
+    pub fn apply(
+        &mut self,
+        author: ReplicaId,
+        payload: &[u8],
+        genesis: &Genesis,
+        rules: &Rules<'_>,
+    ) -> Option<Applied> {
+        let command = match smr_wire::decode(payload, SYSTEM_COMMAND_BYTES_MAX).ok()? {
             SystemCommand::Fill { .. } => return Some(Applied::Fill),
             SystemCommand::Timers { .. } => return Some(Applied::Timers),
             SystemCommand::Rejoin(voucher) => {
                 let replaced = self.voters.admit(author, &voucher, self.slot, genesis);
                 return replaced.then_some(Applied::Rejoins(author));
             }
-            SystemCommand::Ceremony { attempt, command } => (attempt, *command),
+            SystemCommand::Ceremony { attempt, command } => self.unattested(attempt, *command)?,
+            SystemCommand::Attested(dealing) => self.attested(author, *dealing, rules)?,
         };
-        if attempt != self.attempt || self.key.is_some() {
-            return None;
-        }
-        if command == dkg::Command::Close && !self.may_close(genesis) {
-            return None;
-        }
         match self.ceremony.apply(author.0, command).ok()? {
-            Progress::DealingsComplete => {
-                self.confirming_since = Some(self.time);
-                Some(Applied::CeremonyProgressed)
-            }
             Progress::Closed(Outcome { group, qualified, excluded }) => {
                 self.key = Some(group);
                 self.endpoints = Some(epoch::endpoints(genesis, self.epoch(), self.time));
@@ -147,21 +144,37 @@ impl SystemState {
             }
             Progress::Failed(reason) => {
                 self.attempt += 1;
-                self.confirming_since = None;
                 self.ceremony = Ceremony::new(epoch::setup(genesis, self.attempt));
                 Some(Applied::CeremonyFailed(reason.to_string()))
             }
+            Progress::Broken { dealers, .. } if !dealers.is_empty() => Some(Applied::CoresBroken(dealers)),
             _ => Some(Applied::CeremonyProgressed),
         }
     }
 
-    /// Whether key generation may end now. Of 2f+1 replicas of which f lie, f+1 confirmations need not leave more than one
-    /// correct replica with a share that it knows to be good. So all confirm, or those who do not have had so long that they
-    /// are taken for dead: there the protocol counts on time, as nowhere else.
-    fn may_close(&self, genesis: &Genesis) -> bool {
-        let waited = self.confirming_since.map_or(0, |since| self.time.since(since));
-        let hybrid = genesis.protocol.profile().model == FaultModel::Hybrid;
-        !hybrid || self.ceremony.may_close(false) || waited >= genesis.config.ceremony_deadline_ms
+    /// What a replica says by itself in the current attempt. Where cores deal that is no dealing: f+1 of 2f+1 replicas cannot
+    /// tell one that does not fit its receivers from receivers that lie.
+    fn unattested(&self, attempt: u32, command: dkg::Command) -> Option<dkg::Command> {
+        let cores_deal = self.ceremony.setup().assurance == Assurance::Attested;
+        let deals = matches!(command, dkg::Command::Deal(_));
+        (attempt == self.attempt && !(deals && cores_deal)).then_some(command)
+    }
+
+    /// What the core of `author` dealt in the current attempt, if it did, and dealings are still of use.
+    fn attested(
+        &self,
+        author: ReplicaId,
+        dealing: AttestedDealing,
+        rules: &Rules<'_>,
+    ) -> Option<dkg::Command> {
+        let setup = self.ceremony.setup();
+        let counts = dealing.attempt == self.attempt
+            && setup.assurance == Assurance::Attested
+            && self.ceremony.phase() == dkg::Phase::Dealing;
+        let window_slots = rules.config.window_slots;
+        let scope = Scope { group: rules.group, window_slots, replica: author };
+        let holds = || known_bugs::TAKES_ANY_DEALING.is_on() || dealing.holds(&scope, setup, rules.verifier);
+        (counts && holds()).then_some(dkg::Command::Deal(dealing.dealing))
     }
 
     /// At a checkpoint: renews the contacts' certificate when half of its time has passed.
@@ -187,6 +200,8 @@ pub enum Applied {
     CeremonyProgressed,
     /// Key generation has to begin anew.
     CeremonyFailed(String),
+    /// The trusted cores of these replicas dealt bad shares, so they are none.
+    CoresBroken(Vec<u16>),
     /// The service has its key.
     KeyGenerated {
         /// Who dealt.

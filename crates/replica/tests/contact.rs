@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use smr_app::{CommandOutcome, SlotWork};
 use smr_consensus::{Config as OrderingConfig, Entry, EntryBody, ProtocolName};
-use smr_crypto::IdentityKey;
-use smr_crypto::dkg::DecryptionKey;
+use smr_crypto::dkg::{DealingSeed, DecryptionKey};
+use smr_crypto::{IdentityKey, Verifier};
 use smr_replica::effect::{ConnectionId, Observation};
-use smr_replica::replica::DealingSeed;
 use smr_replica::system::{Chunked, Image};
 use smr_replica::{Config, Effect, Event, Genesis, Input, Member, Replica, Secrets};
 use smr_wire::client::About;
@@ -57,7 +56,8 @@ impl Bench {
             config,
         };
         genesis.validate().expect("valid");
-        let replica = Replica::new(Arc::new(genesis), ReplicaId(0), secrets, None);
+        let verifier = Arc::new(Verifier::new(8));
+        let replica = Replica::new(Arc::new(genesis), ReplicaId(0), secrets, None, verifier);
         let client = IdentityKey::from_seed(&[6; 32]);
         let mut bench = Bench {
             replica,

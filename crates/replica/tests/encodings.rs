@@ -5,7 +5,8 @@ use std::path::Path;
 
 use smr_consensus::ProtocolName;
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
-use smr_crypto::dkg::{Command, Confirm, DecryptionKey};
+use smr_consensus::lanes::core::AttestedDealing;
+use smr_crypto::dkg::{Command, Confirm, Dealing, DecryptionKey};
 use smr_crypto::threshold::SignatureShare;
 use smr_crypto::{Digest, IdentityKey, Signature, merkle};
 use smr_mutate::pins::Pins;
@@ -89,10 +90,13 @@ fn encodings_are_those_of_before() {
     }
 
     let confirm = Box::new(Command::Confirm(Confirm::default()));
+    let dealing = Dealing::make(&smr_replica::epoch::setup(&genesis, 0), 0, &[7; 32]);
+    let dealt = AttestedDealing { attempt: 1, dealing, attestation: signature };
     let commands = [
         ("ceremony", SystemCommand::Ceremony { attempt: 1, command: confirm }),
         ("fill", SystemCommand::Fill { end: Slot(3) }),
         ("timers", SystemCommand::Timers { end: Slot(3) }),
+        ("attested", SystemCommand::Attested(Box::new(dealt))),
     ];
     for (name, command) in commands {
         pins.add(&format!("system.{name}"), &command, hash);

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use smr_crypto::dkg::{self, Ceremony, Dealing, DecryptionKey, Progress, Setup};
+use smr_crypto::dkg::{self, Assurance, Ceremony, Dealing, DecryptionKey, Progress, Setup};
 use smr_crypto::merkle::Path;
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceKey, ServiceSignature};
 use smr_crypto::{Digest, IdentityKey};
@@ -199,7 +199,7 @@ fn generate_key() -> (GroupKey, Vec<KeyShare>) {
         threshold: 2,
         encryption_keys: keys.iter().map(DecryptionKey::public).collect(),
         dealings: 3,
-        confirmations: 3,
+        assurance: Assurance::Confirmed(3),
     };
     let mut ceremony = Ceremony::new(setup.clone());
     for (dealer, seed) in (0..3).zip(11u8..) {

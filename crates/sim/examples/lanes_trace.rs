@@ -100,7 +100,7 @@ struct Record {
 
 impl Record {
     fn of(world: &World) -> Record {
-        let config = world.rules().config;
+        let config = world.rules(0).config;
         let mut record = Record {
             window_slots: config.window_slots,
             exclusion_slots: config.exclusion_slots,
@@ -131,7 +131,7 @@ impl Record {
             Lanes::ViewChange(change) if self.noted.contains(&(who, "ack", change.to, Slot(0))) => {}
             Lanes::ViewChange(change) => self.hear_change(who, change),
             Lanes::NewView(new_view) if self.is_new(who, "open", new_view.view, Slot(0)) => {
-                let rules = world.rules();
+                let rules = world.rules(0);
                 let how = new_view.beginning(Schedule::Rotating, rules.group, rules.config.exclusion_slots);
                 how.digests.iter().for_each(|digest| drop(self.name(digest)));
                 self.events.push(Event::Open { who, view: new_view.view, how });

@@ -54,7 +54,7 @@ pub enum Misdeed {
     Replay,
     /// Computes wrong replies, signs them, and tells clients more lies.
     LieInReplies,
-    /// Deals shares of the key that do not fit.
+    /// Deals shares of the key that do not fit, or, where its core deals, does with the dealing what it can.
     DealBadShares,
     /// Takes part, but keeps to itself what it has decided: no commit votes, no decisions, no batches; still tells
     /// the truth when a view changes.
@@ -187,6 +187,8 @@ pub struct Adversary {
     /// The last reply in each session.
     told: BTreeMap<SessionId, Reply>,
     mutation: Mutation,
+    /// Whether it waits for a dealing of another, to show it as its own.
+    borrows: bool,
 }
 
 impl Adversary {
@@ -219,6 +221,7 @@ impl Adversary {
             out_of_turn: Vec::new(),
             told: BTreeMap::new(),
             mutation,
+            borrows: false,
         }
     }
 

@@ -117,6 +117,7 @@ fn ground(name: &str) -> Ground {
     let of = |misdeed| Ground { misdeed: Some(misdeed), ..all };
     match name {
         "combines-unverified" => Ground { runs: Runs::WithPairings, ..of(Misdeed::LieInReplies) },
+        "takes-any-dealing" => Ground { protocol: ProtocolName::Ebawa, ..of(Misdeed::DealBadShares) },
         "takes-any-chunk" => of(Misdeed::CorruptVotes),
         // Who is busy with a flood leaves views while votes are still on their way.
         "commits-in-a-view-it-left" => of(Misdeed::FloodForwards),

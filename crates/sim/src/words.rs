@@ -132,6 +132,10 @@ impl Words {
                 let share = if *share { "" } else { "; it has no share" };
                 format!("has the key, dealt by {}{}{share}", dealers.join(" "), out.concat())
             }
+            Observation::CoresBroken(whose) => {
+                let whose: Vec<String> = whose.iter().map(|who| format!("r{who}")).collect();
+                format!("finds that these have no trusted core: {}", whose.join(" "))
+            }
             Observation::BadShare(author) => format!("finds shares of r{author} bad"),
             Observation::Stable(slot) => format!("has a stable checkpoint at s{slot}"),
             Observation::Diverged { slot, certified, own } => {
@@ -435,6 +439,7 @@ fn system(command: &SystemCommand) -> String {
             }
             dkg::Command::Close => "closes".into(),
         },
+        SystemCommand::Attested(_) => "deals, by its core".into(),
         SystemCommand::Fill { end } => format!("fills up to s{end}"),
         SystemCommand::Rejoin(voucher) => {
             format!("brings another core, in generation {}", voucher.generation)

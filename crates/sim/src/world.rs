@@ -18,9 +18,8 @@ use std::sync::Arc;
 use smr_consensus::lanes::core::SoftwareCore;
 use smr_consensus::verified::Rules;
 use smr_consensus::{Config as OrderingConfig, Group, ProtocolName, Seat};
-use smr_crypto::dkg::DecryptionKey;
+use smr_crypto::dkg::{DealingSeed, DecryptionKey};
 use smr_crypto::{IdentityKey, PublicKey, Verifier};
-use smr_replica::replica::DealingSeed;
 use smr_replica::{Config, Event, Genesis, Member, Replica, Scheduling, Secrets};
 use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, ServiceId, Timestamp};
@@ -147,11 +146,13 @@ impl World {
             let seat = Seat::new(group.clone(), ReplicaId::at(index), own.identity.clone());
             let adversary = adversary(&setting, index, &seat, &mut rng, &verifier);
             let core_key = cores.get(index).map(|key| key.public());
-            let replica = Replica::new(genesis.clone(), seat.me, own.clone(), core_key);
+            let replica = Replica::new(genesis.clone(), seat.me, own.clone(), core_key, verifier.clone());
             let mut machine = Machine::new(seat.clone(), own, replica, &genesis, adversary, rng.draw());
             let window_slots = genesis.config.consensus.window_slots;
-            let core =
-                |key: &Arc<IdentityKey>| SoftwareCore::new(group.clone(), window_slots, seat.me, key.clone());
+            let core = |key: &Arc<IdentityKey>| {
+                let seed = DealingSeed(rng.bytes32());
+                SoftwareCore::new(group.clone(), window_slots, seat.me, key.clone(), seed)
+            };
             machine.core = cores.get(index).map(core);
             machines.push(machine);
         }
@@ -396,7 +397,6 @@ pub fn hasty_config() -> Config {
         transfer_ms: 200,
         repeat_ms: 100,
         ceremony_ms: 300,
-        ceremony_deadline_ms: 12_000,
         sessions_max: 16,
         client_sessions_max: 3,
         blocks_kept: 24,

@@ -12,7 +12,7 @@ const BEGIN_AT: &[(&str, u64)] = &[
     ("waiting-lost-at-a-checkpoint", 110),
     ("drops-the-fill-after-a-checkpoint", 347),
     ("follows-at-the-end", 64),
-    ("forgets-how-views-began", 211),
+    ("forgets-how-views-began", 256),
 ];
 
 fn begin_at(prey: &Prey) -> u64 {

@@ -10,13 +10,14 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use smr_consensus::Group;
-use smr_consensus::lanes::core::{Item, Operation, Refusal, Registers, Scope};
-use smr_crypto::{Digest, IdentityKey, PublicKey, Signature};
+use smr_consensus::lanes::core::{self, Item, Operation, Refusal, Registers, Scope};
+use smr_consensus::{Group, ProtocolName};
+use smr_crypto::dkg::{Assurance, Ceremony, Command as CeremonyCommand, DecryptionKey, Phase, Setup};
+use smr_crypto::{Digest, IdentityKey, PublicKey, Verifier};
 use smr_node::misbehave::attempt::{ATTEMPTS, Attempt, DENIED, SUCCEEDED};
 use smr_node::trusted::exchange::{Ask, Misuse, PACKET_BYTES_MAX, Said};
 use smr_node::trusted::inside::VERB;
-use smr_node::trusted::{Backing, Born, CoreError, Place, Precaution, Precautions, Program};
+use smr_node::trusted::{Answer, Backing, Born, CoreError, Place, Precaution, Precautions, Program};
 use smr_wire::client::FaultModel;
 use smr_wire::{Generation, ReplicaId, ServiceId, Slot, View};
 
@@ -279,19 +280,14 @@ fn registers_refuse_and_sign_across_the_boundary_as_they_do_inside() {
         core.ask(operation.clone());
     }
     // The same registers here tell what has to come.
-    let group = Group {
-        service: place().service,
-        generation: place().generation,
-        model: FaultModel::Hybrid,
-        faults: 1,
-        keys: vec![PublicKey([1; 32]); 3],
-        cores: vec![key; 3],
-    };
+    let group = group_of(key);
     let scope = Scope { group: &group, window_slots: WINDOW, replica: ReplicaId(0) };
     let mut registers = Registers::new(Generation(0), WINDOW);
     let (mut signed, mut refused) = (0, 0);
     for operation in &asked {
-        let answer: Result<Signature, Refusal> = answers.recv_timeout(DEADLINE).expect("an answer");
+        let Answer::Attested(answer) = answers.recv_timeout(DEADLINE).expect("an answer") else {
+            panic!("nobody asked for a dealing");
+        };
         core.answered();
         match (registers.apply(operation), answer) {
             (Ok(()), Ok(signature)) => {
@@ -307,6 +303,65 @@ fn registers_refuse_and_sign_across_the_boundary_as_they_do_inside() {
     }
     assert_eq!((signed, refused), (402, 6));
     assert!(lost.try_recv().is_err(), "nothing is lost");
+}
+
+/// A group whose cores all have one key.
+fn group_of(core: PublicKey) -> Group {
+    Group {
+        service: place().service,
+        generation: place().generation,
+        model: FaultModel::Hybrid,
+        faults: 1,
+        keys: vec![PublicKey([1; 32]); 3],
+        cores: vec![core; 3],
+    }
+}
+
+/// An attempt of 2f+1 participants at a key, who can open what is dealt to them.
+fn key_generation(faults: u16) -> (core::Attempt, Vec<DecryptionKey>) {
+    let key = |place: u16| DecryptionKey::from_seed(&Digest::of_value("TEST", &place).0);
+    let keys: Vec<DecryptionKey> = (0..2 * faults + 1).map(key).collect();
+    let setup = Setup {
+        context: Digest::of("TEST", &[b"an attempt"]),
+        threshold: faults + 1,
+        encryption_keys: keys.iter().map(DecryptionKey::public).collect(),
+        dealings: faults + 1,
+        assurance: Assurance::Attested,
+    };
+    (core::Attempt { number: 0, setup }, keys)
+}
+
+#[test]
+fn cores_behind_their_filters_deal_a_key_among_their_votes_and_once_in_an_attempt() {
+    let (attempt, keys) = key_generation(1);
+    let mut ceremony = Ceremony::new(attempt.setup.clone());
+    for dealer in [0, 2] {
+        let born = Born::start(&Backing::Process(program(&[]))).expect("a core");
+        let group = group_of(born.key());
+        let (send, answers) = mpsc::channel();
+        let deliver = std::sync::Arc::new(move |answer| send.send(answer).expect("the test waits"));
+        let place = Place { replica: ReplicaId(dealer), ..place() };
+        let (mut core, _lost) = born.join(place, deliver).expect("it takes its place");
+        core.ask(endorse(0, 1, "a"));
+        core.deal(Box::new(attempt.clone()));
+        core.ask(endorse(0, 2, "a"));
+        core.deal(Box::new(attempt.clone()));
+        let mut next = || {
+            core.answered();
+            answers.recv_timeout(DEADLINE).expect("an answer")
+        };
+        assert!(matches!(next(), Answer::Attested(Ok(_))));
+        let Answer::Dealt(Ok(dealt)) = next() else { panic!("a first dealing") };
+        assert!(matches!(next(), Answer::Attested(Ok(_))));
+        assert!(matches!(next(), Answer::Dealt(Err(Refusal::Dealt))));
+        let scope = Scope { group: &group, window_slots: WINDOW, replica: ReplicaId(dealer) };
+        assert!(dealt.holds(&scope, &attempt.setup, &Verifier::new(1)));
+        ceremony.apply(dealer, CeremonyCommand::Deal(dealt.dealing)).expect("a good dealing");
+    }
+    assert_eq!(ceremony.phase(), Phase::Closed);
+    for (place, key) in (0..).zip(&keys) {
+        ceremony.key_share(place, key).expect("everyone has a share");
+    }
 }
 
 #[test]
@@ -377,6 +432,10 @@ fn garbage_is_refused_and_a_core_ends_in_order_when_its_replica_goes() {
     trailing.push(0);
     assert_eq!(core.say(&trailing), refused(Misuse::Garbage));
     assert_eq!(core.ask(&Ask::Attest(endorse(0, 1, "b"))), Said::Attested(Err(Refusal::Lane)));
+    // In the largest group that there is a dealing takes the most memory and the longest packet.
+    let (largest, _) = key_generation(ProtocolName::Ebawa.profile().faults_max);
+    assert!(matches!(core.ask(&Ask::Deal(Box::new(largest.clone()))), Said::Dealt(Ok(_))));
+    assert_eq!(core.ask(&Ask::Deal(Box::new(largest))), Said::Dealt(Err(Refusal::Dealt)));
     // The end is by the filter's leave, too.
     assert_eq!(core.end().code(), Some(0));
 }

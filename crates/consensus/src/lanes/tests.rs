@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use smr_crypto::dkg::DealingSeed;
 use smr_crypto::{IdentityKey, Verifier};
 use smr_wire::{Generation, ServiceId};
 
@@ -67,8 +68,15 @@ impl Net {
         let group = group(model);
         config.validate().expect("a valid configuration");
         let seat = |me: usize| Seat::new(group.clone(), ReplicaId::at(me), key(me + 1));
-        let core =
-            |me: usize| SoftwareCore::new(group.clone(), window_slots, ReplicaId::at(me), key(me + 11));
+        let core = |me: usize| {
+            SoftwareCore::new(
+                group.clone(),
+                window_slots,
+                ReplicaId::at(me),
+                key(me + 11),
+                DealingSeed([0; 32]),
+            )
+        };
         let mut net = Net {
             replicas: (0..3).map(|me| Lanes::new(schedule, seat(me), config.clone())).collect(),
             cores: (0..3).map(core).collect(),

@@ -7,7 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use super::complaint::{Complaint, Confirm};
 use super::dealing::{BadDealing, Dealing};
 use super::encryption::{DecryptionKey, Route};
-use super::setup::{BadSetup, Setup};
+use super::setup::{Assurance, BadSetup, Setup};
 use crate::curve::{self, Point, Scalar};
 use crate::threshold::{GroupKey, KeyShare, ServiceKey, SharePublicKey};
 
@@ -22,6 +22,8 @@ pub struct Ceremony {
     excluded: BTreeMap<u16, Reason>,
     /// Who confirmed, and how many of its complaints proved nothing.
     confirmed: BTreeMap<u16, u16>,
+    /// Whose attested dealing was shown to have a bad share, and who showed it first.
+    broken: BTreeMap<u16, u16>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -50,7 +52,8 @@ pub enum Phase {
 pub enum Command {
     /// Its contribution.
     Deal(Dealing),
-    /// That it opened all contributions, and about which it complains.
+    /// That it opened all contributions, and about which it complains. Where dealings are attested, only to complain, and
+    /// once there is a key.
     Confirm(Confirm),
     /// That it wants to end the ceremony with what there is.
     Close,
@@ -74,6 +77,13 @@ pub enum Progress {
     },
     /// There is a key.
     Closed(Outcome),
+    /// It was shown after the close that attested dealings had bad shares.
+    Broken {
+        /// Whose, as far as it was not known.
+        dealers: Vec<u16>,
+        /// How many of the complaints proved nothing.
+        unproven: u16,
+    },
     /// There will be none; to begin again takes another context.
     Failed(Failure),
 }
@@ -103,6 +113,7 @@ impl Ceremony {
             dealings: BTreeMap::new(),
             excluded: BTreeMap::new(),
             confirmed: BTreeMap::new(),
+            broken: BTreeMap::new(),
         }
     }
 
@@ -115,6 +126,9 @@ impl Ceremony {
             return Err(Refused::NoParticipant(from));
         }
         match (self.phase(), command) {
+            (Phase::Closed, Command::Confirm(confirm)) if self.setup.assurance == Assurance::Attested => {
+                self.accuse(from, &confirm)
+            }
             (Phase::Closed | Phase::Failed, _) => Err(Refused::Over),
             (Phase::Dealing, Command::Deal(dealing)) => self.deal(from, dealing),
             (Phase::Confirming, Command::Deal(_)) => Err(Refused::Late),
@@ -140,8 +154,13 @@ impl Ceremony {
         if self.dealings.len() < usize::from(self.setup.dealings) {
             return Ok(Progress::Dealt);
         }
-        self.stage = Stage::Confirming;
-        Ok(Progress::DealingsComplete)
+        match self.setup.assurance {
+            Assurance::Confirmed(_) => {
+                self.stage = Stage::Confirming;
+                Ok(Progress::DealingsComplete)
+            }
+            Assurance::Attested => Ok(self.end()),
+        }
     }
 
     /// Excludes a dealer, and fails once too few are left who could still deal.
@@ -152,47 +171,70 @@ impl Ceremony {
     }
 
     fn confirm(&mut self, accuser: u16, confirm: &Confirm) -> Result<Progress, Refused> {
+        let Judged { proven: excluded, unproven } = self.judge(accuser, confirm)?;
+        if !crate::known_bugs::KEEPS_A_BAD_DEALER.is_on() {
+            excluded.iter().for_each(|dealer| self.exclude(*dealer, Reason::BadShare { accuser }));
+        }
+        self.confirmed.insert(accuser, unproven);
+        Ok(Progress::Confirmed { excluded, unproven })
+    }
+
+    /// Takes up complaints about attested dealings, whose sum is in use.
+    fn accuse(&mut self, accuser: u16, confirm: &Confirm) -> Result<Progress, Refused> {
+        if confirm.complaints.is_empty() {
+            return Err(Refused::Over);
+        }
+        let Judged { proven: dealers, unproven } = self.judge(accuser, confirm)?;
+        self.broken.extend(dealers.iter().map(|dealer| (*dealer, accuser)));
+        self.confirmed.insert(accuser, unproven);
+        Ok(Progress::Broken { dealers, unproven })
+    }
+
+    fn judge(&self, accuser: u16, confirm: &Confirm) -> Result<Judged, Refused> {
         if self.confirmed.contains_key(&accuser) {
             return Err(Refused::Repeated);
         }
         if confirm.complaints.len() > self.setup.participants() {
             return Err(Refused::TooManyComplaints(confirm.complaints.len()));
         }
-        let (mut excluded, mut unproven) = (Vec::new(), 0u16);
+        let mut judged = Judged::default();
         for complaint in &confirm.complaints {
-            // Whoever is out already cannot be accused again, nor is it held against the accuser.
-            if self.excluded.contains_key(&complaint.dealer) {
+            // Of whom it is known already it need not be shown again, nor is it held against the accuser.
+            let dealer = complaint.dealer;
+            let known = self.excluded.contains_key(&dealer) || self.broken.contains_key(&dealer);
+            if known || judged.proven.contains(&dealer) {
                 continue;
             }
-            let dealing = self.dealings.get(&complaint.dealer);
+            let dealing = self.dealings.get(&dealer);
             if dealing.is_some_and(|dealing| complaint.is_proven(&self.setup, accuser, dealing)) {
-                if !crate::known_bugs::KEEPS_A_BAD_DEALER.is_on() {
-                    self.exclude(complaint.dealer, Reason::BadShare { accuser });
-                }
-                excluded.push(complaint.dealer);
+                judged.proven.push(dealer);
             } else {
-                unproven += 1;
+                judged.unproven += 1;
             }
         }
-        self.confirmed.insert(accuser, unproven);
-        Ok(Progress::Confirmed { excluded, unproven })
+        Ok(judged)
     }
 
     fn close(&mut self) -> Result<Progress, Refused> {
-        let (confirmations, needed) = (self.confirmed.len(), self.setup.confirmations);
+        let (confirmations, needed) = (self.confirmed.len(), self.setup.confirmations());
         if confirmations < usize::from(needed) {
             return Err(Refused::Unconfirmed { confirmations, needed });
         }
         if self.dealings.len() < usize::from(self.setup.threshold) {
             return Ok(self.fail(self.dealings.len()));
         }
-        Ok(match self.outcome() {
+        Ok(self.end())
+    }
+
+    /// Ends it with the dealings that there are.
+    fn end(&mut self) -> Progress {
+        match self.outcome() {
             Some(outcome) => {
                 self.stage = Stage::Closed(outcome.clone());
                 Progress::Closed(outcome)
             }
             None => self.fail(0),
-        })
+        }
     }
 
     fn exclude(&mut self, dealer: u16, reason: Reason) {
@@ -228,7 +270,8 @@ impl Ceremony {
         })
     }
 
-    /// What participant `me` has to say once the dealings are complete: it opens its share of each and complains about
+    /// What participant `me` has to say once the dealings are complete, or of attested ones once it finds that it has no
+    /// share: it opens its share of each and complains about
     /// those that are bad. Deterministic. With a key that is not that of `me` all shares seem bad, and the complaints
     /// prove nothing. For each dealing 0.3 ms, and 70 us per coefficient.
     #[must_use]
@@ -301,7 +344,7 @@ impl Ceremony {
     #[must_use]
     pub fn may_close(&self, waited: bool) -> bool {
         let confirmed = self.confirmed.len();
-        let enough = confirmed >= usize::from(self.setup.confirmations);
+        let enough = confirmed >= usize::from(self.setup.confirmations());
         self.phase() == Phase::Confirming && enough && (waited || confirmed >= self.setup.participants())
     }
 
@@ -309,6 +352,12 @@ impl Ceremony {
     #[must_use]
     pub fn has_confirmed(&self, participant: u16) -> bool {
         self.confirmed.contains_key(&participant)
+    }
+
+    /// Whose attested dealings were shown to have bad shares, ascending, and who showed it first.
+    #[must_use]
+    pub fn broken(&self) -> &BTreeMap<u16, u16> {
+        &self.broken
     }
 
     /// Who confirmed with complaints that proved nothing, ascending, and with how many: liars, or participants whose
@@ -328,13 +377,18 @@ impl Ceremony {
                 format!("key generation: {have} of {needed} dealings; {}", self.awaited(&spoke))
             }
             Stage::Confirming => {
-                let (have, needed) = (self.confirmed.len(), self.setup.confirmations);
+                let (have, needed) = (self.confirmed.len(), self.setup.confirmations());
                 let awaited = self.awaited(&self.confirmed.keys().copied().collect());
                 format!("key generation: {have} confirmations, {needed} needed; {awaited}")
             }
             Stage::Closed(outcome) => {
                 let (dealers, excluded) = (outcome.qualified.len(), outcome.excluded.len());
-                format!("key generation: done with {dealers} dealers, {excluded} excluded")
+                let broken: Vec<String> = self.broken.keys().map(u16::to_string).collect();
+                let broken = match &broken[..] {
+                    [] => String::new(),
+                    dealers => format!("; bad shares under attestation of: {}", dealers.join(", ")),
+                };
+                format!("key generation: done with {dealers} dealers, {excluded} excluded{broken}")
             }
             Stage::Failed(failure) => format!("key generation: failed, {failure}"),
         }
@@ -350,6 +404,15 @@ impl Ceremony {
             format!("missing: {}", missing.join(", "))
         }
     }
+}
+
+/// What came of complaints.
+#[derive(Default)]
+struct Judged {
+    /// Dealers with a bad share, as far as that was not known.
+    proven: Vec<u16>,
+    /// How many complaints prove nothing.
+    unproven: u16,
 }
 
 /// The share that travels on `route`, for whoever has the key; none if it is bad.

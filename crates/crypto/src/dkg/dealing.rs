@@ -1,6 +1,7 @@
 //! One participant's contribution to the key: a polynomial in public, and a share of it for everyone, encrypted.
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use zeroize::Zeroize;
 
 use super::encryption::{PointBytes, Route};
 use super::proof::{Pair, Proof};
@@ -21,6 +22,31 @@ pub struct Dealing {
     pub constant_proof: Proof,
     /// That the dealer knows r: then R is not derived from another dealer's, which a complaint would open.
     pub ephemeral_proof: Proof,
+}
+
+/// What dealings are made from: 32 secret bytes from a good source of chance, kept until the ceremony ends. Wiped when
+/// dropped; never printed.
+#[derive(Clone)]
+pub struct DealingSeed(pub [u8; 32]);
+
+impl DealingSeed {
+    /// The next one, from which nobody finds this one.
+    #[must_use]
+    pub fn next(&self) -> DealingSeed {
+        DealingSeed(Digest::of("SMRCLOUD-DKG-NEXT-SEED-V1", &[&self.0]).0)
+    }
+}
+
+impl Drop for DealingSeed {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl std::fmt::Debug for DealingSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DealingSeed(..)")
+    }
 }
 
 impl Dealing {

@@ -9,7 +9,8 @@ use crate::Digest;
 pub const PARTICIPANTS_MAX: usize = 256;
 
 /// The rules of one ceremony. With n participants of which f may be at fault, n = 3f+1: threshold f+1, dealings and
-/// confirmations n-f. The module's text says what other choices mean.
+/// confirmations n-f. With n = 2f+1 and dealings that cannot be bad: threshold and dealings f+1. The module's text says
+/// why, and what other choices mean.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Setup {
     /// Tells this ceremony from every other: the digest of service, epoch and attempt.
@@ -20,8 +21,19 @@ pub struct Setup {
     pub encryption_keys: Vec<EncryptionKey>,
     /// Valid dealings that end the first phase. `threshold`..=participants.
     pub dealings: u16,
-    /// Confirmations without which nobody can close. At most as many as participants.
-    pub confirmations: u16,
+    /// What makes sure that everyone has a good share.
+    pub assurance: Assurance,
+}
+
+/// What makes sure that those who need a good share have one when there is a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Assurance {
+    /// Participants say that they opened their shares, or which are bad. This many confirmations, at most as many as
+    /// participants, without which nobody can close.
+    Confirmed(u16),
+    /// The caller, who lets in no dealing but of a dealer that cannot make a bad one. It is over when the dealings are
+    /// complete.
+    Attested,
 }
 
 impl Setup {
@@ -34,7 +46,8 @@ impl Setup {
         if !(1..=PARTICIPANTS_MAX).contains(&participants) {
             return Err(BadSetup::Participants(participants));
         }
-        let Setup { threshold, dealings, confirmations, .. } = *self;
+        let Setup { threshold, dealings, .. } = *self;
+        let confirmations = self.confirmations();
         let in_order = 1 <= threshold && threshold <= dealings && usize::from(dealings) <= participants;
         if !in_order || usize::from(confirmations) > participants {
             return Err(BadSetup::Counts { participants, threshold, dealings, confirmations });
@@ -51,8 +64,17 @@ impl Setup {
         self.encryption_keys.len()
     }
 
+    /// Confirmations without which nobody can close.
+    pub(super) fn confirmations(&self) -> u16 {
+        match self.assurance {
+            Assurance::Confirmed(needed) => needed,
+            Assurance::Attested => 0,
+        }
+    }
+
     /// What everything said in the ceremony is bound to.
-    pub(super) fn digest(&self) -> Digest {
+    #[must_use]
+    pub fn digest(&self) -> Digest {
         Digest::of_value("SMRCLOUD-DKG-SETUP-V1", self)
     }
 }

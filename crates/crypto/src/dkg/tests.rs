@@ -21,9 +21,18 @@ impl Cast {
             threshold: faults + 1,
             encryption_keys: keys.iter().map(DecryptionKey::public).collect(),
             dealings: enough,
-            confirmations: enough,
+            assurance: Assurance::Confirmed(enough),
         };
         Cast { setup, keys }
+    }
+
+    /// The same participants as 2f+1, whose dealings are attested.
+    fn attested(faults: u16) -> Cast {
+        let Cast { setup, mut keys } = Cast::new(faults);
+        keys.truncate(2 * usize::from(faults) + 1);
+        let encryption_keys = keys.iter().map(DecryptionKey::public).collect();
+        let dealings = faults + 1;
+        Cast { setup: Setup { encryption_keys, dealings, assurance: Assurance::Attested, ..setup }, keys }
     }
 
     fn dealing(&self, dealer: u16) -> Dealing {
@@ -196,6 +205,67 @@ fn a_victim_that_was_too_late_to_complain_has_no_share_and_knows_whose_fault_it_
     assert_eq!(outcome.qualified, [0, 1, 2]);
     assert_eq!(cast.share(&ceremony, 3).unwrap_err(), NoShare::BadShares { dealers: vec![0] });
     cast.assert_usable(&ceremony, &[0, 1, 2]);
+}
+
+#[test]
+fn attested_dealings_close_by_themselves_and_everyone_has_a_share_whoever_was_there() {
+    for faults in [0, 1, 2] {
+        let cast = Cast::attested(faults);
+        let mut ceremony = Ceremony::new(cast.setup.clone());
+        let dealers: Vec<u16> = cast.everyone().split_off(usize::from(faults));
+        let (last, first) = dealers.split_last().unwrap();
+        for dealer in first {
+            let dealt = ceremony.apply(*dealer, Command::Deal(cast.dealing(*dealer)));
+            assert_eq!(dealt, Ok(Progress::Dealt));
+        }
+        assert_eq!(ceremony.apply(*last, Command::Close), Err(Refused::Early));
+        let closed = ceremony.apply(*last, Command::Deal(cast.dealing(*last)));
+        let Ok(Progress::Closed(outcome)) = closed else { panic!("{closed:?}") };
+        assert_eq!((ceremony.closed(), &outcome.qualified), (Some(&outcome), &dealers));
+        cast.assert_usable(&ceremony, &cast.everyone());
+        // There is nothing more to say, and so nothing is checked.
+        for command in [Command::Deal(cast.dealing(0)), Command::Confirm(Confirm::default()), Command::Close]
+        {
+            assert_eq!(ceremony.apply(0, command), Err(Refused::Over));
+        }
+    }
+}
+
+#[test]
+fn a_bad_share_in_an_attested_dealing_is_proven_to_everybody_and_the_others_go_on() {
+    let cast = Cast::attested(2);
+    let mut ceremony = Ceremony::new(cast.setup.clone());
+    for dealing in [(3, cast.dealing(3)), (1, cast.spoiled(1, &[0, 4])), (2, cast.dealing(2))] {
+        ceremony.apply(dealing.0, Command::Deal(dealing.1)).unwrap();
+    }
+    assert_eq!(cast.share(&ceremony, 4).unwrap_err(), NoShare::BadShares { dealers: vec![1] });
+    let key = ceremony.closed().unwrap().group.clone();
+    let complain = |ceremony: &Ceremony, me: u16| {
+        Command::Confirm(ceremony.confirmation(me, &cast.keys[usize::from(me)]))
+    };
+    // Of one with good shares, in place of another's: it proves nothing, and is counted once.
+    let borrowed = complain(&ceremony, 4);
+    let unproven = Progress::Broken { dealers: vec![], unproven: 1 };
+    assert_eq!(ceremony.apply(3, borrowed.clone()), Ok(unproven));
+    assert_eq!(ceremony.apply(3, borrowed), Err(Refused::Repeated));
+    assert_eq!(
+        ceremony.apply(2, complain(&ceremony, 2)),
+        Err(Refused::Over),
+        "it has nothing to complain about"
+    );
+
+    let (first, second) = (complain(&ceremony, 4), complain(&ceremony, 0));
+    let shown = Progress::Broken { dealers: vec![1], unproven: 0 };
+    assert_eq!(ceremony.apply(4, first), Ok(shown));
+    let known = Progress::Broken { dealers: vec![], unproven: 0 };
+    assert_eq!(ceremony.apply(0, second), Ok(known));
+    assert_eq!(ceremony.broken().iter().collect::<Vec<_>>(), [(&1, &4)]);
+    assert_eq!(
+        ceremony.progress(),
+        "key generation: done with 3 dealers, 0 excluded; bad shares under attestation of: 1"
+    );
+    assert_eq!(ceremony.closed().unwrap().group, key);
+    cast.assert_usable(&ceremony, &[1, 2, 3]);
 }
 
 #[test]
@@ -373,8 +443,12 @@ fn with_more_faults_than_planned_the_ceremony_fails_instead_of_giving_a_weak_key
 #[test]
 fn impossible_rules_are_refused_and_a_ceremony_by_them_has_failed() {
     let good = Cast::new(1).setup;
-    let counts =
-        |threshold, dealings, confirmations| Setup { threshold, dealings, confirmations, ..good.clone() };
+    let counts = |threshold, dealings, confirmations| Setup {
+        threshold,
+        dealings,
+        assurance: Assurance::Confirmed(confirmations),
+        ..good.clone()
+    };
     for setup in [counts(0, 3, 3), counts(4, 3, 3), counts(2, 5, 3), counts(2, 3, 5)] {
         assert!(matches!(setup.validate(), Err(BadSetup::Counts { .. })), "{setup:?}");
         let mut ceremony = Ceremony::new(setup.clone());
@@ -422,18 +496,18 @@ fn a_dealer_that_restarts_deals_the_same_and_the_bytes_are_pinned() {
     let (length, digest) = pin(borsh::to_vec(&cast.dealing(1)).unwrap());
     assert_eq!(
         (length, digest.as_str()),
-        (408, "e3220a1a6cd6461688b1c166975a3080da8d46ecbbd727fcd54efae0a50a15e7")
+        (408, "bb95876ba9909252f46513cb908edb96144db7263dde1a5bcd0e6b6418ff98ae")
     );
     let mut ceremony = cast.dealt([(0, cast.spoiled(0, &[3])), (1, cast.dealing(1)), (2, cast.dealing(2))]);
     let (length, digest) = pin(borsh::to_vec(&ceremony.confirmation(3, &cast.keys[3])).unwrap());
     assert_eq!(
         (length, digest.as_str()),
-        (118, "2aceaedab68693de05fec24cd75bede97b6da1d327f1f0fd5e712d496eb025f7")
+        (118, "78db15d845dd30ff5f9dafd08f854e9eef29752c7ff16e0f80ec50e7b9a2d78e")
     );
     cast.finish(&mut ceremony, &[3, 1, 2]);
     let (length, digest) = pin(borsh::to_vec(&ceremony).unwrap());
     assert_eq!(
         (length, digest.as_str()),
-        (1347, "2150ea668a967da08821ad2ae0202473e254128339e6440c1e30f2c70016f5dd")
+        (1352, "08116b6ebc227245eb4ecc87adbc144818962a8a78047f7affe78a700a74541f")
     );
 }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use smr_consensus::Group;
-use smr_consensus::lanes::core::{Operation, Refusal, SoftwareCore};
+use smr_consensus::lanes::core::{Attempt, AttestedDealing, Operation, Refusal, SoftwareCore};
+use smr_crypto::dkg::DealingSeed;
 use smr_crypto::{IdentityKey, PublicKey, Signature};
 use smr_wire::client::FaultModel;
 use smr_wire::{Generation, ReplicaId, ServiceId};
 
 use super::precautions::Precautions;
+use crate::identity::{IdentityError, fresh_seed};
 
-/// Bytes of a packet at most. The largest is what a core says of its precautions; a vote for as many slots as it may cover
-/// has less than 1 KiB.
+/// Bytes of a packet at most. The largest are what a core says of its precautions, and a dealing for the largest group; a vote
+/// for as many slots as it may cover has less than 1 KiB.
 pub const PACKET_BYTES_MAX: usize = 4096;
 
 /// Slots of a window at most, as in [`smr_consensus::config`]: a core holds a register for each.
@@ -28,6 +30,8 @@ pub enum Ask {
     Join(Place),
     /// That it do this and sign it.
     Attest(Operation),
+    /// That it deal and sign it.
+    Deal(Box<Attempt>),
 }
 
 /// What a core answers, once to each question.
@@ -46,6 +50,8 @@ pub enum Said {
     Attested(Result<Signature, Refusal>),
     /// To what is not to be asked; nothing was done.
     Refused(Misuse),
+    /// To [`Ask::Deal`]: the dealing, or why it does not deal.
+    Dealt(Result<Box<AttestedDealing>, Refusal>),
 }
 
 /// Why a core does not even look into its registers.
@@ -92,7 +98,7 @@ impl Place {
     }
 
     /// The register file for it, empty.
-    pub(super) fn core(&self, key: Arc<IdentityKey>) -> SoftwareCore {
+    pub(super) fn core(&self, secrets: CoreSecrets) -> SoftwareCore {
         // A core knows no peers and verifies nothing: of a group it needs what its statements name.
         let group = Group {
             service: self.service,
@@ -102,6 +108,23 @@ impl Place {
             keys: Vec::new(),
             cores: Vec::new(),
         };
-        SoftwareCore::new(Arc::new(group), self.window_slots, self.replica, key)
+        SoftwareCore::new(Arc::new(group), self.window_slots, self.replica, secrets.key, secrets.seed)
+    }
+}
+
+/// What only a core knows. Made when it starts, kept nowhere.
+#[derive(Clone)]
+pub(super) struct CoreSecrets {
+    /// Signs what it says.
+    pub(super) key: Arc<IdentityKey>,
+    /// What its dealings are made from.
+    pub(super) seed: DealingSeed,
+}
+
+impl CoreSecrets {
+    /// Fresh ones.
+    pub(super) fn draw() -> Result<CoreSecrets, IdentityError> {
+        let key = Arc::new(IdentityKey::from_seed(&*fresh_seed()?));
+        Ok(CoreSecrets { key, seed: DealingSeed(*fresh_seed()?) })
     }
 }

@@ -5,14 +5,12 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use smr_consensus::lanes::core::SoftwareCore;
-use smr_crypto::IdentityKey;
 
-use super::exchange::{Ask, Misuse, PACKET_BYTES_MAX, Said};
+use super::exchange::{Ask, CoreSecrets, Misuse, PACKET_BYTES_MAX, Said};
 use super::precautions::{self, Precaution, Precautions};
-use crate::identity::{IdentityError, fresh_seed};
+use crate::identity::IdentityError;
 
 /// The word that makes this program a core. Only a replica calls it so.
 pub const VERB: &str = "trusted-core";
@@ -70,49 +68,57 @@ fn write(socket: BorrowedFd<'_>, packet: &[u8]) -> rustix::io::Result<usize> {
     rustix::io::retry_on_intr(|| rustix::io::write(socket, packet))
 }
 
-/// Gives up rights, and makes the key in between: chance needs a call to the system.
-fn prepare(but: &[Precaution]) -> Result<(IdentityKey, Precautions), IdentityError> {
+/// Gives up rights, and makes its secrets in between: chance needs a call to the system, so what it will deal is settled
+/// here, too.
+fn prepare(but: &[Precaution]) -> Result<(CoreSecrets, Precautions), IdentityError> {
     let mut precautions = precautions::before_the_key(but);
-    let key = IdentityKey::from_seed(&*fresh_seed()?);
+    let secrets = CoreSecrets::draw()?;
     precautions::after_the_key(&mut precautions, but);
-    Ok((key, precautions))
+    Ok((secrets, precautions))
 }
 
 /// What the process decides.
 #[derive(Default)]
-pub(super) struct Core {
-    key: Option<Arc<IdentityKey>>,
-    registers: Option<SoftwareCore>,
+pub(super) enum Core {
+    /// It has no key.
+    #[default]
+    Unborn,
+    /// It has its secrets and no place.
+    Born(CoreSecrets),
+    /// It is in its place.
+    Joined(Box<SoftwareCore>),
 }
 
 impl Core {
-    /// Answers one packet. `prepare` makes the key.
+    /// Answers one packet. `prepare` makes the secrets.
     ///
     /// # Panics
     /// If there is no chance for a key: a core without one is no core, and its end is what the replica waits for.
     pub(super) fn answer<E: std::fmt::Debug>(
         &mut self,
         packet: &[u8],
-        prepare: impl FnOnce() -> Result<(IdentityKey, Precautions), E>,
+        prepare: impl FnOnce() -> Result<(CoreSecrets, Precautions), E>,
     ) -> Said {
         let Ok(ask) = smr_wire::decode::<Ask>(packet, PACKET_BYTES_MAX) else {
             return Said::Refused(Misuse::Garbage);
         };
-        match (ask, &self.key, &mut self.registers) {
-            (Ask::Begin, None, _) => {
-                let (key, precautions) = prepare().expect("the system gives chance, or there is no core");
-                let public = key.public();
-                self.key = Some(Arc::new(key));
-                Said::Born { key: public, precautions }
+        match (ask, &mut *self) {
+            (Ask::Begin, Core::Unborn) => {
+                let (secrets, precautions) = prepare().expect("the system gives chance, or there is no core");
+                let key = secrets.key.public();
+                *self = Core::Born(secrets);
+                Said::Born { key, precautions }
             }
-            (Ask::Join(place), Some(_), None) if !place.is_possible() => Said::Refused(Misuse::Window),
-            (Ask::Join(place), Some(key), None) => {
-                self.registers = Some(place.core(key.clone()));
+            (Ask::Join(place), Core::Born(_)) if !place.is_possible() => Said::Refused(Misuse::Window),
+            (Ask::Join(place), Core::Born(secrets)) => {
+                let core = place.core(secrets.clone());
+                *self = Core::Joined(Box::new(core));
                 Said::Joined
             }
-            (Ask::Attest(operation), _, Some(registers)) => Said::Attested(registers.attest(&operation)),
-            (Ask::Begin, Some(_), _) | (Ask::Join(_), _, Some(_)) => Said::Refused(Misuse::Again),
-            (Ask::Join(_), None, None) | (Ask::Attest(_), _, None) => Said::Refused(Misuse::Early),
+            (Ask::Attest(operation), Core::Joined(core)) => Said::Attested(core.attest(&operation)),
+            (Ask::Deal(attempt), Core::Joined(core)) => Said::Dealt(core.deal(&attempt).map(Box::new)),
+            (Ask::Begin, _) | (Ask::Join(_), Core::Joined(_)) => Said::Refused(Misuse::Again),
+            (Ask::Join(_) | Ask::Attest(_) | Ask::Deal(_), _) => Said::Refused(Misuse::Early),
         }
     }
 }

@@ -11,13 +11,12 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, Rlimit, geteuid, prlimit};
-use smr_consensus::lanes::core::Operation;
 use smr_crypto::PublicKey;
 use tokio::sync::oneshot;
 
 use super::exchange::{Ask, PACKET_BYTES_MAX, Place, Said};
 use super::precautions::{Precaution, Precautions};
-use super::{CoreError, Deliver, PATIENCE, Program};
+use super::{Answer, CoreError, Deliver, PATIENCE, Program};
 
 /// A core's process that has its key and no place.
 pub(super) struct Unjoined {
@@ -122,9 +121,9 @@ enum NoAnswer {
 pub(super) struct Process(Link);
 
 impl Process {
-    /// Asks for an operation; the listening thread delivers the answer.
-    pub(super) fn send(&self, operation: Operation) {
-        if self.0.send(&Ask::Attest(operation)).is_err() {
+    /// Asks; the listening thread delivers the answer.
+    pub(super) fn send(&self, ask: &Ask) {
+        if self.0.send(ask).is_err() {
             // It is gone, or it does not read, which comes to the same; the thread that listens says so.
             self.0.close();
         }
@@ -189,7 +188,8 @@ fn listen(link: &Link, mut child: Child, deliver: &dyn Fn(Answer)) -> CoreError 
     let mut room = [0; PACKET_BYTES_MAX];
     let strange = loop {
         match link.receive(&mut room) {
-            Ok(Some(Ok(Said::Attested(answer)))) => deliver(answer),
+            Ok(Some(Ok(Said::Attested(answer)))) => deliver(Answer::Attested(answer)),
+            Ok(Some(Ok(Said::Dealt(answer)))) => deliver(Answer::Dealt(answer)),
             Ok(Some(Ok(other))) => break Some(format!("{other:?}")),
             Ok(Some(Err(what))) => break Some(what),
             Ok(None) | Err(_) => break None,
@@ -225,8 +225,6 @@ fn end(child: &mut Child) -> String {
         }
     }
 }
-
-type Answer = Result<smr_crypto::Signature, smr_consensus::lanes::core::Refusal>;
 
 fn how(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
@@ -296,7 +294,7 @@ fn seen_from_outside(inside: Precautions, own_user: Result<(), String>) -> Preca
 mod tests {
     use super::*;
     use crate::trusted::UNDER_WAY_MAX;
-    use smr_consensus::lanes::core::{ITEMS_MAX, Item};
+    use smr_consensus::lanes::core::{ITEMS_MAX, Item, Operation};
     use smr_crypto::Digest;
     use smr_wire::{Slot, View};
 

@@ -4,8 +4,9 @@ use smr_app::{CommandOutcome, HostCommand, LateOutcome, SlotWork};
 use smr_consensus::Batch;
 use smr_consensus::batch::{EntryBody, SystemEntry};
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
+use smr_consensus::verified::Rules;
 use smr_wire::client::{About, FaultModel};
-use smr_wire::{Call, ClientId, Outcome, Refusal, Request, SessionId, Slot};
+use smr_wire::{Call, ClientId, Outcome, Refusal, ReplicaId, Request, SessionId, Slot};
 
 use super::{Executing, Replica};
 use crate::effect::{Effect, Observation};
@@ -39,7 +40,9 @@ impl Replica {
                 EntryBody::System(SystemEntry { author, payload, .. }) => {
                     // A slot that was opened although others wait must not leave them waiting.
                     fill = true;
-                    match self.system.apply(*author, payload, &self.genesis) {
+                    let config = &self.genesis.config.consensus;
+                    let rules = Rules { group: &self.seat.group, config, verifier: &self.verifier };
+                    match self.system.apply(*author, payload, &self.genesis, &rules) {
                         Some(Applied::Timers) => timers = true,
                         Some(Applied::Fill) | None => {}
                         Some(applied) => self.on_applied(applied, effects),
@@ -118,6 +121,10 @@ impl Replica {
             Applied::Rejoins(_) => self.show_barrier(),
             Applied::CeremonyFailed(reason) => {
                 effects.push(Effect::Report(Observation::Ceremony(reason)));
+            }
+            Applied::CoresBroken(dealers) => {
+                let broken = dealers.into_iter().map(ReplicaId).collect();
+                effects.push(Effect::Report(Observation::CoresBroken(broken)));
             }
             Applied::KeyGenerated { qualified, excluded } => {
                 self.take_key(effects);

@@ -190,6 +190,7 @@ impl Replica {
         // Its chunks are not kept: this replica becomes a source of state again with its own next checkpoint.
         self.checkpoints.stabilise(certificate.clone());
         self.take_key(effects);
+        self.speak(false, effects);
         effects.push(Effect::Report(Observation::TransferDone(slot)));
         if !self.enter_generation(&certificate, effects) {
             self.inbox.push_back(smr_consensus::Event::Installed(certificate));

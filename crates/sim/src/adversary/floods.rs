@@ -20,24 +20,8 @@ impl Adversary {
 
     /// Remembers requests of clients.
     pub(super) fn hear(&mut self, message: &Message) {
-        let entries = match message {
-            Message::Consensus(Ordering::Pbft(message)) => match message {
-                pbft::Message::Upkeep(Upkeep::Forward(entries)) => entries.as_slice(),
-                pbft::Message::Proposal { batch, .. } | pbft::Message::Upkeep(Upkeep::Body { batch, .. }) => {
-                    batch.entries()
-                }
-                _ => return,
-            },
-            Message::Consensus(Ordering::Lanes(message)) => match message {
-                Lanes::Upkeep(Upkeep::Forward(entries)) => entries.as_slice(),
-                Lanes::Endorse { batches, .. } => {
-                    batches.first().map(|(_, batch)| batch.entries()).unwrap_or_default()
-                }
-                _ => return,
-            },
-            _ => return,
-        };
-        let of_clients = entries.iter().filter(|entry| matches!(entry.body(), EntryBody::Client(_)));
+        let of_clients =
+            entries_of(message).iter().filter(|entry| matches!(entry.body(), EntryBody::Client(_)));
         self.requests.extend(of_clients.cloned());
         self.requests.truncate(REMEMBERED_MAX);
     }
@@ -86,5 +70,26 @@ impl Adversary {
     fn of_accomplice(&mut self, call: Call) -> Entry {
         let key = self.rng.pick(&self.accomplices);
         Entry::new(EntryBody::Client(Request::sign(key, self.seat.group.service, call)))
+    }
+}
+
+/// Entries that a message shows.
+pub(super) fn entries_of(message: &Message) -> &[Entry] {
+    match message {
+        Message::Consensus(Ordering::Pbft(message)) => match message {
+            pbft::Message::Upkeep(Upkeep::Forward(entries)) => entries,
+            pbft::Message::Proposal { batch, .. } | pbft::Message::Upkeep(Upkeep::Body { batch, .. }) => {
+                batch.entries()
+            }
+            _ => &[],
+        },
+        Message::Consensus(Ordering::Lanes(message)) => match message {
+            Lanes::Upkeep(Upkeep::Forward(entries)) => entries,
+            Lanes::Endorse { batches, .. } => {
+                batches.first().map(|(_, batch)| batch.entries()).unwrap_or_default()
+            }
+            _ => &[],
+        },
+        _ => &[],
     }
 }

@@ -51,6 +51,10 @@ impl Adversary {
             Message::Consensus(Ordering::Pbft(message)) => {
                 self.twist_ordering(message).map(|lie| Message::Consensus(Ordering::Pbft(lie)).into())
             }
+            Message::Consensus(Ordering::Lanes(Lanes::Upkeep(Upkeep::Forward(entries)))) => {
+                let spoiled = self.spoiled(&entries)?;
+                Some(Message::Consensus(Ordering::Lanes(Lanes::Upkeep(Upkeep::Forward(spoiled)))).into())
+            }
             Message::Consensus(Ordering::Lanes(message)) => twist_lanes(message, core),
             Message::Consensus(Ordering::Solo(_)) => None,
             Message::Peer(PeerMessage::Share { statement, .. }) => {
@@ -63,6 +67,12 @@ impl Adversary {
         }
     }
 
+    /// These entries with its own dealing spoiled; none if it is not among them.
+    fn spoiled(&self, entries: &[Entry]) -> Option<Vec<Entry>> {
+        let spoiled: Vec<Entry> = entries.iter().map(|entry| self.spoil_entry(entry.clone())).collect();
+        (spoiled != entries).then_some(spoiled)
+    }
+
     fn twist_ordering(&self, message: pbft::Message) -> Option<pbft::Message> {
         match message {
             pbft::Message::Proposal { view, slot, batch, .. } => {
@@ -70,9 +80,7 @@ impl Adversary {
             }
             pbft::Message::Vote { ballot, .. } => Some(self.other_vote(ballot)),
             pbft::Message::Upkeep(Upkeep::Forward(entries)) => {
-                let spoiled: Vec<Entry> =
-                    entries.iter().map(|entry| self.spoil_entry(entry.clone())).collect();
-                (spoiled != entries).then_some(pbft::Message::Upkeep(Upkeep::Forward(spoiled)))
+                Some(pbft::Message::Upkeep(Upkeep::Forward(self.spoiled(&entries)?)))
             }
             pbft::Message::Upkeep(Upkeep::Decided(mut decisions)) if decisions.len() > 1 => {
                 decisions.truncate(1);

@@ -45,11 +45,20 @@ impl World {
                 let core = self.machines[home].core.as_mut();
                 let answer = core.expect("only protocols with a core ask it").attest(&operation);
                 self.watch_core(machine);
-                // It answers in the order in which it was asked.
-                let due_us = self.now_us + self.own_work_us(5, CORE_US_MAX);
-                let due_us = due_us.max(self.machines[machine].core_until_us + 1);
-                self.machines[machine].core_until_us = due_us;
-                self.plan(due_us, Happening::Event { machine, event: Event::Attested(answer) });
+                self.core_answers(machine, Event::Attested(answer));
+            }
+            Effect::Deal(attempt) => {
+                self.note(|_| Note::says(Party::Replica(machine), "has its core deal".into()));
+                let home = self.core_of(machine);
+                let mut core = self.machines[home].core.take().expect("only protocols with a core ask it");
+                let dealt = match &mut self.machines[machine].adversary {
+                    Some(adversary) => adversary.deal(&attempt, &mut core),
+                    None => vec![core.deal(&attempt)],
+                };
+                self.machines[home].core = Some(core);
+                for answer in dealt {
+                    self.core_answers(machine, Event::Dealt(answer.map(Box::new)));
+                }
             }
             Effect::Regroup(group) => {
                 self.machines[machine].says_in = group.generation;
@@ -121,6 +130,14 @@ impl World {
         }
     }
 
+    /// A machine hears from its core, in the order in which it was asked.
+    fn core_answers(&mut self, machine: usize, answer: Event) {
+        let due_us = self.now_us + self.own_work_us(5, CORE_US_MAX);
+        let due_us = due_us.max(self.machines[machine].core_until_us + 1);
+        self.machines[machine].core_until_us = due_us;
+        self.plan(due_us, Happening::Event { machine, event: answer });
+    }
+
     fn on_report(&mut self, machine: usize, observation: &Observation) {
         let (now_us, step) = (self.now_us, self.happened);
         self.trace.note(now_us, step, || format!("  r{machine} {}", Words::plain().observation(observation)));
@@ -143,7 +160,8 @@ impl World {
     }
 
     /// What a correct replica reports does no wrong to a correct one: none is taken for a liar, whoever confirmed in
-    /// key generation has its share, and what was certified is a state.
+    /// key generation has its share, and all do where cores deal, which are not found to be broken; and what was certified is
+    /// a state.
     fn treats_well(&self, machine: usize, observation: &Observation) -> Result<(), Violation> {
         match observation {
             _ if !self.is_correct(machine) => Ok(()),
@@ -152,6 +170,12 @@ impl World {
             }
             Observation::TransferFailed(_) => {
                 Err(Violation::Wronged { replica: machine, wrong: "cannot read the state that it fetched" })
+            }
+            Observation::CoresBroken(_) => {
+                Err(Violation::Wronged { replica: machine, wrong: "finds a core broken that is not" })
+            }
+            Observation::KeyGenerated { share: false, .. } if self.group.model == FaultModel::Hybrid => {
+                Err(Violation::Wronged { replica: machine, wrong: "has no share, though cores dealt" })
             }
             Observation::KeyGenerated { share: false, .. } => {
                 let ceremony = &self.machines[machine].replica.system().ceremony;

@@ -93,6 +93,10 @@ impl World {
         } else {
             said
         };
+        let copied = self.machines[to].adversary.as_mut().and_then(|adversary| adversary.overhear(&said.1));
+        if let Some(copied) = copied {
+            self.plan(self.now_us, Happening::Event { machine: to, event: Event::Dealt(Ok(copied)) });
+        }
         match Incoming::check(self.machines[from].seat.me, said, &self.rules(to)) {
             Ok(incoming) => self.step(to, Event::Peer(incoming)),
             Err(why) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smr_consensus::lanes::core::SoftwareCore;
 use smr_crypto::IdentityKey;
+use smr_crypto::dkg::DealingSeed;
 use smr_replica::{Event, Phase, Replica, Voucher};
 
 use super::World;
@@ -22,13 +23,14 @@ impl World {
         self.observer.forgets(machine);
         let key = Arc::new(IdentityKey::from_seed(&self.rng.bytes32()).known_to(self.verifier.clone()));
         self.cores.insert(key.public());
-        let seed = self.rng.draw();
+        let (seed, dealing) = (self.rng.draw(), DealingSeed(self.rng.bytes32()));
         let Machine { seat, secrets, .. } = &self.machines[machine];
         let (seat, secrets, me) = (seat.clone(), secrets.clone(), seat.me);
-        let replica = Replica::new(self.genesis.clone(), me, secrets.clone(), Some(key.public()));
+        let verifier = self.verifier.clone();
+        let replica = Replica::new(self.genesis.clone(), me, secrets.clone(), Some(key.public()), verifier);
         let mut anew = Machine::new(seat, secrets, replica, &self.genesis, None, seed);
         let window_slots = self.genesis.config.consensus.window_slots;
-        anew.core = Some(SoftwareCore::new(self.group.clone(), window_slots, me, key));
+        anew.core = Some(SoftwareCore::new(self.group.clone(), window_slots, me, key, dealing));
         self.machines[machine] = anew;
         self.watch.iter_mut().for_each(|watch| watch.forgets(me));
         // What it had given to its own parts is gone with it.

@@ -14,6 +14,7 @@ use smr_consensus::lanes::{Lanes, Message, Outline};
 use smr_consensus::protocol::{Effect, Effects, Event, Input, Protocol, Timer};
 use smr_consensus::verified::{Rules, Verified};
 use smr_consensus::{Config, Entry, EntryBody, Group, Seat, Status};
+use smr_crypto::dkg::DealingSeed;
 use smr_crypto::{Digest, IdentityKey, Verifier};
 use smr_wire::client::{Access, Call, Command, FaultModel};
 use smr_wire::{Generation, ReplicaId, Request, RequestNumber, ServiceId, SessionId, Slot, Timestamp, View};
@@ -103,6 +104,7 @@ impl Kit {
                 self.config.window_slots,
                 ReplicaId::at(id),
                 self.cores[id].clone(),
+                DealingSeed([0; 32]),
             )
         };
         let mut trio = Trio {

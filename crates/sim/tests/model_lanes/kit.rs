@@ -15,6 +15,7 @@ use smr_consensus::suspicion::Suspect;
 use smr_consensus::upkeep::Upkeep;
 use smr_consensus::verified::Rules;
 use smr_consensus::{Batch, Config, Entry, EntryBody, Group, Seat};
+use smr_crypto::dkg::DealingSeed;
 use smr_crypto::{Digest, IdentityKey, Signature, Verifier};
 use smr_known_bugs::{Bug, Switched};
 use smr_wire::client::{Access, Call, Command, FaultModel};
@@ -188,7 +189,7 @@ impl Kit {
     /// The core of a replica, where there are cores.
     pub(crate) fn core(&self, id: ReplicaId) -> Option<SoftwareCore> {
         let key = self.cores.get(id.index())?;
-        Some(SoftwareCore::new(self.group.clone(), self.case.window, id, key.clone()))
+        Some(SoftwareCore::new(self.group.clone(), self.case.window, id, key.clone(), DealingSeed([0; 32])))
     }
 
     pub(crate) fn rules(&self) -> Rules<'_> {

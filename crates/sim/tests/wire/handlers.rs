@@ -186,7 +186,9 @@ impl Recorded {
     }
 
     fn checked(&self, from: usize, message: Option<Message>) -> Option<Event> {
-        Incoming::check(ReplicaId::at(from), message?, &self.world.rules()).ok().map(Event::Peer)
+        let rules = self.world.rules(from);
+        let said = (rules.group.generation, message?);
+        Incoming::check(ReplicaId::at(from), said, &rules).ok().map(Event::Peer)
     }
 
     fn step(&mut self, copy: &mut Copied, clock: Timestamp, event: Event, tally: &mut Tally) {
@@ -210,6 +212,10 @@ impl Recorded {
             Effect::Attest(operation) => {
                 let core = copy.core.as_mut().expect("only protocols with a core ask it");
                 return Some(Event::Attested(core.attest(&operation)));
+            }
+            Effect::Deal(attempt) => {
+                let core = copy.core.as_mut().expect("only protocols with a core have it deal");
+                return Some(Event::Dealt(core.deal(&attempt).map(Box::new)));
             }
             Effect::Send { message, .. } | Effect::Broadcast(message) => {
                 let bytes = smr_wire::encode(&message);
