@@ -120,9 +120,12 @@ impl<P: Default, C> Ledger<P, C> {
         self.settled = self.settled.max(slot);
     }
 
-    /// Whether execution keeps up well enough for one more decision.
+    /// Whether execution keeps up well enough for one more decision, and the generation has one.
     #[must_use]
     pub fn has_room(&self) -> bool {
+        if self.barrier.is_some_and(|barrier| self.decided() >= barrier) {
+            return false;
+        }
         self.decided().since(self.executed) < self.backlog_slots_max
             || known_bugs::BACKLOG_WITHOUT_END.is_on()
     }

@@ -91,18 +91,18 @@ fn drain_slots(genesis: &Genesis) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{Config, Member, Scheduling};
     use smr_consensus::ProtocolName;
     use smr_crypto::IdentityKey;
     use smr_crypto::dkg::DecryptionKey;
 
-    fn key(seed: u8) -> IdentityKey {
+    pub(crate) fn key(seed: u8) -> IdentityKey {
         IdentityKey::from_seed(&[seed; 32])
     }
 
-    fn genesis(protocol: ProtocolName) -> Genesis {
+    pub(crate) fn genesis(protocol: ProtocolName) -> Genesis {
         let hybrid = protocol.profile().model == FaultModel::Hybrid;
         let member = |seed: u8| Member {
             identity: key(seed).public(),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     /// A voucher of `by` for the core with the key of `seed`.
-    fn voucher(genesis: &Genesis, by: u8, replica: u16, generation: u32, seed: u8) -> Voucher {
+    pub(crate) fn voucher(genesis: &Genesis, by: u8, replica: u16, generation: u32, seed: u8) -> Voucher {
         let core = key(seed).public();
         Voucher::sign(&key(by), genesis.service(), ReplicaId(replica), Generation(generation), core)
     }

@@ -121,7 +121,9 @@ impl Replica {
         self.generations.shown.clear();
         let before = std::mem::replace(&mut self.generations.executed_before, self.executed);
         self.generations.moved = self.generations.moved.filter(|slot| *slot > self.system.slot);
-        if let Some(slot) = self.generations.moved.filter(|_| before == self.executed) {
+        // What is decided here leads further by itself, however long commands take.
+        let stands = before == self.executed && self.engine.status().decided == self.executed;
+        if let Some(slot) = self.generations.moved.filter(|_| stands) {
             self.want_state(slot, effects);
         }
         self.ask_to_rejoin();
@@ -155,7 +157,12 @@ impl Replica {
         }
         self.generations.stale = self.generations.owed;
         effects.push(Effect::Report(Observation::Generation(to)));
+        // Of the last generation: it is not in the state with which this one begins.
+        self.decided.clear();
         self.inbox.push_front(smr_consensus::Event::Installed(certificate.clone()));
+        if let Some(barrier) = self.barrier() {
+            self.inbox.push_front(barrier);
+        }
         self.inbox.push_front(smr_consensus::Event::Start);
         self.inbox.extend(waiting.into_iter().map(smr_consensus::Event::Offer));
         true
@@ -163,8 +170,96 @@ impl Replica {
 
     /// Tells consensus where the generation ends, if that is known.
     pub(super) fn show_barrier(&mut self) {
-        if let Some(barrier) = self.system.voters.barrier() {
-            self.inbox.push_back(smr_consensus::Event::Barrier(barrier));
+        let barrier = self.barrier();
+        self.inbox.extend(barrier);
+    }
+
+    /// Where the generation ends, for consensus. It must know before it takes up a state that lies behind the slot which
+    /// says so: from there its window may reach beyond.
+    fn barrier(&self) -> Option<smr_consensus::Event<smr_consensus::Message>> {
+        self.system.voters.barrier().map(smr_consensus::Event::Barrier)
+    }
+
+    /// Whether the last slot admitted ended a generation that this replica has not left.
+    pub(super) fn is_at_the_end(&self) -> bool {
+        self.system.voters.generation() != self.seat.group.generation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::{Event, Input};
+    use crate::system::{Image, SystemState};
+    use crate::voters::tests::{genesis, key, voucher};
+    use crate::{Genesis, Secrets};
+    use smr_consensus::checkpoint::Checkpoint;
+    use smr_consensus::{Entry, EntryBody, ProtocolName};
+    use smr_crypto::dkg::{DealingSeed, DecryptionKey};
+    use smr_crypto::{Digest, Verifier};
+    use smr_wire::{Call, Request, Timestamp};
+
+    /// Replica 2 of a service, with requests that wait.
+    fn waiting(genesis: &Arc<Genesis>) -> Replica {
+        let secrets = Secrets {
+            identity: Arc::new(key(2)),
+            decryption: Arc::new(DecryptionKey::from_seed(&[2; 32])),
+            dealing_seed: DealingSeed([3; 32]),
+        };
+        let core = Some(key(22).public());
+        let verifier = Arc::new(Verifier::new(8));
+        let mut replica = Replica::new(genesis.clone(), ReplicaId(2), secrets, core, verifier);
+        let mut effects = Vec::new();
+        replica.step(Input { clock: Timestamp(1), event: Event::Start }, &mut effects);
+        for nonce in 0..100 {
+            let client = key(u8::try_from(100 + nonce).expect("small"));
+            let request = Request::sign(&client, genesis.service(), Call::Open { nonce, window: 1 });
+            replica.inbox.push_back(smr_consensus::Event::Offer(Entry::new(EntryBody::Client(request))));
+        }
+        replica
+    }
+
+    /// The slots that it votes for when it has taken over the state after `slot`.
+    fn votes_after(replica: &mut Replica, slot: Slot, system: SystemState) -> Vec<Slot> {
+        let checkpoint = Checkpoint { slot, digest: Digest::default() };
+        let certificate = CheckpointCertificate { checkpoint, votes: Vec::new() };
+        let image = Image { system: SystemState { slot, ..system }, application: Vec::new() };
+        let mut effects = Vec::new();
+        replica.install(slot, certificate, image, &mut effects);
+        replica.run_consensus(Timestamp(2), &mut effects);
+        let items = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Attest(Operation::Endorse { items, .. }) => Some(items),
+            _ => None,
+        });
+        items.flatten().map(|item| item.slot).collect()
+    }
+
+    #[test]
+    fn who_takes_over_a_state_behind_a_voucher_votes_for_nothing_beyond_the_barrier() {
+        let genesis = Arc::new(genesis(ProtocolName::Ebawa));
+        // A second voucher, in the generation that the first one began: the state is of another generation, too.
+        for earlier in [0, 1] {
+            let mut system = SystemState::new(&genesis);
+            for generation in 0..=earlier {
+                let seed = 50 + u8::try_from(generation).expect("small");
+                let slot = Slot(10 + 200 * u64::from(generation));
+                let word = voucher(&genesis, 99, 1, generation, seed);
+                assert!(system.voters.admit(ReplicaId(1), &word, slot, &genesis));
+                if generation < earlier {
+                    let barrier = system.voters.barrier().expect("just admitted");
+                    assert!(system.voters.end_slot(barrier));
+                }
+            }
+            let barrier = system.voters.barrier().expect("just admitted");
+            let mut voted = 0;
+            for behind in 0..6 {
+                let votes = votes_after(&mut waiting(&genesis), barrier.minus(behind), system.clone());
+                assert!(votes.iter().all(|slot| *slot <= barrier), "{votes:?} beyond {barrier}");
+                voted += votes.len();
+            }
+            assert!(voted > 0, "it votes at all");
+            let after = votes_after(&mut waiting(&genesis), barrier, SystemState::new(&genesis));
+            assert!(after.iter().any(|slot| *slot > barrier), "without a barrier it goes on");
         }
     }
 }

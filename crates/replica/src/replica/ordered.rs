@@ -21,6 +21,7 @@ impl Replica {
     pub(super) fn admit_decided(&mut self, effects: &mut Vec<Effect>) {
         while (self.draining.is_none() || known_bugs::ADMITS_DURING_A_SNAPSHOT.is_on())
             && self.restoring.is_none()
+            && !self.is_at_the_end()
             && let Some((slot, batch)) = self.decided.pop_front()
         {
             self.admit(slot, &batch, effects);
@@ -30,7 +31,8 @@ impl Replica {
     fn admit(&mut self, slot: Slot, batch: &Batch, effects: &mut Vec<Effect>) {
         self.system.begin_slot(slot, &batch.digest(), batch.time());
         let (mut members, mut commands) = (Vec::new(), Vec::new());
-        let (mut fill, mut timers) = (false, false);
+        // Slots up to a barrier are filled with nothing, so none may be left for a marker that somebody waits for.
+        let (mut fill, mut timers) = (self.system.voters.barrier().is_some(), false);
         for (index, entry) in batch.entries().iter().enumerate() {
             let index = u16::try_from(index).expect("a batch has at most BATCH_ENTRIES_MAX entries");
             match entry.body() {

@@ -169,7 +169,7 @@ impl Replica {
         self.install(slot, certificate, *image, effects);
     }
 
-    fn install(
+    pub(super) fn install(
         &mut self,
         slot: Slot,
         certificate: CheckpointCertificate,
@@ -193,8 +193,8 @@ impl Replica {
         self.speak(false, effects);
         effects.push(Effect::Report(Observation::TransferDone(slot)));
         if !self.enter_generation(&certificate, effects) {
-            self.inbox.push_back(smr_consensus::Event::Installed(certificate));
             self.show_barrier();
+            self.inbox.push_back(smr_consensus::Event::Installed(certificate));
         }
         self.admit_decided(effects);
     }

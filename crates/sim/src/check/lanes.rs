@@ -102,7 +102,7 @@ pub struct Watch {
     lanes: BTreeMap<ReplicaId, Vec<Option<Register>>>,
     /// How far correct replicas were, and their last stable checkpoints.
     stood: BTreeMap<ReplicaId, (Slot, Slot)>,
-    /// The last slot of the generation, once a correct replica has left it.
+    /// The last slot of the generation, once a correct replica knows it.
     end: Option<Slot>,
 }
 

@@ -24,7 +24,13 @@ impl World {
         let entered =
             self.watch.as_mut().map_or(Ok(()), |watch| watch.enters(lanes, replica.group(), decided));
         let outline = is_correct.then(|| lanes.outline());
+        let barrier = replica.system().voters.barrier().filter(|_| is_correct);
+        let generation = replica.system().voters.generation();
         self.fail(entered);
+        if let Some((watches, barrier)) = self.watch.as_mut().zip(barrier) {
+            let ends = watches.ends(generation, barrier);
+            self.fail(ends);
+        }
         let (outline, who) = (outline?, self.machines[machine].seat.me);
         self.watched(machine, |watch, _| watch.knows(who, &outline));
         Some(outline)

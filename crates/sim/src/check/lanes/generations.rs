@@ -28,6 +28,22 @@ impl Watches {
         self.0.get_mut(&generation).expect("whose core votes in a generation has entered it")
     }
 
+    /// A correct replica has admitted that `generation` ends with `slot`, whether it has entered it or not.
+    ///
+    /// # Errors
+    /// I8: others say another slot, or something is decided above.
+    pub fn ends(&mut self, generation: Generation, slot: Slot) -> Verdict {
+        let Some(watch) = self.0.get_mut(&generation) else { return Ok(()) };
+        let end = *watch.end.get_or_insert(slot);
+        holds(Invariant::Generation, end == slot, || {
+            format!("generation {generation} ends with slot {end} and with slot {slot}")
+        })?;
+        let beyond = watch.decided.keys().next_back().copied().filter(|last| *last > slot);
+        holds(Invariant::Generation, beyond.is_none(), || {
+            format!("generation {generation} ends with slot {slot}, but more is decided in it")
+        })
+    }
+
     /// A replica that has decided up to `slot` is in the generation of `group`.
     ///
     /// # Errors
@@ -39,12 +55,12 @@ impl Watches {
             });
         }
         let Some((_, before)) = self.0.iter_mut().next_back() else { return Ok(()) };
-        before.end = Some(slot);
-        let beyond = before.decided.keys().next_back().copied().filter(|last| *last > slot);
+        let end = *before.end.get_or_insert(slot);
+        let beyond = before.decided.keys().next_back().copied().filter(|last| *last > end);
         let new = Watch::new(lanes, group.clone(), before.config.clone());
         self.0.insert(group.generation, new);
         holds(Invariant::Generation, beyond.is_none(), || {
-            format!("generation {} begins after slot {slot}, but more was decided before", group.generation)
+            format!("generation {} begins after slot {end}, but more was decided before", group.generation)
         })
     }
 
