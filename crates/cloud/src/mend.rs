@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 use smr_crypto::PublicKey;
-use smr_node::operator::{Client, NodePhase};
+use smr_crypto::boot::Evidence;
+use smr_node::operator::Client;
 use smr_node::serve::PublicFile;
-use smr_plan::Blueprint;
+use smr_plan::{Blueprint, TrustedHardware};
 use smr_wire::{Generation, ReplicaId};
 
 use crate::deploy::{DeployError, DeployOptions, is_certified, launch};
-use crate::provider::Provider;
+use crate::provider::{Handle, Provider};
 use crate::service::ServiceDir;
 use crate::watch::{Health, ReplicaState, may_return};
 
@@ -80,7 +81,7 @@ impl Mender {
         match state {
             ReplicaState::Ended => self.is_time(replica, now).then_some(Mend::Restart { replica }),
             ReplicaState::Up { status } => {
-                if status.phase == NodePhase::Rejoining {
+                if !status.votes {
                     let (generation, core) = (status.generation, status.core_key?);
                     return Some(Mend::Vouch { replica, generation, core });
                 }
@@ -109,7 +110,8 @@ impl Mender {
     }
 }
 
-/// Does it. False if somebody else is changing the service now, or it is no longer needed.
+/// Does it. False if somebody else is changing the service now, it is no longer needed, or it was done before and is only
+/// said again.
 ///
 /// # Errors
 /// Why it could not be done.
@@ -137,30 +139,48 @@ pub async fn mend(
             let launch = launch(&record.blueprint, options, dir, listen);
             record.replicas[replica.index()].handle = provider.start(&launch)?;
             record.replicas[replica.index()].restarts += 1;
+            record.replicas[replica.index()].vouched = None;
             service.keep(&record)?;
         }
         Mend::Vouch { generation, core, .. } => {
-            // What the process that was started here says of itself, not what comes over the network.
+            // What the process that was started here says of itself, not what comes over the network; and one key for each
+            // start, so that whoever takes over a replica that runs cannot name another one.
             let file = PublicFile::read(&dir).map_err(|error| unclear(&error.to_string()))?;
-            let Some(anew) = file.map(|file| file.replica).filter(|anew| anew.core == core) else {
+            let kept = &record.replicas[replica.index()];
+            let Handle::Process { pid, .. } = kept.handle;
+            let is_first = kept.vouched.is_none();
+            let may = kept.restarts > 0 && kept.vouched.is_none_or(|vouched| vouched == core);
+            let Some(anew) = file.filter(|file| may && file.pid == pid && file.replica.core == core) else {
                 return Ok(false);
             };
-            if record.blueprint.trusted_hardware == Some(smr_plan::TrustedHardware::Tpm)
-                && !is_certified(&anew)
+            let anew = anew.replica;
+            if record.blueprint.trusted_hardware == Some(TrustedHardware::Tpm)
+                && is_first
+                && !(is_certified(&anew) && follows(public.boot.as_ref(), anew.boot.as_ref()))
             {
-                return Err(unclear("no TPM has certified its new trusted core"));
+                return Err(unclear(
+                    "its machine's TPM has not certified its new trusted core in a later boot",
+                ));
             }
             let voucher = service.voucher(&record, replica, generation, core)?;
             let administrator = service.administrator()?;
-            let asked = async {
-                let connected =
-                    Client::connect(&public.address, public.channel, &administrator, ASK_PATIENCE);
-                connected.await?.vouch(voucher).await
-            };
+            let connected = Client::connect(&public.address, public.channel, &administrator, ASK_PATIENCE);
+            if is_first {
+                record.replicas[replica.index()].vouched = Some(core);
+                record.replicas[replica.index()].public = Some(anew);
+                service.keep(&record)?;
+            }
+            let asked = async { connected.await?.vouch(voucher).await };
             asked.await.map_err(|error| unclear(&error.to_string()))?;
+            return Ok(is_first);
         }
     }
     Ok(true)
+}
+
+/// Whether a boot comes after another one, by the same TPM.
+fn follows(before: Option<&Evidence>, now: Option<&Evidence>) -> bool {
+    before.zip(now).is_some_and(|(before, now)| now.key == before.key && now.counter > before.counter)
 }
 
 #[cfg(test)]
@@ -210,7 +230,7 @@ mod tests {
         let mut anew = up(1);
         let core = PublicKey([7; 32]);
         if let ReplicaState::Up { status } = &mut anew.state {
-            status.phase = NodePhase::Rejoining;
+            status.votes = false;
             status.generation = Generation(3);
             status.core_key = Some(core);
         }

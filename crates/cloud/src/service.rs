@@ -302,6 +302,9 @@ pub struct ReplicaRecord {
     /// How often its process was started again.
     #[serde(default)]
     pub restarts: u32,
+    /// The key of its trusted core that was vouched for since the last start.
+    #[serde(default)]
+    pub vouched: Option<PublicKey>,
 }
 
 impl Record {

@@ -146,14 +146,14 @@ impl ReplicaHealth {
 
     /// Whether it votes: not if it has given up, or without its trusted core, or while others do not know that core's key.
     fn counts(&self) -> bool {
-        let takes_part = |phase| !matches!(phase, NodePhase::Halted | NodePhase::Rejoining);
-        self.status().is_some_and(|status| takes_part(status.phase) && status.core_stall.is_none())
+        let takes_part = |status: &NodeStatus| status.votes && status.phase != NodePhase::Halted;
+        self.status().is_some_and(|status| takes_part(status) && status.core_stall.is_none())
     }
 
-    /// Whether it will never serve again: what it knew was in its memory.
+    /// Whether what it knew is gone: it was in its memory, or in that of its trusted core.
     fn is_lost(&self) -> bool {
         matches!(self.state, ReplicaState::Ended)
-            || self.status().is_some_and(|status| status.phase == NodePhase::Halted)
+            || self.status().is_some_and(|status| status.phase == NodePhase::Halted || !status.votes)
     }
 }
 
@@ -233,9 +233,9 @@ fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -
 fn all_is_lost(blueprint: &Blueprint, lost: usize) -> String {
     let (name, faults) = (&blueprint.name, blueprint.faults);
     format!(
-        "{} ended or gave up for good, and the service was made to survive {faults}. It cannot go on, and its state is \
-         lost. `smrcloud down {name}` clears what is left; `smrcloud up` with its description then begins anew, with a new \
-         service key.",
+        "{} ended, gave up or lost a trusted core, and the service was made to survive {faults}. It cannot go on, and its \
+         state is lost. `smrcloud down {name}` clears what is left; `smrcloud up` with its description then begins anew, \
+         with a new service key.",
         counted(lost, "replica"),
     )
 }
@@ -355,6 +355,7 @@ pub(crate) mod tests {
             phase: NodePhase::Ready,
             epoch: Epoch(1),
             generation: Generation(0),
+            votes: true,
             core_key: None,
             view: View(0),
             primary: ReplicaId(0),
@@ -431,7 +432,7 @@ pub(crate) mod tests {
         assert_eq!(
             health.advice,
             [
-                "2 replicas ended or gave up for good, and the service was made to survive 1. It cannot go on, and its \
+                "2 replicas ended, gave up or lost a trusted core, and the service was made to survive 1. It cannot go on, and its \
                  state is lost. `smrcloud down kv` clears what is left; `smrcloud up` with its description then begins \
                  anew, with a new service key.",
                 "Replicas 0 and 3 have ended. They do not come back under memory durability; their logs are replica.log \
@@ -473,7 +474,7 @@ pub(crate) mod tests {
               without: `kill -CONT 77` lets it go on, and the replica with it."
             ]
         );
-        let rejoining = changed(up(1), |status| status.phase = NodePhase::Rejoining);
+        let rejoining = changed(up(1), |status| status.votes = false);
         assert_eq!(judged(vec![up(0), rejoining, up(2), up(3)]).verdict, Verdict::Degraded);
         let silent = Stall::Silent { for_ms: 2_000 };
         let health = judged(vec![up(0), stalled(1, silent), stalled(2, silent), up(3)]);

@@ -129,6 +129,8 @@ pub struct NodeStatus {
     /// The set of voters it is in.
     #[serde(default)]
     pub generation: Generation,
+    /// Whether the group counts on what it says; not while the others do not know its trusted core.
+    pub votes: bool,
     /// The key of its trusted core, if the protocol asks one for anything; the service may know another one for it.
     #[serde(default)]
     pub core_key: Option<PublicKey>,
@@ -186,6 +188,7 @@ impl NodeStatus {
             phase: status.phase.into(),
             epoch: status.epoch,
             generation: status.generation,
+            votes: status.votes,
             core_key: edge.core_key,
             view: status.view,
             primary: status.primary,

@@ -209,6 +209,7 @@ impl Replica {
             phase,
             epoch: self.system.epoch(),
             generation: self.seat.group.generation,
+            votes: self.seat.votes,
             view: ordering.view,
             primary: ordering.primary,
             decided: ordering.decided,

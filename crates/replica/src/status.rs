@@ -45,6 +45,8 @@ pub struct Status {
     pub epoch: Epoch,
     /// The set of voters it is in.
     pub generation: Generation,
+    /// Whether the group counts on what it says; not while the others do not know its trusted core.
+    pub votes: bool,
     /// The view it is in or on its way to.
     pub view: View,
     /// Who proposes in it.

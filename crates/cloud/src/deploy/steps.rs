@@ -112,7 +112,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
             let (dir, listen) = (self.service.replica(replica), SocketAddr::new(self.options.host, 0));
             let launch = launch(&self.record.blueprint, self.options, dir, listen);
             let handle = self.provider.start(&launch)?;
-            self.record.replicas.push(ReplicaRecord { handle, public: None, restarts: 0 });
+            self.record.replicas.push(ReplicaRecord { handle, public: None, restarts: 0, vouched: None });
             self.service.keep(&self.record)?;
             self.tell(Progress::Started { replica, of });
         }
