@@ -37,7 +37,7 @@ use smr_wire::{ReplicaId, Slot, Timestamp, View};
 use self::beginning::{Beginning, NewView, ViewCertificate, ViewChange};
 use self::core::{Operation, Refusal, Register, Registers, Scope};
 pub use self::message::{Certificate, Decision, Endorsement, Message, PrefixProof};
-pub use self::outline::{ChangeOutline, Outline, PlaceOutline};
+pub use self::outline::{AskedOutline, ChangeOutline, Outline, PlaceOutline};
 use self::pace::Pace;
 use self::schedule::Schedule;
 use crate::basis::{self, Basis};

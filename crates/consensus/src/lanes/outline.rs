@@ -8,8 +8,8 @@ use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
 use super::beginning::{Beginning, Ground, ViewChange};
-use super::core::{Register, Registers};
-use super::{Certificate, Lanes, Place, PrefixProof, Proposer};
+use super::core::{Item, Register, Registers};
+use super::{Asked, Certificate, Endorsement, Lanes, Place, PrefixProof, Proposer};
 use crate::basis::BasisOutline;
 
 /// What one replica knows and has said.
@@ -23,8 +23,8 @@ pub struct Outline {
     pub begun: Vec<Beginning>,
     /// What its core holds.
     pub registers: Registers,
-    /// How many answers of its core it waits for.
-    pub asked: usize,
+    /// What its core was asked for and has not answered.
+    pub asked: Vec<AskedOutline>,
     /// Up to here its own slots have proposals.
     pub proposed: Slot,
     /// Its own proposals that are not settled.
@@ -39,6 +39,34 @@ pub struct Outline {
     pub blames: Option<ReplicaId>,
     /// Who acknowledged which beginning last, by its digest.
     pub acknowledgements: Vec<(ReplicaId, View, Digest)>,
+}
+
+/// What a core was asked for, with what its answer is for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AskedOutline {
+    /// Votes.
+    Endorse {
+        /// In which view.
+        view: View,
+        /// For what.
+        items: Vec<Item>,
+        /// Slots whose batches go along as proposals.
+        proposes: Vec<Slot>,
+    },
+    /// To leave for a view.
+    Leave {
+        /// Which one.
+        to: View,
+        /// The last vote in each lane.
+        lanes: Vec<Option<Register>>,
+    },
+    /// The beginning of a view.
+    Begin {
+        /// Which one.
+        view: View,
+        /// What it follows from.
+        changes: Vec<ChangeOutline>,
+    },
 }
 
 /// What a replica knows of a slot.
@@ -110,7 +138,7 @@ impl Lanes {
             beginning: beginning.clone(),
             begun: begun.values().map(|certificate| certificate.beginning.clone()).collect(),
             registers: registers.clone(),
-            asked: asked.len(),
+            asked: asked.iter().map(Asked::outline).collect(),
             proposed: *proposed,
             own: own.iter().copied().collect(),
             seen: *seen,
@@ -121,6 +149,22 @@ impl Lanes {
                 .iter()
                 .map(|(id, (view, digest, _))| (*id, *view, *digest))
                 .collect(),
+        }
+    }
+}
+
+impl Asked {
+    fn outline(&self) -> AskedOutline {
+        match self {
+            Asked::Endorse { endorsement: Endorsement { view, items, signature: _ }, batches } => {
+                let proposes = batches.iter().map(|(slot, _)| *slot).collect();
+                AskedOutline::Endorse { view: *view, items: items.clone(), proposes }
+            }
+            Asked::Leave { to, lanes } => AskedOutline::Leave { to: *to, lanes: lanes.clone() },
+            Asked::Begin { view, changes } => AskedOutline::Begin {
+                view: *view,
+                changes: changes.iter().map(ViewChange::outline).collect(),
+            },
         }
     }
 }

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use smr_consensus::quorum::{Ballot, Phase};
 use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
-use stateright::Property;
 
+use crate::explore::{Expected, Property};
 use crate::faulty::correct_in_quorum;
 use crate::kit::{Case, Kit};
 use crate::replica::{Key, Wrong};
-use crate::system::{State, System};
 
 /// Facts about a state, as a set of bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,18 +36,11 @@ pub(crate) enum Fact {
     Nil,
 }
 
-/// Violations: the first few facts.
-const VIOLATIONS: u32 = (1 << Fact::DecidedInViewZero as u32) - 1;
-
 type Keys<'a> = [(ReplicaId, &'a Key); 3];
 
 impl Facts {
-    pub(crate) fn has(self, fact: Fact) -> bool {
-        self.0 & (1 << fact as u32) != 0
-    }
-
-    pub(crate) fn has_violation(self) -> bool {
-        self.0 & VIOLATIONS != 0
+    pub(crate) fn bits(self) -> u32 {
+        self.0
     }
 
     fn note(&mut self, fact: Fact, holds: bool) {
@@ -144,42 +136,38 @@ fn proposed(kit: &Kit, all: Keys<'_>, ballot: &Ballot) -> bool {
     correct.is_none_or(|(_, key)| key.sent.proposals.contains(&said))
 }
 
-macro_rules! never {
-    ($name:literal, $fact:ident) => {
-        Property::always($name, |system: &System, state: &State| !system.facts(state).has(Fact::$fact))
-    };
+fn never(name: &'static str, fact: Fact) -> Property {
+    Property { name, fact: 1 << fact as u32, expected: Expected::Never }
 }
 
-macro_rules! sometimes {
-    ($name:literal, $fact:ident) => {
-        Property::sometimes($name, |system: &System, state: &State| system.facts(state).has(Fact::$fact))
-    };
+fn sometimes(name: &'static str, fact: Fact) -> Property {
+    Property { name, fact: 1 << fact as u32, expected: Expected::Sometimes }
 }
 
 impl Fact {
     /// The properties of a case: all violations, and what can be reached in it.
-    pub(crate) fn properties(case: &Case) -> Vec<Property<System>> {
+    pub(crate) fn properties(case: &Case) -> Vec<Property> {
         let mut properties = vec![
-            never!("correct replicas decide the same batch in a slot", Disagreement),
-            never!("only what the primary proposed is decided", Unproposed),
-            never!("what may be decided binds every later view", Lost),
-            never!("no correct replica votes twice in a slot, view and phase", TwoVotes),
-            never!("no correct replica sends what others refuse", Refused),
-            never!("no message stops a replica", Panicked),
-            sometimes!("a slot is decided in view 0", DecidedInViewZero),
-            sometimes!("a slot is decided in a later view", DecidedLater),
-            sometimes!("a slot is decided in one view here and in another there", DecidedInTwoViews),
-            sometimes!("a batch that may be decided is proposed again", Carried),
-            sometimes!("a quorum needs the faulty replica's vote", Borrowed),
-            sometimes!("a replica joins a view without having left the last", Jumped),
-            sometimes!("a view begins with what only the faulty replica claims", FaultyClaim),
+            never("correct replicas decide the same batch in a slot", Fact::Disagreement),
+            never("only what the primary proposed is decided", Fact::Unproposed),
+            never("what may be decided binds every later view", Fact::Lost),
+            never("no correct replica votes twice in a slot, view and phase", Fact::TwoVotes),
+            never("no correct replica sends what others refuse", Fact::Refused),
+            never("no message stops a replica", Fact::Panicked),
+            sometimes("a slot is decided in view 0", Fact::DecidedInViewZero),
+            sometimes("a slot is decided in a later view", Fact::DecidedLater),
+            sometimes("a slot is decided in one view here and in another there", Fact::DecidedInTwoViews),
+            sometimes("a batch that may be decided is proposed again", Fact::Carried),
+            sometimes("a quorum needs the faulty replica's vote", Fact::Borrowed),
+            sometimes("a replica joins a view without having left the last", Fact::Jumped),
+            sometimes("a view begins with what only the faulty replica claims", Fact::FaultyClaim),
         ];
         if case.faulty == 0 {
-            properties.push(sometimes!("two proposals for one place reach two replicas", Equivocated));
+            properties.push(sometimes("two proposals for one place reach two replicas", Fact::Equivocated));
         }
         // With a window of one, a slot is not proposed before the last one is decided.
         if case.window > 1 {
-            properties.push(sometimes!("a slot is filled with nothing", Nil));
+            properties.push(sometimes("a slot is filled with nothing", Fact::Nil));
         }
         properties
     }

@@ -4,15 +4,13 @@
 //! so does each step that it was made to take: the same step of the same replica is never computed twice, however
 //! many states it occurs in.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, RwLock};
 
 use smr_wire::ReplicaId;
-use stateright::{Model, Property};
 
-use crate::explore::Explored;
+use crate::explore::{Explored, Property, State};
 use crate::facts::{Fact, Facts};
 use crate::faulty::{self, Scene};
 use crate::kit::{Case, Kit};
@@ -23,47 +21,6 @@ use crate::replica::{Key, Move, Replica};
 pub(crate) struct System {
     pub(crate) kit: Kit,
     table: RwLock<Table>,
-}
-
-/// The correct replicas, in order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct State {
-    replicas: [u32; 3],
-    /// The same for states that differ only in who is which twin.
-    canonical: u64,
-}
-
-impl PartialEq for State {
-    fn eq(&self, other: &State) -> bool {
-        self.replicas == other.replicas
-    }
-}
-
-impl Hash for State {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u64(self.canonical);
-    }
-}
-
-/// A step of one replica, which makes it another.
-#[derive(Clone)]
-pub(crate) struct Action {
-    place: usize,
-    step: Arc<Move>,
-    becomes: u32,
-    who: ReplicaId,
-}
-
-impl PartialEq for Action {
-    fn eq(&self, other: &Action) -> bool {
-        (self.place, self.becomes) == (other.place, other.becomes)
-    }
-}
-
-impl std::fmt::Debug for Action {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {:?}", self.who, self.step)
-    }
 }
 
 #[derive(Debug, Default)]
@@ -86,15 +43,12 @@ pub(crate) struct Known {
     /// Those among them that votes make, by what the other two have voted for: a part that occurs often.
     by_votes: Mutex<BTreeMap<[u64; 2], Open>>,
     voted: u64,
+    /// Those that became it in a step.
+    origins: Mutex<Vec<u32>>,
 }
 
 /// Steps, and whom each makes of the replica.
 type Open = Arc<Vec<(Arc<Move>, u32)>>;
-
-thread_local! {
-    /// The properties of a state are asked for one after the other, and all are found together.
-    static LAST: Cell<Option<([u32; 3], Facts)>> = const { Cell::new(None) };
-}
 
 fn hash_of<T: Hash>(value: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -108,9 +62,9 @@ impl System {
     }
 
     /// The replicas of a state.
-    fn replicas_of(&self, state: &State) -> [Arc<Known>; 3] {
+    fn replicas_of(&self, state: State) -> [Arc<Known>; 3] {
         let table = self.table.read().unwrap();
-        state.replicas.map(|number| table.known[number as usize].clone())
+        state.replicas().map(|number| table.known[number as usize].clone())
     }
 
     fn number(&self, replica: Replica) -> u32 {
@@ -126,48 +80,32 @@ impl System {
         let number = *table.numbers.entry(key).or_insert(next);
         if number == next {
             let (steps, open, by_votes) = (Mutex::default(), Mutex::default(), Mutex::default());
-            let known = Known { replica, hash, swapped, steps, open, said, by_votes, voted };
+            let origins = Mutex::default();
+            let known = Known { replica, hash, swapped, steps, open, said, by_votes, voted, origins };
             table.known.push(Arc::new(known));
         }
         number
     }
 
-    fn state(&self, replicas: [u32; 3]) -> State {
-        let mut state = State { replicas, canonical: 0 };
-        let known = self.replicas_of(&state);
-        state.canonical = hash_of(&[&known[0], &known[1], &known[2]].map(|k| k.hash));
-        if let Some(twins) = self.kit.twins() {
-            let place = |id: ReplicaId| known.iter().position(|k| k.replica.key.id == id).unwrap();
-            let mut other = [&known[0], &known[1], &known[2]].map(|k| k.swapped);
-            other.swap(place(twins[0]), place(twins[1]));
-            state.canonical = state.canonical.min(hash_of(&other));
-        }
-        state
-    }
-
-    fn after(&self, known: &Known, step: Move) -> Option<(Arc<Move>, u32)> {
+    fn after(&self, me: u32, known: &Known, step: Move) -> Option<(Arc<Move>, u32)> {
         if let Some((step, number)) = known.steps.lock().unwrap().get_key_value(&step) {
             return number.map(|number| (step.clone(), number));
         }
         let number = known.replica.after(&step, &self.kit).map(|replica| self.number(replica));
         let step = Arc::new(step);
         known.steps.lock().unwrap().insert(step.clone(), number);
+        if let Some(number) = number {
+            let after = self.table.read().unwrap().known[number as usize].clone();
+            let mut origins = after.origins.lock().unwrap();
+            if !origins.contains(&me) {
+                origins.push(me);
+            }
+        }
         number.map(|number| (step, number))
     }
 
-    /// What is true of a state.
-    pub(crate) fn facts(&self, state: &State) -> Facts {
-        if let Some((_, facts)) = LAST.get().filter(|(replicas, _)| *replicas == state.replicas) {
-            return facts;
-        }
-        let known = self.replicas_of(state);
-        let facts = Facts::of(&self.kit, keys(&known));
-        LAST.set(Some((state.replicas, facts)));
-        facts
-    }
-
     /// The steps open to one of the replicas: a matter of what it knows and what the others have said.
-    fn open(&self, known: &[Arc<Known>; 3], place: usize) -> Open {
+    fn open(&self, state: State, known: &[Arc<Known>; 3], place: usize) -> Open {
         let (me, others) = (&known[place], [&known[(place + 1) % 3], &known[(place + 2) % 3]]);
         let said = others.map(|other| other.said);
         if let Some(open) = me.open.lock().unwrap().get(&said) {
@@ -177,21 +115,22 @@ impl System {
         let certified = faulty::certified(&self.kit, all);
         let mine = &me.replica.key;
         let scene = Scene { kit: &self.kit, me: mine.id, mine, all, certified: &certified };
-        let votes = self.by_votes(me, others);
-        let steps = scene.moves().into_iter().filter_map(|step| self.after(me, step));
+        let number = state.replicas()[place];
+        let votes = self.by_votes(number, me, others);
+        let steps = scene.moves().into_iter().filter_map(|step| self.after(number, me, step));
         let open = Arc::new(steps.chain(votes.iter().cloned()).collect());
         me.open.lock().unwrap().insert(said, Arc::clone(&open));
         open
     }
 
-    fn by_votes(&self, me: &Known, others: [&Arc<Known>; 2]) -> Open {
+    fn by_votes(&self, number: u32, me: &Known, others: [&Arc<Known>; 2]) -> Open {
         let voted = others.map(|other| other.voted);
         if let Some(open) = me.by_votes.lock().unwrap().get(&voted) {
             return open.clone();
         }
         let votes = others.map(|other| (other.replica.key.id, &other.replica.key.sent.votes));
         let steps = faulty::votes(&self.kit, &me.replica.key.sent.votes, votes).into_iter();
-        let open = Arc::new(steps.filter_map(|step| self.after(me, step)).collect());
+        let open = Arc::new(steps.filter_map(|step| self.after(number, me, step)).collect());
         me.by_votes.lock().unwrap().insert(voted, Arc::clone(&open));
         open
     }
@@ -209,36 +148,56 @@ impl Explored for System {
     fn replicas(&self) -> usize {
         self.table.read().unwrap().known.len()
     }
-}
 
-impl Model for System {
-    type State = State;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<State> {
+    fn start(&self) -> State {
         let start: Vec<u32> = self.kit.correct().map(|id| self.number(Replica::new(id, &self.kit))).collect();
-        vec![self.state(start.try_into().expect("three are correct"))]
+        State::of(start.try_into().expect("three are correct"))
     }
 
-    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if self.facts(state).has_violation() {
-            return;
-        }
+    fn next(&self, state: State, next: &mut Vec<State>) {
         let known = self.replicas_of(state);
-        for (place, me) in known.iter().enumerate() {
-            let who = me.replica.key.id;
-            let open = self.open(&known, place);
-            actions.extend(open.iter().cloned().map(|(step, becomes)| Action { place, step, becomes, who }));
+        for place in 0..3 {
+            let becomes = self.open(state, &known, place);
+            next.extend(becomes.iter().map(|(_, becomes)| {
+                let mut replicas = state.replicas();
+                replicas[place] = *becomes;
+                State::of(replicas)
+            }));
         }
     }
 
-    fn next_state(&self, state: &State, action: Action) -> Option<State> {
-        let mut replicas = state.replicas;
-        replicas[action.place] = action.becomes;
-        Some(self.state(replicas))
+    /// The same for states that differ only in who is which twin.
+    fn mark(&self, state: State) -> u64 {
+        let known = self.replicas_of(state);
+        let mut mark = hash_of(&[&known[0], &known[1], &known[2]].map(|k| k.hash));
+        if let Some(twins) = self.kit.twins() {
+            let place = |id: ReplicaId| known.iter().position(|k| k.replica.key.id == id).unwrap();
+            let mut other = [&known[0], &known[1], &known[2]].map(|k| k.swapped);
+            other.swap(place(twins[0]), place(twins[1]));
+            mark = mark.min(hash_of(&other));
+        }
+        mark
     }
 
-    fn properties(&self) -> Vec<Property<System>> {
+    fn facts(&self, _: Option<State>, state: State) -> u32 {
+        Facts::of(&self.kit, keys(&self.replicas_of(state))).bits()
+    }
+
+    fn properties(&self) -> Vec<Property> {
         Fact::properties(&self.kit.case)
+    }
+
+    fn origins(&self, _: usize, number: u32) -> Vec<u32> {
+        let known = self.table.read().unwrap().known[number as usize].clone();
+        known.origins.lock().unwrap().clone()
+    }
+
+    fn step(&self, from: State, to: State) -> String {
+        let (before, after) = (from.replicas(), to.replicas());
+        let place = (0..3).find(|place| before[*place] != after[*place]).expect("a step changes a replica");
+        let known = self.replicas_of(from);
+        let open = self.open(from, &known, place);
+        let step = open.iter().find(|(_, becomes)| *becomes == after[place]);
+        format!("{}: {:?}", known[place].replica.key.id, step.expect("it is open").0)
     }
 }

@@ -10,9 +10,10 @@ use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
 use crate::choices::{complete, selections};
-use crate::kit::{Kit, Vote};
+use crate::ear::{Ear, Votes};
+use crate::kit::{Kit, Steps, Vote};
 use crate::replica::{Key, Move};
-use crate::scene::Scene;
+use crate::scene::{Scene, is_for};
 
 /// The faulty replica.
 #[derive(Clone, Debug)]
@@ -57,10 +58,25 @@ impl Faulty {
         Some(next)
     }
 
+    /// What its steps depend on.
+    pub(crate) fn ear(&self, kit: &Kit) -> Ear {
+        let (view, begun) = (self.core.registers().floor(), self.core.registers().begun());
+        let begins = begun < view && kit.group.primary_of(view) == self.key.id;
+        Ear {
+            votes: Votes::In(view),
+            views: (view, view),
+            wishes: None,
+            coordinates: Some(view).filter(|_| begins).into_iter().collect(),
+            wide: false,
+        }
+    }
+
     /// What it may ask its core for.
     pub(crate) fn moves(&self, scene: &Scene<'_>) -> Vec<Move> {
         let (kit, view) = (scene.kit, self.core.registers().floor());
-        let mut moves: Vec<Move> = (view.0 + 1..kit.case.views).map(|to| Move::Leave(View(to))).collect();
+        // Its core may leave for one view after the other, as a report more takes nothing from it.
+        let last = if kit.case.steps == Steps::All { kit.case.views } else { kit.case.views.min(view.0 + 2) };
+        let mut moves: Vec<Move> = (view.0 + 1..last).map(|to| Move::Leave(View(to))).collect();
         for slot in kit.slots() {
             let items = self.digests(scene, view, slot).into_iter().map(|digest| Item { slot, digest });
             moves.extend(items.map(|item| Move::Endorse(view, item)));
@@ -75,15 +91,31 @@ impl Faulty {
     }
 
     /// What it may vote for: whatever others voted for there, and what it likes. Its second batch differs from the first in
-    /// nothing, so it takes the first one first.
+    /// nothing, so it takes the first one first. In the last view, of which nobody reports, and in a slot that is not its
+    /// own, a vote does nothing but make a quorum with another one.
     fn digests(&self, scene: &Scene<'_>, view: View, slot: Slot) -> BTreeSet<Digest> {
         let [one, other, nil] = scene.kit.choices;
-        let votes = scene.others().flat_map(|(_, key)| &key.said.votes).filter(|vote| vote.view == view);
+        let votes = scene.others().flat_map(|(_, said)| &said.votes).filter(|vote| vote.view == view);
         let here = votes.flat_map(|vote| &vote.items).filter(|item| item.slot == slot);
-        let named = scene.certified_views.iter().filter(|begun| begun.view == view);
-        let named = named.filter_map(|begun| begun.at(slot));
+        let here: BTreeSet<Digest> = here.map(|item| item.digest).collect();
+        let counts_only = view.next().0 == scene.kit.case.views && !self.leads(scene, view, slot);
+        if counts_only && scene.kit.case.steps == Steps::Fewest {
+            return here;
+        }
+        let begun = scene.certified_views.iter().filter(|begun| begun.view == view);
+        let named = begun.filter_map(|begun| begun.at(slot));
         let used = self.key.said.votes.iter().any(|vote| vote.items.iter().any(|item| item.digest == one));
-        here.map(|item| item.digest).chain(named).chain([one, nil]).chain(used.then_some(other)).collect()
+        here.into_iter().chain(named).chain([one, nil]).chain(used.then_some(other)).collect()
+    }
+}
+
+impl Faulty {
+    /// Whether it may be its turn, however the view began.
+    fn leads(&self, scene: &Scene<'_>, view: View, slot: Slot) -> bool {
+        let first = Beginning::default();
+        let begun = scene.certified_views.iter().filter(|begun| begun.view == view);
+        let mut begun = begun.chain(Some(&first).filter(|_| view == View(0)));
+        begun.any(|begun| begun.leader(scene.kit.case.schedule, &scene.kit.group, slot) == self.key.id)
     }
 }
 
@@ -93,7 +125,7 @@ impl Scene<'_> {
     /// view's beginning names it, or that it proposed it itself.
     pub(crate) fn faulty_changes(&self, to: View) -> Vec<ChangeOutline> {
         let mut changes = Vec::new();
-        let Some((author, key)) = self.all.iter().find(|(id, _)| Some(*id) == self.kit.faulty()) else {
+        let Some((author, said)) = self.all.iter().find(|(id, _)| Some(*id) == self.kit.faulty()) else {
             return changes;
         };
         let views: Vec<Vec<_>> = (1..to.0)
@@ -101,7 +133,7 @@ impl Scene<'_> {
             .collect();
         let mut shown = selections(&views);
         shown.push(Vec::new());
-        for (_, lanes) in key.said.reports.iter().filter(|(left_for, _)| *left_for == to) {
+        for (_, lanes) in said.reports.iter().filter(|(left_for, _)| *left_for == to) {
             for (decided, commits) in self.prefixes() {
                 for views in &shown {
                     let mut change = ChangeOutline {
@@ -129,7 +161,7 @@ impl Scene<'_> {
         }
         changes.sort_unstable();
         changes.dedup();
-        changes.retain(|change| self.kit.change(change).check(&self.kit.rules()).is_ok());
+        changes.retain(|change| self.kit.accepts(change));
         changes
     }
 
@@ -157,7 +189,7 @@ impl Scene<'_> {
             let begun = change.views.iter().chain([&first]).find(|begun| begun.view == vote.view)?;
             let leader = begun.leader(self.kit.case.schedule, &self.kit.group, vote.item.slot);
             let named = vote.item.slot <= begun.bound();
-            let proposed = self.all.iter().any(|(id, key)| *id == leader && key.said.voted(vote));
+            let proposed = self.all.iter().any(|(id, said)| *id == leader && is_for(&said.votes, vote));
             Some(leader).filter(|_| proposed && !named)
         };
         open.iter().map(ground).collect()

@@ -38,6 +38,8 @@ pub(crate) struct Case {
     pub(crate) idle: Option<u16>,
     /// When cores answer.
     pub(crate) answers: Answers,
+    /// Which steps are taken.
+    pub(crate) steps: Steps,
     /// What is deliberately wrong, to see that it is found.
     pub(crate) mistake: Option<&'static Bug>,
 }
@@ -51,9 +53,18 @@ pub(crate) enum Answers {
     Later,
 }
 
+/// Which steps are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Steps {
+    /// All that are open.
+    All,
+    /// Those without which something could be lost.
+    Fewest,
+}
+
 impl Display for Case {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Case { faulty, schedule, slots, views, window, idle, answers, mistake } = self;
+        let Case { faulty, schedule, slots, views, window, idle, answers, steps, mistake } = self;
         write!(f, "{schedule:?}, {slots} slots, {views} views, window {window}, ")?;
         match faulty {
             Some(faulty) => write!(f, "{faulty} lies")?,
@@ -62,6 +73,9 @@ impl Display for Case {
         idle.iter().try_for_each(|idle| write!(f, ", nothing waits at {idle}"))?;
         if *answers == Answers::Later {
             write!(f, ", cores take their time")?;
+        }
+        if *steps == Steps::All {
+            write!(f, ", all steps")?;
         }
         mistake.iter().try_for_each(|mistake| write!(f, ", {}", mistake.name))
     }
@@ -116,6 +130,10 @@ pub(crate) struct Kit {
     batches: Mutex<BTreeMap<Digest, Batch>>,
     /// View changes from which a beginning follows.
     openings: Mutex<BTreeMap<Opening, Vec<ViewChange>>>,
+    /// How a view begins after what was said.
+    followed: Mutex<BTreeMap<(View, Vec<ChangeOutline>), Opening>>,
+    /// Whether a view change that the faulty replica can make is accepted.
+    accepted: Mutex<BTreeMap<ChangeOutline, bool>>,
     /// What the faulty replica may vote for anywhere: two batches of its own, and nothing.
     pub(crate) choices: [Digest; 3],
 }
@@ -157,6 +175,8 @@ impl Kit {
             verifier,
             batches: Mutex::default(),
             openings: Mutex::default(),
+            followed: Mutex::default(),
+            accepted: Mutex::default(),
             choices: [Batch::nil().digest(); 3],
         };
         let own = |number: u64| Batch::new(START, vec![kit.entry(100 + number)]);
@@ -289,6 +309,27 @@ impl Kit {
         };
         change.grounds = change.open().iter().zip(&says.grounds).map(ground).collect();
         change.signed(&self.seat(says.author))
+    }
+
+    /// Whether correct replicas look at this view change.
+    pub(crate) fn accepts(&self, says: &ChangeOutline) -> bool {
+        if let Some(accepted) = self.accepted.lock().unwrap().get(says) {
+            return *accepted;
+        }
+        let accepted = self.change(says).check(&self.rules()).is_ok();
+        self.accepted.lock().unwrap().insert(says.clone(), accepted);
+        accepted
+    }
+
+    /// How a view begins after these view changes, in the order of their authors.
+    pub(crate) fn follows(&self, view: View, said: Vec<ChangeOutline>) -> Opening {
+        let said = (view, said);
+        if let Some(opening) = self.followed.lock().unwrap().get(&said) {
+            return opening.clone();
+        }
+        let opening = self.opening(view, said.1.iter().map(|change| self.change(change)).collect());
+        self.followed.lock().unwrap().insert(said, opening.clone());
+        opening
     }
 
     /// How a view begins after these changes.

@@ -13,7 +13,7 @@ use smr_consensus::{Effect, Effects, Event, Input, Observation, Protocol, Timer}
 use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
-use crate::kit::{Answers, Kit, Opening, Vote};
+use crate::kit::{Answers, Kit, Opening, Steps, Vote};
 
 /// Periods of patience after which a replica that still says nothing never will.
 const PERIODS_MAX: usize = 8;
@@ -26,6 +26,8 @@ pub(crate) struct Replica {
     armed: BTreeSet<Timer>,
     /// Batches it asked for, which it is given at the end of the step.
     wanted: Vec<(Slot, Digest)>,
+    /// What its core was asked for and has not answered.
+    asked: VecDeque<Operation>,
     pub(crate) key: Key,
 }
 
@@ -35,12 +37,12 @@ pub(crate) struct Key {
     pub(crate) id: ReplicaId,
     /// What it knows; none of the faulty one, which knows everything.
     pub(crate) outline: Option<Outline>,
-    /// What its core was asked for and has not answered.
-    pub(crate) asked: Vec<Operation>,
     /// The votes it keeps. One more of them alone shows nothing.
     votes: Vec<(Slot, ReplicaId, View, Digest)>,
     /// The view changes that it keeps for later views. They show when it leaves for one.
     later: Vec<ChangeOutline>,
+    /// The wishes of others for later views that it keeps. One more of them alone shows nothing.
+    wished: Vec<(ReplicaId, View)>,
     pub(crate) said: Said,
     pub(crate) wrong: Option<Wrong>,
 }
@@ -53,15 +55,15 @@ pub(crate) struct Said {
     /// What the core of the faulty replica reports; it makes view changes of that when it likes.
     pub(crate) reports: BTreeSet<(View, Vec<Option<Register>>)>,
     pub(crate) changes: BTreeSet<ChangeOutline>,
-    pub(crate) openings: BTreeSet<Opening>,
-    pub(crate) acknowledged: BTreeSet<(View, Digest)>,
+    pub(crate) openings: Openings,
+    pub(crate) acknowledged: Acknowledged,
 }
 
-impl Said {
-    pub(crate) fn voted(&self, what: &Register) -> bool {
-        self.votes.iter().any(|vote| vote.is_for(what))
-    }
-}
+/// How a replica said that views begin.
+pub(crate) type Openings = BTreeSet<Opening>;
+
+/// Which beginnings it acknowledged.
+pub(crate) type Acknowledged = BTreeSet<(View, Digest)>;
 
 /// What must never happen at one replica.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -78,7 +80,7 @@ pub(crate) enum Wrong {
 
 /// One step of a replica: what reaches it, all of which it takes for something to show; or what the faulty one has
 /// its core say.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Move {
     /// Its patience runs out, period by period, until it wants another view.
     Patience,
@@ -97,7 +99,7 @@ pub(crate) enum Move {
 }
 
 /// A message.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Heard {
     Vote(ReplicaId, Vote),
     Wish(ReplicaId, View),
@@ -115,12 +117,13 @@ impl Replica {
     pub(crate) fn new(id: ReplicaId, kit: &Kit) -> Replica {
         let lanes = kit.lanes(id);
         let key = Key { id, outline: Some(lanes.outline()), ..Key::new(id) };
-        let (core, armed, wanted) = (kit.core(id), BTreeSet::new(), Vec::new());
-        let mut replica = Replica { lanes, core, armed, wanted, key };
+        let (core, armed) = (kit.core(id), BTreeSet::new());
+        let mut replica = Replica { lanes, core, armed, wanted: Vec::new(), asked: VecDeque::new(), key };
         replica.step(Event::Start, kit);
         let entries = if kit.case.idle == Some(id.0) { 0 } else { kit.case.slots + 1 };
         (0..entries).for_each(|number| replica.step(Event::Offer(kit.entry(number)), kit));
         replica.look(kit);
+        replica.lose_patience(kit);
         replica
     }
 
@@ -133,7 +136,25 @@ impl Replica {
             replica =
                 Replica { key: Key { wrong: Some(Wrong::Panicked), ..self.key.clone() }, ..self.clone() };
         }
-        taken.unwrap_or(true).then_some(replica)
+        let shows = taken.unwrap_or(true);
+        if shows && replica.key.wrong.is_none() {
+            replica.lose_patience(kit);
+        }
+        shows.then_some(replica)
+    }
+
+    /// Wants the next view, if that does not make it leave this one: whoever does can still do all that others can, so
+    /// nothing is lost if patience runs out at once.
+    fn lose_patience(&mut self, kit: &Kit) {
+        let Some(step) = self.key.patience(kit).filter(|_| kit.case.steps == Steps::Fewest) else { return };
+        let (view, mut impatient) = (self.view(), self.clone());
+        if impatient.take(&step, kit) && impatient.view() == view {
+            *self = impatient;
+        }
+    }
+
+    fn view(&self) -> View {
+        self.lanes.status().view
     }
 
     /// Whether what comes last would have done the same without the rest.
@@ -151,7 +172,7 @@ impl Replica {
             Move::Patience => return self.wait(Timer::Patience, &before, kit),
             Move::NewViewTimeout => return self.wait(Timer::NewView, &before, kit),
             Move::Answer => {
-                let operation = self.key.asked.remove(0);
+                let operation = self.asked.pop_front().expect("only then it can answer");
                 let event = self.attest(&operation);
                 self.step_and_fetch(event, kit);
                 self.look(kit);
@@ -220,7 +241,7 @@ impl Replica {
                         }
                     }
                     Effect::Attest(operation) if kit.case.answers == Answers::Later => {
-                        self.key.asked.push(operation);
+                        self.asked.push_back(operation);
                     }
                     Effect::Attest(operation) => events.push_back(self.attest(&operation)),
                     Effect::Arm { timer, .. } => {
@@ -305,8 +326,9 @@ impl Replica {
         let (now, later) = changes.filter(|change| change.to >= view).partition(|change| change.to == view);
         outline.changes = if is_open { now } else { Vec::new() };
         self.key.later = later;
-        outline.basis.wishes.retain(|(author, wants)| *author == self.key.id || *wants > outline.basis.view);
-        outline.basis.wishes.retain(|(_, wants)| wants.0 < kit.case.views);
+        let (own, others) = outline.basis.wishes.into_iter().partition(|(author, _)| *author == self.key.id);
+        (outline.basis.wishes, self.key.wished) = (own, others);
+        self.key.wished.retain(|(_, wants)| *wants > view && wants.0 < kit.case.views);
         self.key.votes.clear();
         for (slot, place) in &mut outline.basis.places {
             let votes = std::mem::take(&mut place.votes).into_iter();
@@ -332,7 +354,7 @@ fn outgrown(outline: &Outline, kit: &Kit) -> Option<&'static str> {
         ("wishes", outline.basis.wishes.len() > size),
         ("own proposals", outline.own.len() > window),
         // In each view at most a vote for each slot of the window, its beginning, and having left for it.
-        ("questions to the core", outline.asked as u64 > kit.case.views * (kit.case.window + 2)),
+        ("questions to the core", outline.asked.len() as u64 > kit.case.views * (kit.case.window + 2)),
         ("exclusions", outline.beginning.excluded.len() > size),
         ("bound slots", outline.beginning.digests.len() > 2 * window),
     ];
@@ -359,9 +381,9 @@ impl Key {
         Key {
             id,
             outline: None,
-            asked: Vec::new(),
             votes: Vec::new(),
             later: Vec::new(),
+            wished: Vec::new(),
             said: Said::default(),
             wrong: None,
         }
@@ -369,9 +391,21 @@ impl Key {
 
     /// Whether something shows by which this replica differs from the `other`.
     fn shows(&self, other: &Key) -> bool {
-        let Key { id, outline, asked, votes: _, later: _, said, wrong } = self;
-        let all_else = (&other.id, &other.outline, &other.asked, &other.said, &other.wrong);
-        (id, outline, asked, said, wrong) != all_else
+        let Key { id, outline, votes: _, later: _, wished: _, said, wrong } = self;
+        (id, outline, said, wrong) != (&other.id, &other.outline, &other.said, &other.wrong)
+    }
+
+    /// What can make it want the next view, if there is one and it does not.
+    pub(crate) fn patience(&self, kit: &Kit) -> Option<Move> {
+        let basis = &self.outline.as_ref()?.basis;
+        let wish = basis.wishes.iter().find(|(author, _)| *author == self.id).map(|(_, wants)| *wants);
+        let next = Some(basis.view.next()).filter(|next| next.0 < kit.case.views && wish < Some(*next));
+        next.map(|_| if basis.installed { Move::Patience } else { Move::NewViewTimeout })
+    }
+
+    /// Whether its core owes it an answer.
+    pub(crate) fn waits_for_core(&self) -> bool {
+        self.outline.as_ref().is_some_and(|outline| !outline.asked.is_empty())
     }
 
     /// The last slot of the decided prefix.

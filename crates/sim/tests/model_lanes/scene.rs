@@ -9,13 +9,14 @@ use smr_wire::{ReplicaId, Slot, View};
 
 use crate::choices::{complete, selections};
 use crate::kit::{Kit, Opening, Vote};
-use crate::replica::{Heard, Key, Move};
+use crate::replica::{Acknowledged, Heard, Key, Move, Openings, Said};
 
 /// One replica and the others, as they stand.
 pub(crate) struct Scene<'a> {
     pub(crate) kit: &'a Kit,
     pub(crate) me: ReplicaId,
-    pub(crate) all: [(ReplicaId, &'a Key); 3],
+    /// What each said, as far as this one can hear it.
+    pub(crate) all: [(ReplicaId, &'a Said); 3],
     /// What a quorum voted for.
     pub(crate) certified: Vec<Register>,
     /// How views began for which somebody may hold a certificate.
@@ -23,15 +24,17 @@ pub(crate) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub(crate) fn new(kit: &'a Kit, me: ReplicaId, all: [(ReplicaId, &'a Key); 3]) -> Scene<'a> {
-        Scene { kit, me, all, certified: certified(kit, all), certified_views: certified_views(kit, all) }
+    pub(crate) fn new(kit: &'a Kit, me: ReplicaId, all: [(ReplicaId, &'a Said); 3]) -> Scene<'a> {
+        let certified = certified(kit, all.map(|(_, said)| &said.votes));
+        let views = all.map(|(id, said)| (id, &said.openings, &said.acknowledged));
+        Scene { kit, me, all, certified, certified_views: certified_views(kit, views) }
     }
 
     /// Steps that may be open to this correct replica.
     pub(crate) fn moves(&self, mine: &Key) -> Vec<Move> {
         let mut moves = Vec::new();
-        moves.extend((!mine.asked.is_empty()).then_some(Move::Answer));
-        self.timeouts(mine, &mut moves);
+        moves.extend(mine.waits_for_core().then_some(Move::Answer));
+        moves.extend(mine.patience(self.kit));
         self.votes(mine, &mut moves);
         self.wishes(mine, &mut moves);
         self.changes(mine, &mut moves);
@@ -41,7 +44,7 @@ impl<'a> Scene<'a> {
         moves
     }
 
-    pub(crate) fn others(&self) -> impl Iterator<Item = (ReplicaId, &'a Key)> {
+    pub(crate) fn others(&self) -> impl Iterator<Item = (ReplicaId, &'a Said)> {
         self.all.into_iter().filter(|(id, _)| *id != self.me)
     }
 
@@ -50,20 +53,10 @@ impl<'a> Scene<'a> {
         self.others().map(|(id, _)| id).next().expect("there are three")
     }
 
-    fn timeouts(&self, mine: &Key, moves: &mut Vec<Move>) {
-        let Some(outline) = &mine.outline else { return };
-        let own = outline.basis.wishes.iter().find(|(author, _)| *author == self.me);
-        let wish = own.map_or(View(0), |(_, wants)| *wants);
-        let next = outline.basis.view.next();
-        if next.0 < self.kit.case.views && wish < next {
-            moves.push(if outline.basis.installed { Move::Patience } else { Move::NewViewTimeout });
-        }
-    }
-
     /// Votes one by one; and one before a proposal, which then finds a quorum without this replica.
     fn votes(&self, mine: &Key, moves: &mut Vec<Move>) {
         let votes: Vec<(ReplicaId, Vote)> =
-            self.others().flat_map(|(id, key)| self.votes_of(id, key, mine.decided())).collect();
+            self.others().flat_map(|(id, said)| self.votes_of(id, said, mine.decided())).collect();
         for (from, vote) in &votes {
             moves.push(Move::Hear(vec![Heard::Vote(*from, vote.clone())]));
             let second = |(other, earlier): &&(ReplicaId, Vote)| {
@@ -81,9 +74,9 @@ impl<'a> Scene<'a> {
     }
 
     /// The faulty replica may keep the batch that it votes for to itself, and offer it where it is not its turn.
-    fn votes_of(&self, id: ReplicaId, key: &Key, decided: Slot) -> Vec<(ReplicaId, Vote)> {
+    fn votes_of(&self, id: ReplicaId, said: &Said, decided: Slot) -> Vec<(ReplicaId, Vote)> {
         let open = |vote: &&Vote| vote.items.iter().any(|item| item.slot > decided);
-        let mut votes: Vec<Vote> = key.said.votes.iter().filter(open).cloned().collect();
+        let mut votes: Vec<Vote> = said.votes.iter().filter(open).cloned().collect();
         if Some(id) == self.kit.faulty() {
             let with_batch = |vote: &Vote| {
                 let proposes = vote.items.iter().map(|item| item.slot).collect();
@@ -99,8 +92,8 @@ impl<'a> Scene<'a> {
     fn wishes(&self, mine: &Key, moves: &mut Vec<Move>) {
         let Some(outline) = &mine.outline else { return };
         let later = (outline.basis.view.0 + 1..self.kit.case.views).map(View);
-        let of = |(id, key): (ReplicaId, &Key)| -> Vec<Heard> {
-            let is_said = |view: &View| Some(id) == self.kit.faulty() || key.said.wishes.contains(view);
+        let of = |(id, said): (ReplicaId, &Said)| -> Vec<Heard> {
+            let is_said = |view: &View| Some(id) == self.kit.faulty() || said.wishes.contains(view);
             later.clone().filter(is_said).map(|view| Heard::Wish(id, view)).collect()
         };
         let wishes = selections(&self.others().map(of).collect::<Vec<_>>());
@@ -119,7 +112,7 @@ impl<'a> Scene<'a> {
     }
 
     fn changes_of_others(&self, to: View) -> Vec<Vec<Heard>> {
-        let heard = |(of, (id, _)): (Vec<ChangeOutline>, &(ReplicaId, &Key))| {
+        let heard = |(of, (id, _)): (Vec<ChangeOutline>, &(ReplicaId, &Said))| {
             (*id != self.me).then(|| of.into_iter().map(Heard::Change).collect())
         };
         self.all_changes(to).into_iter().zip(&self.all).filter_map(heard).collect()
@@ -127,11 +120,11 @@ impl<'a> Scene<'a> {
 
     /// View changes for `to` of each replica: what the correct ones said, and all that the faulty one can make.
     pub(crate) fn all_changes(&self, to: View) -> Vec<Vec<ChangeOutline>> {
-        let of = |(id, key): &(ReplicaId, &Key)| {
+        let of = |(id, said): &(ReplicaId, &Said)| {
             if Some(*id) == self.kit.faulty() {
                 return self.faulty_changes(to);
             }
-            key.said.changes.iter().filter(|change| change.to == to).cloned().collect()
+            said.changes.iter().filter(|change| change.to == to).cloned().collect()
         };
         self.all.iter().map(of).collect()
     }
@@ -139,7 +132,7 @@ impl<'a> Scene<'a> {
     /// How `view` begins after these.
     pub(crate) fn opening(&self, view: View, mut changes: Vec<ChangeOutline>) -> Opening {
         changes.sort_unstable_by_key(|change| change.author);
-        self.kit.opening(view, changes.iter().map(|change| self.kit.change(change)).collect())
+        self.kit.follows(view, changes)
     }
 
     fn changes(&self, mine: &Key, moves: &mut Vec<Move>) {
@@ -157,14 +150,14 @@ impl<'a> Scene<'a> {
         let is_open = |view: View| {
             view > outline.basis.view || (view == outline.basis.view && !outline.basis.installed)
         };
-        for (_, key) in self.others() {
-            let openings = key.said.openings.iter().filter(|opening| is_open(opening.beginning.view));
+        for (_, said) in self.others() {
+            let openings = said.openings.iter().filter(|opening| is_open(opening.beginning.view));
             moves.extend(openings.map(|opening| Move::Hear(vec![Heard::NewView(opening.clone())])));
         }
         if let Some(beginning) = outline.new_view.as_ref().filter(|_| !outline.basis.installed) {
-            let said = (beginning.view, beginning.digest());
-            let also = |(id, key): &(ReplicaId, &Key)| {
-                Some(*id) == self.kit.faulty() || key.said.acknowledged.contains(&said)
+            let statement = (beginning.view, beginning.digest());
+            let also = |(id, said): &(ReplicaId, &Said)| {
+                Some(*id) == self.kit.faulty() || said.acknowledged.contains(&statement)
             };
             let others = self.others().filter(also);
             moves.extend(others.map(|(id, _)| Move::Hear(vec![Heard::Acknowledge(id, beginning.clone())])));
@@ -174,27 +167,31 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// What a quorum voted for.
-pub(crate) fn certified(kit: &Kit, all: [(ReplicaId, &Key); 3]) -> Vec<Register> {
+/// What a quorum voted for, given what each voted for.
+pub(crate) fn certified(kit: &Kit, all: [&BTreeSet<Vote>; 3]) -> Vec<Register> {
     let of = |vote: &Vote| -> Vec<Register> {
         vote.items.iter().map(|item| Register { view: vote.view, item: *item }).collect()
     };
-    let mut voted: BTreeSet<Register> =
-        all.iter().flat_map(|(_, key)| &key.said.votes).flat_map(of).collect();
-    voted.retain(|what| all.iter().filter(|(_, key)| key.said.voted(what)).count() >= kit.group.quorum());
+    let mut voted: BTreeSet<Register> = all.into_iter().flatten().flat_map(of).collect();
+    voted.retain(|what| all.iter().filter(|votes| is_for(votes, what)).count() >= kit.group.quorum());
     voted.into_iter().collect()
 }
 
-/// How views began that enough replicas acknowledged; the faulty one acknowledges anything.
-pub(crate) fn certified_views(kit: &Kit, all: [(ReplicaId, &Key); 3]) -> Vec<Beginning> {
+/// Whether one of these votes is for it.
+pub(crate) fn is_for(votes: &BTreeSet<Vote>, what: &Register) -> bool {
+    votes.iter().any(|vote| vote.is_for(what))
+}
+
+/// How views began that enough replicas acknowledged, given what each said of it; the faulty one acknowledges anything.
+pub(crate) fn certified_views(kit: &Kit, all: [(ReplicaId, &Openings, &Acknowledged); 3]) -> Vec<Beginning> {
     let enough = |opening: &&Opening| {
         let statement = (opening.beginning.view, opening.digest);
-        let also = |(id, key): &&(ReplicaId, &Key)| {
-            Some(*id) == kit.faulty() || key.said.acknowledged.contains(&statement)
+        let also = |(id, _, acknowledged): &&(ReplicaId, &Openings, &Acknowledged)| {
+            Some(*id) == kit.faulty() || acknowledged.contains(&statement)
         };
         all.iter().filter(also).count() >= kit.acknowledgements_needed()
     };
-    let said = all.iter().flat_map(|(_, key)| &key.said.openings).filter(enough);
+    let said = all.iter().flat_map(|(_, openings, _)| *openings).filter(enough);
     let mut said: Vec<Beginning> = said.map(|opening| opening.beginning.clone()).collect();
     said.sort_unstable();
     said.dedup();

@@ -35,7 +35,7 @@ pub(super) fn outgrown(outline: &Outline, group: &Group, config: &Config) -> Opt
         ("acknowledgements", outline.acknowledgements.len(), size),
         // A pipeline of them, and as many again for what is urgent, whatever the window.
         ("own proposals", outline.own.len(), slots(2 * config.pipeline_slots)),
-        ("questions to its core", outline.asked, ASKED_WINDOWS_MAX * window),
+        ("questions to its core", outline.asked.len(), ASKED_WINDOWS_MAX * window),
         ("exclusions", outline.beginning.excluded.len(), size),
         ("bound slots", outline.beginning.digests.len(), 2 * window),
         ("decisions", basis.log.len(), slots(LOGS_MAX * config.log_slots_max)),

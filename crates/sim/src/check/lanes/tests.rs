@@ -1,9 +1,9 @@
 //! Each invariant can fail.
 
-use smr_consensus::lanes::PlaceOutline;
 use smr_consensus::lanes::beginning::ViewChange;
 use smr_consensus::lanes::core::Operation;
 use smr_consensus::lanes::schedule::Exclusion;
+use smr_consensus::lanes::{AskedOutline, PlaceOutline};
 use smr_consensus::{ProtocolName, Seat};
 use smr_crypto::{IdentityKey, Signature, Verifier};
 use smr_wire::client::FaultModel;
@@ -194,7 +194,7 @@ fn i11_more_is_remembered_than_may_be() {
         |outline| outline.basis.wishes = vec![(ReplicaId(0), View(1)); 4],
         |outline| outline.basis.waiting = vec![(Digest::default(), false); 20_000],
         |outline| outline.own = vec![Slot(1); 5],
-        |outline| outline.asked = 17,
+        |outline| outline.asked = vec![AskedOutline::Leave { to: View(1), lanes: Vec::new() }; 17],
     ];
     for grow in grow {
         let (mut watch, mut outline) = watched();
