@@ -18,6 +18,7 @@ use tokio::time::timeout;
 const ALL: &[usize] = &[0, 1, 2];
 
 /// Starts replica 1 again in its directory, with a core that has another key.
+#[expect(clippy::unwrap_used, reason = "what helps a test fails as a test does")]
 async fn start_again(service: &mut Service) {
     // As whoever deployed it has left it there.
     let genesis = replica_dir(&service.dir, 1).join(GENESIS_FILE);
