@@ -71,7 +71,9 @@ impl Mender {
     ///
     /// Only a replica with a trusted core may come back without its memory: any other could contradict itself.
     pub fn decide(&mut self, blueprint: &Blueprint, health: &Health, now: Duration) -> Vec<Mend> {
-        if !may_return(blueprint) || health.service.is_none() {
+        // With more of them gone than it survives nobody is left who could let one in.
+        let lost = health.replicas.iter().filter(|replica| replica.is_lost()).count();
+        if lost > usize::from(blueprint.faults) || !may_return(blueprint) || health.service.is_none() {
             return Vec::new();
         }
         health.replicas.iter().filter_map(|of| self.decide_for(of.replica, &of.state, now)).collect()

@@ -151,7 +151,7 @@ impl ReplicaHealth {
     }
 
     /// Whether what it knew is gone: it was in its memory, or in that of its trusted core.
-    fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         matches!(self.state, ReplicaState::Ended)
             || self.status().is_some_and(|status| status.phase == NodePhase::Halted || !status.votes)
     }
@@ -164,7 +164,10 @@ impl Health {
         let of = usize::from(blueprint.replicas);
         let needed = of.saturating_sub(blueprint.faults.into());
         let up = replicas.iter().filter(|replica| replica.counts()).count();
-        let forming = replicas.iter().filter_map(ReplicaHealth::status).any(|status| status.epoch.0 == 0);
+        // One that comes back learns the key from the others.
+        let voters = || replicas.iter().filter_map(ReplicaHealth::status).filter(|status| status.votes);
+        let forming = voters().any(|status| status.epoch.0 == 0);
+        let lost = replicas.iter().filter(|replica| replica.is_lost()).count();
         let verdict = match up {
             _ if up < needed => Verdict::Stopped,
             _ if forming => Verdict::Forming,
@@ -178,14 +181,14 @@ impl Health {
             of,
             needed,
             verdict,
-            summary: summary(blueprint, verdict, up, of, needed),
+            summary: summary(blueprint, verdict, [up, of, needed], lost),
             advice: advice(blueprint, verdict, &replicas),
             replicas,
         }
     }
 }
 
-fn summary(blueprint: &Blueprint, verdict: Verdict, up: usize, of: usize, needed: usize) -> String {
+fn summary(blueprint: &Blueprint, verdict: Verdict, [up, of, needed]: [usize; 3], lost: usize) -> String {
     let spare = up.saturating_sub(needed);
     let kind = match blueprint.against {
         FaultModel::Crash => "crashed",
@@ -194,6 +197,9 @@ fn summary(blueprint: &Blueprint, verdict: Verdict, up: usize, of: usize, needed
     let head = format!("{up} of {of} up");
     match verdict {
         Verdict::Forming => format!("{head}, making the service's key"),
+        Verdict::Stopped if lost > usize::from(blueprint.faults) => {
+            format!("{head}: stopped for good; its state is lost")
+        }
         Verdict::Stopped if needed == 1 => format!("{head}: stopped"),
         Verdict::Stopped => {
             format!("{head}: stopped; needs {} to go on", counted(needed - up, "more replica"))
@@ -215,7 +221,7 @@ fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -
     if is_lost {
         advice.push(all_is_lost(blueprint, lost));
     }
-    advice.extend(ended(blueprint, replicas, goes_on));
+    advice.extend(ended(blueprint, replicas, goes_on, is_lost));
     for replica in replicas {
         if let Some(why) = replica.status().and_then(|status| status.halted.as_ref()) {
             advice.push(format!("Replica {} has given up: {why}.", replica.replica));
@@ -240,19 +246,23 @@ fn all_is_lost(blueprint: &Blueprint, lost: usize) -> String {
     )
 }
 
-fn ended(blueprint: &Blueprint, replicas: &[ReplicaHealth], goes_on: &str) -> Option<String> {
+fn ended(blueprint: &Blueprint, replicas: &[ReplicaHealth], goes_on: &str, is_lost: bool) -> Option<String> {
     let ended = || replicas.iter().filter(|replica| replica.state == ReplicaState::Ended);
     let (have, they, them, logs) = match ended().count() {
-        1 => ("has", "It does not", "it", "its log is replica.log in its directory"),
-        _ => ("have", "They do not", "them", "their logs are replica.log in their directories"),
+        1 => ("has", "It does not", "it", "Its log is replica.log in its directory"),
+        _ => ("have", "They do not", "them", "Their logs are replica.log in their directories"),
     };
-    let back = if may_return(blueprint) {
-        format!("`smrcloud up` brings {them} back where it was not told to detach")
+    let back = if is_lost {
+        String::new()
+    } else if may_return(blueprint) {
+        format!(
+            " A `smrcloud up` that still watches the service brings {them} back; one told to detach does not."
+        )
     } else {
-        format!("{they} come back under memory durability")
+        format!(" {they} come back under memory durability.")
     };
     let ended = named(ended())?;
-    Some(format!("{ended} {have} ended{goes_on}. {back}; {logs}."))
+    Some(format!("{ended} {have} ended{goes_on}.{back} {logs}."))
 }
 
 /// Whether a replica that ended may come back without its memory: the protocol counts on its trusted core alone.
@@ -414,7 +424,7 @@ pub(crate) mod tests {
         assert_eq!(
             health.advice,
             [
-                "Replica 3 has ended; the service goes on without. It does not come back under memory durability; its log \
+                "Replica 3 has ended; the service goes on without. It does not come back under memory durability. Its log \
               is replica.log in its directory."
             ]
         );
@@ -427,7 +437,7 @@ pub(crate) mod tests {
     #[test]
     fn a_stopped_service_is_told_what_would_let_it_go_on_if_anything_would() {
         let health = judged(vec![gone(0), up(1), up(2), gone(3)]);
-        assert_eq!(health.summary, "2 of 4 up: stopped; needs 1 more replica to go on");
+        assert_eq!(health.summary, "2 of 4 up: stopped for good; its state is lost");
         assert_eq!(health.verdict, Verdict::Stopped);
         assert_eq!(
             health.advice,
@@ -435,8 +445,7 @@ pub(crate) mod tests {
                 "2 replicas ended, gave up or lost a trusted core, and the service was made to survive 1. It cannot go on, and its \
                  state is lost. `smrcloud down kv` clears what is left; `smrcloud up` with its description then begins \
                  anew, with a new service key.",
-                "Replicas 0 and 3 have ended. They do not come back under memory durability; their logs are replica.log \
-                 in their directories.",
+                "Replicas 0 and 3 have ended. Their logs are replica.log in their directories.",
             ]
         );
         // As many as are lost may be; one that sleeps is what keeps it from going on.

@@ -180,7 +180,7 @@ async fn whatever_a_client_sends_its_connection_ends_and_only_checked_requests_r
     assert!(events > 0 && answers > frames / 10);
 }
 
-/// Messages that a peer may say, small ones of each shape that is made easily.
+/// Messages that a peer may say, each with the generation in which it does: small ones of each shape that is made easily.
 fn messages(edge: &Edge) -> Vec<(Generation, Message)> {
     let seat = Seat::new(edge.group.clone(), ReplicaId(1), Arc::new(key(2)));
     let entry = Entry::new(EntryBody::System(SystemEntry::sign(&seat, vec![1, 2, 3])));
@@ -210,9 +210,7 @@ fn messages(edge: &Edge) -> Vec<(Generation, Message)> {
 async fn whatever_a_peer_sends_its_link_ends_and_only_checked_messages_reach_the_core() {
     let (edge, mut queues) = edge();
     let incomings = Arc::new(Incomings::new(edge.group.size()));
-    // Each says in which generation.
-    let said = messages(&edge).into_iter().map(|message| (edge.group.generation, message));
-    let corpus: Vec<Encoding> = said.map(|said| Encoding::of(&said)).collect();
+    let corpus: Vec<Encoding> = messages(&edge).iter().map(Encoding::of).collect();
     let mut dice = Dice::new(runs::seed());
     let (mut frames, mut events) = (0u64, 0u64);
     let mut counted = runs::Counted::new("links");

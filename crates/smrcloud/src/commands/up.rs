@@ -208,8 +208,8 @@ async fn watch(
 fn mended(what: Mend) -> String {
     match what {
         Mend::Restart { replica } => format!("replica {replica} is started again"),
-        Mend::Vouch { replica, generation, .. } => {
-            format!("replica {replica} has a new trusted core, which votes when generation {generation} has ended")
+        Mend::Vouch { replica, .. } => {
+            format!("replica {replica} has a new trusted core, which the others will soon know")
         }
     }
 }

@@ -36,7 +36,7 @@ async fn stops_at_two(deployed: &Deployed, second: usize) {
     assert_eq!(status.status.code(), Some(1), "a stopped service is told by the exit code, too");
     let text = String::from_utf8(status.stdout).expect("text");
     let (left, all) = (deployed.kind.replicas - 2, deployed.kind.replicas);
-    let said = format!("{left} of {all} up: stopped; needs 1 more replica to go on");
+    let said = format!("{left} of {all} up: stopped for good; its state is lost");
     assert!(text.contains(&said), "{text}");
     assert!(text.contains("smrcloud down kv"), "says what would help: {text}");
 }
