@@ -26,7 +26,7 @@ const KEPT_MAX: usize = 24;
 
 /// Protocols whose messages are of interest, each with the number of kinds of them.
 pub(crate) const SPOKEN: [(ProtocolName, usize); 3] =
-    [(ProtocolName::Pbft, 20), (ProtocolName::Minbft, 20), (ProtocolName::Ebawa, 21)];
+    [(ProtocolName::Pbft, 20), (ProtocolName::Minbft, 21), (ProtocolName::Ebawa, 21)];
 
 /// A run about to begin in which everything is said: the last replica but one falls behind, and a primary is left.
 pub(crate) fn world(protocol: ProtocolName) -> World {
