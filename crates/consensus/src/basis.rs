@@ -3,6 +3,7 @@
 
 mod outline;
 
+use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
 pub use self::outline::BasisOutline;
@@ -16,7 +17,8 @@ use crate::known_bugs;
 use crate::ledger::Ledger;
 use crate::patience::{Patience, Standing};
 use crate::pool::{Added, Pool, parcels};
-use crate::protocol::{Effect, Effects, Observation, Record, Status, Timer};
+use crate::protocol::{Effect, Effects, Observation, Status, Timer};
+use crate::record::{Record, Unfit};
 use crate::suspicion::{Backoff, Suspect, Suspicion};
 use crate::upkeep::{FORWARD_ENTRIES_MAX, Upkeep};
 
@@ -53,6 +55,12 @@ pub trait Place<C>: Default {
 
     /// It is decided.
     fn decide(&mut self, certificate: C, batch: Batch);
+
+    /// The batch with this digest, if it is known here.
+    fn body(&self, digest: &Digest) -> Option<Batch>;
+
+    /// Whether this replica voted for the batch with this digest, and so wrote it down.
+    fn voted_for(&self, digest: &Digest) -> bool;
 }
 
 impl<P: Place<C>, C: Decides> Basis<P, C> {
@@ -89,16 +97,27 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
     }
 
     /// Moves the decided prefix over the next slot, if that is decided and execution keeps up.
-    pub fn advance(&mut self) -> Option<(Slot, Batch)> {
+    pub fn advance<M>(&mut self, effects: &mut Effects<M>) -> Option<(Slot, Batch)> {
         if !self.ledger.has_room() {
             return None;
         }
-        let head = self.ledger.window.get(self.decided().next());
-        let (certificate, batch) = head.and_then(|place| place.decision()).cloned()?;
-        let slot = self.ledger.push(batch.clone(), certificate);
+        let head = self.ledger.window.get(self.decided().next())?;
+        let (certificate, batch) = head.decision().cloned()?;
+        let kept = head.voted_for(&certificate.digest());
+        let slot = certificate.slot();
+        let record =
+            Record::Decided { slot, proof: certificate.into(), batch: (!kept).then(|| batch.clone()) };
+        effects.push(Effect::Persist(record));
         batch.entries().iter().for_each(|entry| self.pool.remove(entry));
         self.backoff.decided(self.config.window_slots);
-        Some((slot, batch))
+        self.pass_head()
+    }
+
+    /// Moves the decided prefix over the next slot, if that is decided.
+    fn pass_head(&mut self) -> Option<(Slot, Batch)> {
+        let head = self.ledger.window.get(self.decided().next());
+        let (certificate, batch) = head.and_then(|place| place.decision()).cloned()?;
+        Some((self.ledger.push(batch.clone(), certificate), batch))
     }
 
     /// A certified state was installed in place of decisions that were missed. True if the prefix moved. What was proposed in
@@ -123,6 +142,44 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
             log_base: self.ledger.log.base(),
             waiting: self.pool.len(),
         }
+    }
+}
+
+/// Going on after a crash.
+impl<P: Place<C>, C: Decides> Basis<P, C> {
+    /// Begins after this checkpoint.
+    pub fn resume(&mut self, checkpoint: Option<CheckpointCertificate>) {
+        if let Some(certificate) = checkpoint {
+            self.ledger.install(certificate);
+        }
+    }
+
+    /// It was on the way to `view`, or in it.
+    pub fn resume_view(&mut self, view: View, installed: bool) {
+        (self.view, self.installed) = (view, installed);
+    }
+
+    /// It knew what was decided in the slot of `certificate`; tells what is decided by that.
+    ///
+    /// # Errors
+    /// What was decided stands nowhere.
+    pub fn resume_decided<M>(
+        &mut self,
+        certificate: C,
+        batch: Option<Batch>,
+        effects: &mut Effects<M>,
+    ) -> Result<(), Unfit> {
+        let (slot, digest) = (certificate.slot(), certificate.digest());
+        let Some(place) = self.ledger.window.entry(slot) else {
+            return if slot <= self.decided() { Ok(()) } else { Err(Unfit("a decision is missing")) };
+        };
+        let nil = || Some(Batch::nil()).filter(|nil| nil.digest() == digest);
+        let batch = batch.or_else(|| place.body(&digest)).or_else(nil);
+        place.decide(certificate, batch.ok_or(Unfit("a decided batch is missing"))?);
+        while let Some((slot, batch)) = self.pass_head() {
+            effects.push(Effect::Decide { slot, batch });
+        }
+        Ok(())
     }
 }
 
@@ -216,21 +273,28 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
         self.view = to;
         self.installed = false;
         self.backoff.failed();
-        effects.push(Effect::Persist(Record::Entered(to)));
+        self.note_entered(effects);
         effects.report(Observation::LeftFor(to));
         effects.arm(Timer::NewView, self.backoff.scale_ms(self.config.new_view_ms));
     }
 
     /// `view` begins.
     pub fn install<M>(&mut self, view: View, effects: &mut Effects<M>) {
-        if view > self.view {
-            effects.push(Effect::Persist(Record::Entered(view)));
-        }
+        let is_later = view > self.view;
         self.view = view;
         self.installed = true;
+        if is_later {
+            self.note_entered(effects);
+        }
         self.pool.restart();
         effects.push(Effect::Disarm(Timer::NewView));
         self.patience.stop(effects);
+    }
+
+    fn note_entered<M>(&self, effects: &mut Effects<M>) {
+        if self.seat.group.is_bound_by_disk() {
+            effects.push(Effect::Persist(Record::Entered(self.view)));
+        }
     }
 
     /// Tells `primary` all that waits.

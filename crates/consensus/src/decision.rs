@@ -8,13 +8,14 @@ use smr_wire::Slot;
 use crate::batch::Batch;
 use crate::checkpoint::CheckpointCertificate;
 use crate::ledger::Ledger;
+use crate::record::Proof;
 use crate::verified::{Refused, Rules};
 
 /// Decisions in one message at most.
 pub const DECISIONS_MAX: usize = 1024;
 
 /// Votes that decide a slot and convince anyone who knows the group.
-pub trait Decides: Clone {
+pub trait Decides: Clone + Into<Proof> {
     /// Which slot.
     fn slot(&self) -> Slot;
 

@@ -26,6 +26,13 @@ pub struct Group {
 }
 
 impl Group {
+    /// Whether what a replica said is remembered by its disk. Otherwise its trusted core does, which begins anew with it, and
+    /// nobody counts on that one until the group has agreed to.
+    #[must_use]
+    pub fn is_bound_by_disk(&self) -> bool {
+        self.model != FaultModel::Hybrid
+    }
+
     /// How many replicas there are (n).
     #[must_use]
     pub fn size(&self) -> usize {

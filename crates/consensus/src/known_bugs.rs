@@ -271,6 +271,20 @@ pub static ASKS_FOR_NO_DECISIONS: Bug = Bug {
     source: "EBAWA (Veronese et al., HASE 2010): who misses a message waits for it for ever",
 };
 
+/// In `resume_on_the_way`: nothing happens.
+pub static RETURNS_TO_THE_FIRST_VIEW: Bug = Bug {
+    name: "returns-to-the-first-view",
+    what: "A replica that comes back after a crash has forgotten which views it left, and votes in them again.",
+    source: "Viewstamped Replication Revisited (Liskov and Cowling, 2012), section 4.3: recovery must not go back in views",
+};
+
+/// In `resume_voted`: nothing happens.
+pub static RETURNS_WITHOUT_ITS_VOTES: Bug = Bug {
+    name: "returns-without-its-votes",
+    what: "A replica that comes back after a crash has forgotten what it voted for.",
+    source: "Chandra et al., Paxos Made Live, PODC 2007, section 5.1: a replica that lost its disk must not vote as before",
+};
+
 /// Those of `lanes`.
 pub const LANES: &[&Bug] = &[
     &PREFIX_NEEDS_NO_PROOF,

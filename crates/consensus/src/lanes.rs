@@ -24,6 +24,7 @@ mod ordering;
 mod outline;
 mod pace;
 mod repair;
+mod resume;
 pub mod schedule;
 mod view_change;
 
@@ -49,6 +50,7 @@ use crate::kept::KeptBatches;
 use crate::profile::Profile;
 use crate::protocol::{Effect, Effects, Event, Input, Observation, Protocol, Status, Timer};
 use crate::quorum::Votes;
+use crate::record::{Record, Unfit};
 use crate::upkeep::Upkeep;
 
 /// What `paxos` says of itself.
@@ -167,6 +169,21 @@ impl basis::Place<Certificate> for Place {
 
     fn decide(&mut self, certificate: Certificate, batch: Batch) {
         self.decision = Some((certificate, batch));
+    }
+
+    fn body(&self, digest: &Digest) -> Option<Batch> {
+        let proposal = self.proposal.as_ref().map(|(_, batch)| batch);
+        let decided = self.decision.as_ref().map(|(_, batch)| batch);
+        let all = [proposal, decided].into_iter().flatten().chain(&self.fetched).chain(self.voted.iter());
+        let nil = Batch::nil();
+        all.chain([&nil]).find(|batch| batch.digest() == *digest).cloned()
+    }
+
+    fn voted_for(&self, digest: &Digest) -> bool {
+        let ours = self.ours.as_ref().map(|(view, _)| *view);
+        let standing = self.proposal.as_ref().filter(|(view, _)| ours == Some(*view));
+        let voted = standing.map(|(_, batch)| batch).into_iter().chain(self.voted.iter());
+        voted.into_iter().any(|batch| batch.digest() == *digest)
     }
 }
 
@@ -316,7 +333,7 @@ impl Protocol for Lanes {
             return;
         }
         match input.event {
-            Event::Start => effects.arm(Timer::Status, self.basis.config.status_ms),
+            Event::Start => self.on_start(effects),
             Event::Offer(entry) => self.on_offer(entry, effects),
             Event::Message(message) => {
                 let (from, message) = message.into_parts();
@@ -358,6 +375,20 @@ impl Protocol for Lanes {
 
     fn waiting(&self) -> Vec<Entry> {
         self.basis.pool.all()
+    }
+
+    fn resume(
+        &mut self,
+        checkpoint: Option<CheckpointCertificate>,
+        records: Vec<Record>,
+        effects: &mut Effects<Message>,
+    ) -> Result<(), Unfit> {
+        self.basis.resume(checkpoint);
+        records.into_iter().try_for_each(|record| self.take_up(record, effects))
+    }
+
+    fn standing(&self) -> Vec<Record> {
+        self.bound_by()
     }
 }
 

@@ -10,6 +10,7 @@
 //!   [`patience`] (for how long to wait), [`suspicion`] (when enough replicas want another view), [`window`] (slots that may
 //!   be open), [`log`] (what was decided), [`decision`] (what proves it), [`ledger`] (where a replica stands between both),
 //!   [`checkpoint`] (certificates that end a log), [`catch_up`] (whom to ask for what was missed);
+//! - [`record`]: what survives a crash;
 //! - [`basis`]: those parts as one value, which an engine that votes is built on, and [`upkeep`]: what it says;
 //! - engines: [`solo`], [`pbft`], [`lanes`];
 //! - [`registry`]: the list of engines, a line each, from which the planner, the simulator and the tests learn.
@@ -33,6 +34,7 @@ pub mod pool;
 pub mod profile;
 pub mod protocol;
 pub mod quorum;
+pub mod record;
 pub mod registry;
 pub mod solo;
 pub mod suspicion;
@@ -44,5 +46,6 @@ pub use batch::{Batch, Entry, EntryBody, SystemEntry};
 pub use config::Config;
 pub use group::{Group, Seat};
 pub use protocol::{Effect, Effects, Event, Input, Observation, Protocol, Status, Timer};
+pub use record::Record;
 pub use registry::{Engine, Message, ProtocolName};
 pub use verified::{Refused, Verified, Verify};

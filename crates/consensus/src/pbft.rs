@@ -18,12 +18,14 @@ mod message;
 mod ordering;
 mod outline;
 mod repair;
+mod resume;
 mod view_change;
 
 use std::collections::BTreeMap;
 
 pub use message::{Beginning, Decision, Message, NewView, PrefixProof, ViewChange};
 pub use outline::{ChangeOutline, Outline, PlaceOutline};
+use smr_crypto::Digest;
 use smr_wire::client::FaultModel;
 use smr_wire::{ReplicaId, Slot, Timestamp, View};
 
@@ -36,6 +38,7 @@ use crate::kept::KeptBatches;
 use crate::profile::Profile;
 use crate::protocol::{Effects, Event, Input, Protocol, Status, Timer};
 use crate::quorum::{QuorumCertificate, Votes};
+use crate::record::{Record, Unfit};
 use crate::upkeep::Upkeep;
 
 /// What `pbft` says of itself.
@@ -88,6 +91,24 @@ impl basis::Place<QuorumCertificate> for Place {
 
     fn decide(&mut self, certificate: QuorumCertificate, batch: Batch) {
         self.decision = Some((certificate, batch));
+    }
+
+    fn body(&self, digest: &Digest) -> Option<Batch> {
+        let proposal = self.proposal.as_ref().map(|(_, batch)| batch);
+        let prepared = self.prepared.as_ref().map(|(_, batch)| batch);
+        let decided = self.decision.as_ref().map(|(_, batch)| batch);
+        [proposal, prepared, decided, self.fetched.as_ref()]
+            .into_iter()
+            .flatten()
+            .chain(self.voted.iter())
+            .find(|batch| batch.digest() == *digest)
+            .cloned()
+    }
+
+    fn voted_for(&self, digest: &Digest) -> bool {
+        let standing = self.proposal.as_ref().filter(|(view, _)| self.prepare_sent == Some(*view));
+        let voted = standing.map(|(_, batch)| batch).into_iter().chain(self.voted.iter());
+        voted.into_iter().any(|batch| batch.digest() == *digest)
     }
 }
 
@@ -178,7 +199,7 @@ impl Protocol for Pbft {
 
     fn step(&mut self, input: Input<Message>, effects: &mut Effects<Message>) {
         match input.event {
-            Event::Start => effects.arm(Timer::Status, self.basis.config.status_ms),
+            Event::Start => self.on_start(effects),
             Event::Offer(entry) => self.on_offer(entry, effects),
             Event::Message(message) => {
                 let (from, message) = message.into_parts();
@@ -213,6 +234,20 @@ impl Protocol for Pbft {
 
     fn waiting(&self) -> Vec<Entry> {
         self.basis.pool.all()
+    }
+
+    fn resume(
+        &mut self,
+        checkpoint: Option<CheckpointCertificate>,
+        records: Vec<Record>,
+        effects: &mut Effects<Message>,
+    ) -> Result<(), Unfit> {
+        self.basis.resume(checkpoint);
+        records.into_iter().try_for_each(|record| self.take_up(record, effects))
+    }
+
+    fn standing(&self) -> Vec<Record> {
+        self.bound_by()
     }
 }
 

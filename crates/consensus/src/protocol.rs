@@ -11,6 +11,7 @@ use crate::batch::{Batch, Entry};
 use crate::checkpoint::CheckpointCertificate;
 use crate::lanes::core::{Operation, Refusal};
 use crate::pool::Added;
+use crate::record::{Record, Unfit};
 use crate::verified::{Refused, Verified};
 
 /// A consensus protocol: decides batches, slot by slot, the same on every correct replica.
@@ -26,6 +27,21 @@ pub trait Protocol {
 
     /// What waits here, to be taken along into the next generation.
     fn waiting(&self) -> Vec<Entry>;
+
+    /// Goes on, before it begins, from what it wrote down after the state of this checkpoint, or from the first slot. Says
+    /// with [`Effect::Decide`] what is decided above, and nothing else.
+    ///
+    /// # Errors
+    /// The records do not fit together.
+    fn resume(
+        &mut self,
+        checkpoint: Option<CheckpointCertificate>,
+        records: Vec<Record>,
+        effects: &mut Effects<Self::Message>,
+    ) -> Result<(), Unfit>;
+
+    /// What it is bound to beside what it said of slots, to be written down again when older records go.
+    fn standing(&self) -> Vec<Record>;
 }
 
 /// One event and the machine's clock when it happened.
@@ -107,7 +123,7 @@ pub enum Effect<M> {
     },
     /// Stop a timer.
     Disarm(Timer),
-    /// Must be on disk before the effects behind it leave, where the service is durable.
+    /// To be written down; if it is a promise, before the effects behind it leave.
     Persist(Record),
     /// Worth telling an operator or a test.
     Report(Observation),
@@ -122,29 +138,6 @@ pub enum Timer {
     NewView,
     /// Time to tell the others where we stand.
     Status,
-}
-
-/// What must survive a crash before a promise leaves.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Record {
-    /// No vote in an earlier view will follow.
-    Entered(View),
-    /// A vote for this ballot leaves; for a prepare the batch is kept with it.
-    Voted {
-        /// What was voted for.
-        ballot: crate::quorum::Ballot,
-        /// Its batch.
-        batch: Batch,
-    },
-    /// A quorum prepared this ballot.
-    Prepared(crate::quorum::QuorumCertificate),
-    /// This slot is decided.
-    Decided {
-        /// Where.
-        slot: Slot,
-        /// What.
-        batch: Batch,
-    },
 }
 
 /// What is worth telling.

@@ -7,11 +7,13 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_wire::ReplicaId;
 
 use crate::batch::Entry;
+use crate::checkpoint::CheckpointCertificate;
 use crate::config::Config;
 use crate::group::Seat;
 use crate::lanes::schedule::Schedule;
 use crate::profile::Profile;
 use crate::protocol::{Effects, Event, Input, Protocol, Status};
+use crate::record::{Record, Unfit};
 use crate::verified::{Refused, Rules, Verified, Verify};
 use crate::{lanes, pbft, solo};
 
@@ -94,6 +96,26 @@ macro_rules! registry {
 
             fn waiting(&self) -> Vec<Entry> {
                 match &self.inner { $(Inner::$engine(engine) => engine.waiting(),)+ }
+            }
+
+            fn resume(
+                &mut self,
+                checkpoint: Option<CheckpointCertificate>,
+                records: Vec<Record>,
+                effects: &mut Effects<Message>,
+            ) -> Result<(), Unfit> {
+                match &mut self.inner {
+                    $(Inner::$engine(engine) => {
+                        let mut inner = Effects::default();
+                        let resumed = engine.resume(checkpoint, records, &mut inner);
+                        inner.drain().for_each(|effect| effects.push(effect.map(Message::$engine)));
+                        resumed
+                    })+
+                }
+            }
+
+            fn standing(&self) -> Vec<Record> {
+                match &self.inner { $(Inner::$engine(engine) => engine.standing(),)+ }
             }
         }
     };

@@ -8,10 +8,12 @@ use smr_wire::{ReplicaId, Slot, Timestamp, View};
 
 use crate::batch::Entry;
 use crate::batcher;
+use crate::checkpoint::CheckpointCertificate;
 use crate::config::Config;
 use crate::pool::{Added, Pool};
 use crate::profile::Profile;
-use crate::protocol::{Effect, Effects, Event, Input, Protocol, Record, Status};
+use crate::protocol::{Effect, Effects, Event, Input, Protocol, Status};
+use crate::record::{Proof, Record, Unfit};
 use crate::verified::{Refused, Rules, Verify};
 
 /// What `solo` says of itself.
@@ -77,7 +79,8 @@ impl Solo {
         {
             self.decided = self.decided.next();
             batch.entries().iter().for_each(|entry| self.pool.remove(entry));
-            effects.push(Effect::Persist(Record::Decided { slot: self.decided, batch: batch.clone() }));
+            let (slot, kept) = (self.decided, Some(batch.clone()));
+            effects.push(Effect::Persist(Record::Decided { slot, proof: Proof::Alone, batch: kept }));
             effects.push(Effect::Decide { slot: self.decided, batch });
         }
     }
@@ -106,9 +109,10 @@ impl Protocol for Solo {
             }
             Event::Stable(certificate) => self.log_base = certificate.checkpoint.slot,
             Event::Installed(certificate) => {
-                self.decided = self.decided.max(certificate.checkpoint.slot);
-                self.executed = self.decided;
-                self.settled = self.decided;
+                let slot = certificate.checkpoint.slot;
+                self.decided = self.decided.max(slot);
+                self.executed = self.executed.max(slot);
+                self.settled = self.settled.max(slot);
             }
             // There are no messages, no timer is ever armed, no core asked, and nobody could join.
             Event::Message(_) | Event::Start | Event::Timer(_) | Event::Attested(_) | Event::Barrier(_) => {}
@@ -129,6 +133,33 @@ impl Protocol for Solo {
 
     fn waiting(&self) -> Vec<Entry> {
         self.pool.all()
+    }
+
+    fn resume(
+        &mut self,
+        checkpoint: Option<CheckpointCertificate>,
+        records: Vec<Record>,
+        effects: &mut Effects<Message>,
+    ) -> Result<(), Unfit> {
+        self.decided = checkpoint.map(|certificate| certificate.checkpoint.slot).unwrap_or_default();
+        for record in records {
+            let Record::Decided { slot, proof: Proof::Alone, batch: Some(batch) } = record else {
+                return Err(Unfit("a record of another protocol"));
+            };
+            if slot <= self.decided {
+                continue;
+            }
+            if slot != self.decided.next() {
+                return Err(Unfit("a decision is missing"));
+            }
+            self.decided = slot;
+            effects.push(Effect::Decide { slot, batch });
+        }
+        Ok(())
+    }
+
+    fn standing(&self) -> Vec<Record> {
+        Vec::new()
     }
 }
 

@@ -458,6 +458,10 @@ impl Core {
             }
             Effect::Disarm(timer) => self.timers.disarm(timer),
             Effect::Persist(record) => self.store.keep(record),
+            Effect::Keep { certificate, .. } => {
+                self.edge.sources.results.put(Event::Kept(certificate.checkpoint.slot));
+            }
+            Effect::Prune { .. } => {}
             Effect::Report(observation) => report(&observation),
         }
     }

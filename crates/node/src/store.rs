@@ -5,7 +5,7 @@
 //! promises and must not run again under the same keys, which [`crate::serve`] refuses. A store on disk goes here:
 //! the core hands over each record in the order of its effects, and what follows a record waits for it.
 
-use smr_consensus::protocol::Record;
+use smr_consensus::Record;
 
 /// Keeps nothing.
 #[derive(Clone, Copy, Debug, Default)]

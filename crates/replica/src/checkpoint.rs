@@ -131,6 +131,19 @@ impl Checkpoints {
         self.prune();
     }
 
+    /// Takes over a certified image that was fetched, or found on disk.
+    pub fn take(&mut self, certificate: &CheckpointCertificate, image: Arc<Chunked>) {
+        let slot = certificate.checkpoint.slot;
+        self.images.insert(slot, Kept { image, certificate: Some(certificate.clone()) });
+    }
+
+    /// The last stable checkpoint above a slot, with its image if that is kept.
+    #[must_use]
+    pub fn newest(&self, above: Slot) -> Option<(CheckpointCertificate, Arc<Chunked>)> {
+        let certificate = self.stable.as_ref().filter(|certificate| certificate.checkpoint.slot > above)?;
+        Some((certificate.clone(), self.image(certificate.checkpoint.slot)?.clone()))
+    }
+
     /// Gives up images that nobody needs.
     fn prune(&mut self) {
         let stable = self.stable();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use smr_app::{CommandOutcome, LateOutcome, SlotWork};
+use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_consensus::lanes::core::{Attempt, AttestedDealing, Operation, Refusal};
-use smr_consensus::protocol::{Observation as ConsensusObservation, Record, Timer as ConsensusTimer};
-use smr_consensus::{Entry, Group};
+use smr_consensus::protocol::{Observation as ConsensusObservation, Timer as ConsensusTimer};
+use smr_consensus::{Entry, Group, Record};
 use smr_crypto::threshold::{GroupKey, KeyShare, ServiceSignature, SignatureShare};
 use smr_crypto::{Digest, Signature, dkg};
 use smr_wire::client::About;
@@ -81,6 +82,8 @@ pub enum Event {
         /// The state in chunks.
         image: Chunked,
     },
+    /// The state after a slot is on disk, as [`Effect::Keep`] asked, or the service keeps nothing there.
+    Kept(Slot),
     /// The application did not give the state after a slot.
     SnapshotFailed(Slot),
     /// The application has, or has not, taken over the state of [`Effect::Restore`].
@@ -194,8 +197,23 @@ pub enum Effect {
     },
     /// Stop a timer.
     Disarm(Timer),
-    /// Must be on disk before the effects behind it leave, where the service is durable.
+    /// To be written down, where the service is durable; if it is a promise, it must be on disk before what stands
+    /// behind it leaves, which [`crate::Gate`] sees to.
     Persist(Record),
+    /// Write a certified state to disk. Takes long where it is large, so it is done beside everything else.
+    Keep {
+        /// Of which state.
+        certificate: CheckpointCertificate,
+        /// The state.
+        image: Arc<Chunked>,
+    },
+    /// Nothing that was written down of slots up to here is needed any more.
+    Prune {
+        /// The last of them.
+        slot: Slot,
+        /// To be written down before anything goes.
+        standing: Vec<Record>,
+    },
     /// Worth telling an operator or a test.
     Report(Observation),
 }

@@ -7,6 +7,9 @@
 //!   every K slots: drain -> Snapshot -> vote -> stable -> log pruned
 //! ```
 //!
+//! What it is bound to is written down ([`Effect::Persist`], [`Effect::Keep`]), and after a crash it goes on from there
+//! ([`Replica::resume`]).
+//!
 //! The same value runs under the real edge (`node`), under the seeded simulator and under a model checker. The
 //! edge does what effects say and reports what came of it.
 
@@ -14,6 +17,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod effect;
 pub mod epoch;
+pub mod gate;
 pub mod genesis;
 pub mod known_bugs;
 pub mod message;
@@ -32,9 +36,10 @@ pub mod waiting;
 
 pub use config::Config;
 pub use effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
+pub use gate::Gate;
 pub use genesis::{Genesis, Member};
 pub use message::{Incoming, Message};
-pub use replica::{Replica, Secrets};
+pub use replica::{CannotGoOn, Found, Replica, Secrets};
 pub use replies::Statement;
 pub use scheduling::Scheduling;
 pub use status::{Halt, Phase, Status};

@@ -1,6 +1,7 @@
 //! The composition: one `step` over consensus, sessions, blocks, checkpoints, transfer and key generation.
 
 mod client;
+mod durable;
 mod generations;
 mod ordered;
 mod peer;
@@ -17,6 +18,8 @@ use smr_crypto::threshold::{GroupKey, KeyShare};
 use smr_crypto::{Digest, IdentityKey, PublicKey, Verifier};
 use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId, Slot, Timestamp};
 
+pub use self::durable::{CannotGoOn, Found};
+use self::durable::{Keeping, Restoring};
 use self::generations::Generations;
 use crate::checkpoint::Checkpoints;
 use crate::effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
@@ -67,8 +70,11 @@ pub struct Replica {
     unsettled: BTreeSet<Slot>,
     /// A snapshot after this slot is being taken.
     draining: Option<Slot>,
-    /// A fetched state that the application is taking over.
-    restoring: Option<(smr_consensus::checkpoint::CheckpointCertificate, Box<crate::system::Image>)>,
+    /// A state on its way into this replica.
+    restoring: Option<Restoring>,
+    /// The application's part of the state that was found on disk, and after which slot it is; until this replica begins.
+    found: Option<(Slot, Vec<u8>)>,
+    keeping: Keeping,
     /// Why this replica says nothing more to clients, if it has come to that.
     halted: Option<Halt>,
     blocks: Blocks,
@@ -130,6 +136,8 @@ impl Replica {
             unsettled: BTreeSet::new(),
             draining: None,
             restoring: None,
+            found: None,
+            keeping: Keeping::default(),
             halted: None,
             blocks: Blocks::new(genesis.config.blocks_kept, genesis.config.blocks_bytes_max),
             shares: Shares::default(),
@@ -151,6 +159,7 @@ impl Replica {
             Event::Start => {
                 self.inbox.push_back(smr_consensus::Event::Start);
                 effects.push(Effect::Arm { timer: Timer::Repeat, after_ms: self.genesis.config.repeat_ms });
+                self.begin(effects);
                 self.speak(false, effects);
             }
             Event::Peer(Incoming::Consensus(message)) => {
@@ -177,6 +186,7 @@ impl Replica {
             Event::TimersDue => self.offer_system(&SystemCommand::Timers { end: self.system.slot }),
             Event::SnapshotTaken { slot, bytes } => self.on_snapshot(slot, bytes, effects),
             Event::Chunked { slot, image } => self.on_chunked(slot, image, effects),
+            Event::Kept(slot) => self.on_kept(slot, effects),
             Event::SnapshotFailed(_) => self.halt(Halt::SnapshotFailed, effects),
             Event::Restored { slot, result } => self.on_restored(slot, result, effects),
             Event::Signed { statement, share } => self.on_signed(statement, share, effects),

@@ -236,7 +236,12 @@ impl Chunked {
 
     /// Cuts an encoded image into chunks.
     pub(crate) fn of_bytes(bytes: &[u8], chunk_bytes: u32) -> Chunked {
-        let chunks: Vec<Vec<u8>> = bytes.chunks(chunk_bytes as usize).map(<[u8]>::to_vec).collect();
+        Chunked::of_chunks(bytes.chunks(chunk_bytes as usize).map(<[u8]>::to_vec).collect())
+    }
+
+    /// An image that is in chunks.
+    #[must_use]
+    pub fn of_chunks(chunks: Vec<Vec<u8>>) -> Chunked {
         let tree = merkle::Tree::new(chunks.iter().map(|chunk| merkle::leaf(chunk)).collect());
         Chunked { chunks, tree }
     }
@@ -251,6 +256,21 @@ impl Chunked {
     #[must_use]
     pub fn count(&self) -> u32 {
         u32::try_from(self.chunks.len()).expect("a state of fewer than 2^32 chunks")
+    }
+
+    /// All of them, in order.
+    #[must_use]
+    pub fn chunks(&self) -> &[Vec<u8>] {
+        &self.chunks
+    }
+
+    /// What they make up.
+    ///
+    /// # Errors
+    /// In words, if that is no state: if it was certified, this replica runs another version than others.
+    pub fn image(&self) -> Result<Image, String> {
+        let bytes = self.chunks.concat();
+        smr_wire::decode(&bytes, bytes.len()).map_err(|error| error.to_string())
     }
 
     /// A chunk and its path.

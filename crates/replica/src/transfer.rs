@@ -6,7 +6,7 @@ use smr_crypto::merkle;
 use smr_wire::{ReplicaId, Slot};
 
 use crate::known_bugs;
-use crate::system::Image;
+use crate::system::Chunked;
 
 /// Chunks that a certified state may have: with the largest chunks, 1 TiB.
 const CHUNKS_MAX: u32 = 1 << 20;
@@ -136,17 +136,12 @@ impl Transfer {
     }
 
     /// The state, once all of it is there; the transfer then waits for [`Transfer::finish`].
-    ///
-    /// # Errors
-    /// In words, if n-f replicas certified bytes that are no state: then this replica runs another version.
-    pub fn complete(&mut self) -> Option<Result<(CheckpointCertificate, Image), String>> {
+    pub fn complete(&mut self) -> Option<(CheckpointCertificate, Chunked)> {
         if self.fetching.as_ref()?.missing > 0 {
             return None;
         }
         let Fetching { certificate, chunks, .. } = self.fetching.take()?;
-        let bytes: Vec<u8> = chunks.into_iter().flatten().flatten().collect();
-        let decoded = smr_wire::decode(&bytes, bytes.len());
-        Some(decoded.map(|image| (certificate, image)).map_err(|error| error.to_string()))
+        Some((certificate, Chunked::of_chunks(chunks.into_iter().flatten().collect())))
     }
 
     /// Nothing is wanted any more. The next time it is the turn of the next source.

@@ -107,6 +107,13 @@ pub enum Ground {
     Recovered,
 }
 
+impl Ground {
+    /// Of a vote for what this replica proposed, as its vote shows; or for what a view's beginning says.
+    pub(super) fn of(proposer: Option<(ReplicaId, Arc<Endorsement>)>) -> Ground {
+        proposer.map_or(Ground::Recovered, |(by, proposal)| Ground::Proposed(by, proposal))
+    }
+}
+
 /// What a replica that left a view knows.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct ViewChange {

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use smr_crypto::Digest;
 use smr_wire::{ReplicaId, Slot, View};
 
+use super::beginning::Ground;
 use super::core::{ITEMS_MAX, Item, Operation};
 use super::pace::Limits;
 use super::schedule::Schedule;
 use super::{Asked, Certificate, Endorsement, Lanes, Message, Place, Proposer};
+use crate::basis::Place as _;
 use crate::batch::{Batch, Entry};
 use crate::batcher;
 use crate::known_bugs;
-use crate::protocol::{Effect, Effects, Observation, Record};
+use crate::protocol::{Effect, Effects, Observation};
 use crate::quorum::{Ballot, Phase};
+use crate::record::{Record, Vote};
 use crate::upkeep::Upkeep;
 use crate::verified::Refused;
 
@@ -166,18 +169,25 @@ impl Lanes {
 
     fn endorse(&mut self, items: Vec<Item>, effects: &mut Effects<Message>) {
         let view = self.basis.view;
+        let endorsement = Endorsement { view, items: items.clone(), signature: None };
+        let (own, is_kept) = (Arc::new(endorsement.clone()), self.basis.seat.group.is_bound_by_disk());
         let mut batches = Vec::new();
         for Item { slot, digest } in items.iter().copied() {
             let place = self.basis.ledger.window.entry(slot).expect("it is open, as was just seen");
             let (_, batch) = place.proposal.clone().expect("something stands there, as was just seen");
-            let ballot = Ballot { phase: Phase::Commit, view, slot, digest };
-            effects.push(Effect::Persist(Record::Voted { ballot, batch: batch.clone() }));
             place.ours = Some((view, place.proposer.clone()));
-            if place.is_ours == Some(view) {
+            let is_ours = place.is_ours == Some(view);
+            if is_kept {
+                let by_us = || Some((self.basis.seat.me, own.clone())).filter(|_| is_ours);
+                let ground = Ground::of(place.proposer.clone().or_else(by_us));
+                let ballot = Ballot { phase: Phase::Commit, view, slot, digest };
+                let vote = Vote { ballot, batch: batch.clone(), ground: Some(ground) };
+                effects.push(Effect::Persist(Record::Voted(Box::new(vote))));
+            }
+            if is_ours {
                 batches.push((slot, batch));
             }
         }
-        let endorsement = Endorsement { view, items: items.clone(), signature: None };
         let asked = Asked::Endorse { endorsement, batches };
         self.ask(Operation::Endorse { view, items }, asked, effects);
     }
@@ -203,7 +213,7 @@ impl Lanes {
             }
         }
         effects.broadcast(Message::Endorse { endorsement: endorsement.clone(), batches });
-        self.count(me, &endorsement, effects);
+        self.count(me, &endorsement);
     }
 
     /// Votes of `from`, checked, with its proposals.
@@ -217,7 +227,7 @@ impl Lanes {
         for (slot, batch) in batches {
             self.on_proposal(from, endorsement, slot, batch, effects);
         }
-        self.count(from, endorsement, effects);
+        self.count(from, endorsement);
     }
 
     fn on_proposal(
@@ -255,17 +265,17 @@ impl Lanes {
     }
 
     /// Counts votes. Those of other views count too: a quorum decides, whatever view we are in.
-    fn count(&mut self, from: ReplicaId, endorsement: &Arc<Endorsement>, effects: &mut Effects<Message>) {
+    fn count(&mut self, from: ReplicaId, endorsement: &Arc<Endorsement>) {
         for item in &endorsement.items {
             if let Some(place) = self.basis.ledger.window.entry(item.slot) {
                 place.votes.add(from, endorsement.view, item.digest, endorsement.clone());
-                self.decide(item.slot, effects);
+                self.decide(item.slot);
             }
         }
     }
 
     /// Decides `slot` if the votes and what we hold allow it.
-    pub(super) fn decide(&mut self, slot: Slot, effects: &mut Effects<Message>) {
+    pub(super) fn decide(&mut self, slot: Slot) {
         let (group, limits) = (self.basis.seat.group.clone(), self.slow_limits());
         let Some(place) = self.basis.ledger.window.entry(slot).filter(|place| place.decision.is_none())
         else {
@@ -274,18 +284,17 @@ impl Lanes {
         let Some((view, digest)) = place.votes.winner(&group) else { return };
         let Some(batch) = place.body(&digest) else { return };
         let votes = place.votes.quorum(view, &digest, &group).expect("a quorum, as was just seen");
-        place.decision = Some((Certificate { view, item: Item { slot, digest }, votes }, batch.clone()));
+        place.decision = Some((Certificate { view, item: Item { slot, digest }, votes }, batch));
         if let Some(sent) = place.sent.filter(|_| place.is_ours == Some(view)) {
             self.pace.voted(self.clock.since(sent), limits);
         }
-        effects.push(Effect::Persist(Record::Decided { slot, batch }));
     }
 
     /// Moves the decided prefix over what is decided, as long as execution keeps up.
     pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
         loop {
             self.judge_head();
-            let Some((slot, batch)) = self.basis.advance() else { return };
+            let Some((slot, batch)) = self.basis.advance(effects) else { return };
             self.seen = self.seen.max(slot);
             effects.push(Effect::Decide { slot, batch });
         }
@@ -351,14 +360,5 @@ impl Place {
         {
             self.voted.keep(standing);
         }
-    }
-
-    /// The batch with this digest, wherever it stands.
-    pub(super) fn body(&self, digest: &Digest) -> Option<Batch> {
-        let proposal = self.proposal.as_ref().map(|(_, batch)| batch);
-        let decided = self.decision.as_ref().map(|(_, batch)| batch);
-        let all = [proposal, decided].into_iter().flatten().chain(&self.fetched).chain(self.voted.iter());
-        let nil = Batch::nil();
-        all.chain([&nil]).find(|batch| batch.digest() == *digest).cloned()
     }
 }

@@ -172,7 +172,7 @@ impl Lanes {
                 place.fetched.drain(..surplus);
                 place.fetched.push(batch);
             }
-            self.decide(slot, effects);
+            self.decide(slot);
             self.on_news(effects);
         }
     }

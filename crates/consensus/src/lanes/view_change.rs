@@ -12,7 +12,8 @@ use super::core::{Item, Operation, Register};
 use super::schedule::exclude;
 use super::{Asked, Lanes, Message};
 use crate::known_bugs;
-use crate::protocol::{Effects, Observation};
+use crate::protocol::{Effect, Effects, Observation};
+use crate::record::{Began, Record};
 use crate::verified::Refused;
 
 impl Lanes {
@@ -81,10 +82,7 @@ impl Lanes {
         let (_, ground) = ours
             .filter(|(view, _)| *view == vote.view)
             .expect("who voted in an open slot keeps its last vote there");
-        match ground {
-            Some((by, proposal)) => Ground::Proposed(*by, proposal.clone()),
-            None => Ground::Recovered,
-        }
+        Ground::of(ground.clone())
     }
 
     /// What a replica that left its view knows, checked but for the rights of those who proposed.
@@ -131,6 +129,9 @@ impl Lanes {
             .collect();
         if changes.len() == group.quorum() {
             let digest = NewView::digest(view, &changes);
+            if self.basis.seat.group.is_bound_by_disk() {
+                effects.push(Effect::Persist(Record::Begins(view)));
+            }
             self.ask(Operation::Begin { view, digest }, Asked::Begin { view, changes }, effects);
         }
     }
@@ -187,6 +188,7 @@ impl Lanes {
             return;
         }
         let digest = beginning.digest();
+        self.write_down_what_it_names(effects);
         let signature =
             self.basis.seat.sign(&ViewCertificate::statement(view, &digest, &self.basis.seat.group));
         effects.broadcast(Message::Acknowledge { view, digest, signature });
@@ -241,6 +243,9 @@ impl Lanes {
             let head = self.decided().max(last.bound()).next();
             let blamed = last.leader(self.schedule, group, head);
             self.beginning.excluded = exclude(&[], blamed, self.beginning.bound(), base, group.faults);
+        }
+        if self.basis.seat.group.is_bound_by_disk() {
+            effects.push(Effect::Persist(Record::Began(Began::Lanes(certificate.clone()))));
         }
         self.begun.insert(view, certificate);
         self.pace.restart();

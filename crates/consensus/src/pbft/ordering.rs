@@ -4,17 +4,24 @@ use smr_crypto::Signature;
 use smr_wire::{ReplicaId, Slot, Timestamp, View};
 
 use super::{Message, Pbft};
+use crate::basis::Place as _;
 use crate::batch::{Batch, Entry};
 use crate::batcher;
 use crate::known_bugs;
-use crate::protocol::{Effect, Effects, Observation, Record};
+use crate::protocol::{Effect, Effects, Observation};
 use crate::quorum::{Ballot, Phase};
+use crate::record::{Record, Vote};
 use crate::upkeep::Upkeep;
 use crate::verified::Refused;
 
 /// The ballot on which the primary's proposal is the first vote.
 pub(super) fn prepare(view: View, slot: Slot, batch: &Batch) -> Ballot {
     Ballot { phase: Phase::Prepare, view, slot, digest: batch.digest() }
+}
+
+/// A first vote for a batch, to be written down.
+fn voted(ballot: Ballot, batch: &Batch) -> Effect<Message> {
+    Effect::Persist(Record::Voted(Box::new(Vote { ballot, batch: batch.clone(), ground: None })))
 }
 
 impl Pbft {
@@ -71,7 +78,7 @@ impl Pbft {
         let ballot = prepare(self.basis.view, slot, &batch);
         let signature = self.basis.seat.sign(&ballot.statement(&self.basis.seat.group));
         let (view, me) = (self.basis.view, self.basis.seat.me);
-        effects.push(Effect::Persist(Record::Voted { ballot, batch: batch.clone() }));
+        effects.push(voted(ballot, &batch));
         effects.broadcast(Message::Proposal { view, slot, batch: batch.clone(), signature });
         let place =
             self.basis.ledger.window.entry(slot).expect("below the vote limit, which lies in the window");
@@ -162,7 +169,7 @@ impl Pbft {
         }
         place.prepare_sent = Some(view);
         let ballot = prepare(view, slot, &batch);
-        effects.push(Effect::Persist(Record::Voted { ballot, batch }));
+        effects.push(voted(ballot, &batch));
         self.vote(ballot, effects);
     }
 
@@ -218,10 +225,10 @@ impl Pbft {
             let ballot = Ballot { phase: Phase::Commit, view, slot, digest: batch.digest() };
             self.vote(ballot, effects);
         }
-        self.decide(slot, effects);
+        self.decide(slot);
     }
 
-    fn decide(&mut self, slot: Slot, effects: &mut Effects<Message>) {
+    fn decide(&mut self, slot: Slot) {
         let group = self.basis.seat.group.clone();
         let Some(place) = self.basis.ledger.window.entry(slot) else {
             return;
@@ -240,13 +247,12 @@ impl Pbft {
         let Some(batch) = place.body(&digest) else { return };
         let ballot = Ballot { phase, view, slot, digest };
         let certificate = votes.certificate(ballot, &group).expect("a quorum, as counted above");
-        place.decision = Some((certificate, batch.clone()));
-        effects.push(Effect::Persist(Record::Decided { slot, batch }));
+        place.decision = Some((certificate, batch));
     }
 
     /// Moves the decided prefix over what is decided, as long as execution keeps up.
     pub(super) fn advance(&mut self, effects: &mut Effects<Message>) {
-        while let Some((slot, batch)) = self.basis.advance() {
+        while let Some((slot, batch)) = self.basis.advance(effects) {
             effects.push(Effect::Decide { slot, batch });
             self.vote_reached(effects);
         }
@@ -275,18 +281,5 @@ impl super::Place {
         {
             self.voted.keep(standing);
         }
-    }
-
-    /// The batch with this digest, wherever it stands.
-    pub(super) fn body(&self, digest: &smr_crypto::Digest) -> Option<Batch> {
-        let proposal = self.proposal.as_ref().map(|(_, batch)| batch);
-        let prepared = self.prepared.as_ref().map(|(_, batch)| batch);
-        let decided = self.decision.as_ref().map(|(_, batch)| batch);
-        [proposal, prepared, decided, self.fetched.as_ref()]
-            .into_iter()
-            .flatten()
-            .chain(self.voted.iter())
-            .find(|batch| batch.digest() == *digest)
-            .cloned()
     }
 }

@@ -6,6 +6,7 @@ use smr_wire::client::FaultModel;
 use smr_wire::{Generation, ReplicaId, ServiceId, Slot, Timestamp, View};
 
 use super::*;
+use crate::basis::Place as _;
 use crate::batch::Entry;
 use crate::group::Group;
 use crate::kept::KEPT_BATCHES_MAX;

@@ -7,8 +7,9 @@ use smr_wire::View;
 
 use super::{Beginning, Message, NewView, Pbft, ViewChange};
 use crate::known_bugs;
-use crate::protocol::{Effects, Observation};
+use crate::protocol::{Effect, Effects, Observation};
 use crate::quorum::QuorumCertificate;
+use crate::record::{Began, Record};
 
 impl Pbft {
     /// Wants another primary.
@@ -28,6 +29,11 @@ impl Pbft {
         self.basis.leave(to, effects);
         self.beginning = Beginning::default();
         self.new_view = None;
+        self.tell_what_is_known(effects);
+    }
+
+    /// On the way to a view: what this replica knows of undecided slots.
+    pub(super) fn tell_what_is_known(&mut self, effects: &mut Effects<Message>) {
         let change = self.view_change();
         self.changes.insert(self.basis.seat.me, change.clone());
         effects.broadcast(Message::ViewChange(change));
@@ -69,7 +75,6 @@ impl Pbft {
             .collect();
         if changes.len() == self.basis.seat.group.quorum() {
             let new_view = NewView::sign(&self.basis.seat, self.basis.view, changes);
-            effects.broadcast(Message::NewView(new_view.clone()));
             self.install(new_view, effects);
         }
     }
@@ -83,6 +88,11 @@ impl Pbft {
 
     fn install(&mut self, new_view: NewView, effects: &mut Effects<Message>) {
         self.basis.install(new_view.view, effects);
+        // Its primary says so once, and whoever votes in it is bound by it.
+        effects.push(Effect::Persist(Record::Began(Began::Pbft(new_view.clone()))));
+        if self.is_primary() {
+            effects.broadcast(Message::NewView(new_view.clone()));
+        }
         self.beginning = Beginning::of(&new_view);
         self.new_view = Some(new_view);
         self.proposed = self.beginning.decided;

@@ -56,6 +56,19 @@ impl Generations {
     }
 }
 
+impl Generations {
+    /// Goes on in the generation of `group`, in which this state was certified; whether the group counts on `me`.
+    pub(super) fn resume(
+        &mut self,
+        group: &Group,
+        me: ReplicaId,
+        certificate: &CheckpointCertificate,
+    ) -> bool {
+        self.opening = Some(certificate.clone());
+        votes(group, me, self.core.as_ref())
+    }
+}
+
 /// Whether `group` counts on what `me` says, whose trusted core has this key.
 pub(super) fn votes(group: &Group, me: ReplicaId, core: Option<&PublicKey>) -> bool {
     group.model != FaultModel::Hybrid || group.cores.get(me.index()) == core
@@ -190,7 +203,7 @@ impl Replica {
 mod tests {
     use super::*;
     use crate::effect::{Event, Input};
-    use crate::system::{Image, SystemState};
+    use crate::system::SystemState;
     use crate::voters::tests::{genesis, key, voucher};
     use crate::{Genesis, Secrets};
     use smr_consensus::checkpoint::Checkpoint;
@@ -223,9 +236,9 @@ mod tests {
     fn votes_after(replica: &mut Replica, slot: Slot, system: SystemState) -> Vec<Slot> {
         let checkpoint = Checkpoint { slot, digest: Digest::default() };
         let certificate = CheckpointCertificate { checkpoint, votes: Vec::new() };
-        let image = Image { system: SystemState { slot, ..system }, application: Vec::new() };
+        let system = SystemState { slot, ..system };
         let mut effects = Vec::new();
-        replica.install(slot, certificate, image, &mut effects);
+        replica.install(slot, certificate, system, &mut effects);
         replica.run_consensus(Timestamp(2), &mut effects);
         let items = effects.into_iter().filter_map(|effect| match effect {
             Effect::Attest(Operation::Endorse { items, .. }) => Some(items),

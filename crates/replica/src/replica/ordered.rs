@@ -342,11 +342,9 @@ impl Replica {
             self.halt(Halt::Diverged, effects);
             return;
         }
-        self.checkpoints.stabilise(certificate.clone());
+        self.checkpoints.stabilise(certificate);
         effects.push(Effect::Report(Observation::Stable(checkpoint.slot)));
-        if !self.enter_generation(&certificate, effects) {
-            self.inbox.push_back(smr_consensus::Event::Stable(certificate));
-        }
+        self.keep_newest(effects);
     }
 }
 

@@ -8,8 +8,7 @@ use crate::effect::{Effect, Observation, Timer};
 use crate::known_bugs;
 use crate::message::PeerMessage;
 use crate::replies::Statement;
-use crate::status::Halt;
-use crate::system::Image;
+use crate::system::SystemState;
 
 impl Replica {
     /// A message of `from`, checked.
@@ -135,48 +134,35 @@ impl Replica {
     }
 
     fn try_restore(&mut self, effects: &mut Vec<Effect>) {
-        match self.transfer.complete() {
-            None => {}
-            Some(Err(why)) => {
-                effects.push(Effect::Report(Observation::TransferFailed(why)));
-            }
-            // Admitted meanwhile: going back would execute slots twice.
-            Some(Ok((certificate, _))) if certificate.checkpoint.slot <= self.system.slot => {
-                self.transfer.finish();
-                effects.push(Effect::Disarm(Timer::Transfer));
-            }
-            Some(Ok((certificate, mut image))) => {
-                let slot = certificate.checkpoint.slot;
-                effects.push(Effect::Disarm(Timer::Transfer));
-                effects.push(Effect::Restore { slot, bytes: std::mem::take(&mut image.application) });
-                self.restoring = Some((certificate, Box::new(image)));
-            }
+        let Some((certificate, image)) = self.transfer.complete() else { return };
+        effects.push(Effect::Disarm(Timer::Transfer));
+        // Admitted meanwhile: going back would execute slots twice.
+        if certificate.checkpoint.slot <= self.system.slot {
+            self.transfer.finish();
+        } else {
+            self.keep_fetched(certificate, image, effects);
         }
     }
 
     /// The application has taken over a fetched state, or not.
     pub(super) fn on_restored(&mut self, slot: Slot, result: Result<(), String>, effects: &mut Vec<Effect>) {
-        let Some((certificate, image)) = self.restoring.take_if(|(c, _)| c.checkpoint.slot == slot) else {
-            return;
-        };
+        let Some((certificate, system)) = self.restored(slot) else { return };
         self.transfer.finish();
         if let Err(why) = result {
-            // n-f replicas hold a state that this application cannot read: only another version of it can.
-            effects.push(Effect::Report(Observation::TransferFailed(why)));
-            self.halt(Halt::RestoreFailed, effects);
+            self.cannot_restore(why, effects);
             return;
         }
-        self.install(slot, certificate, *image, effects);
+        self.install(slot, certificate, *system, effects);
     }
 
     pub(super) fn install(
         &mut self,
         slot: Slot,
         certificate: CheckpointCertificate,
-        image: Image,
+        system: SystemState,
         effects: &mut Vec<Effect>,
     ) {
-        self.system = image.system;
+        self.system = system;
         if known_bugs::LOSES_SESSIONS_IN_TRANSFER.is_on() {
             self.system.sessions = crate::sessions::Sessions::default();
         }
@@ -187,7 +173,6 @@ impl Replica {
         self.unsettled.clear();
         self.blocks.restart(slot);
         self.send_away(effects);
-        // Its chunks are not kept: this replica becomes a source of state again with its own next checkpoint.
         self.checkpoints.stabilise(certificate.clone());
         self.take_key(effects);
         self.speak(false, effects);

@@ -124,8 +124,11 @@ impl World {
             Effect::Disarm(timer) => {
                 self.machines[machine].timers.remove(&timer);
             }
-            // Memory durability: a replica that dies stays dead, so nothing has to survive it.
             Effect::Persist(record) => self.watch_record(machine, &record),
+            Effect::Keep { certificate, .. } => {
+                self.report_later(machine, 100, Event::Kept(certificate.checkpoint.slot));
+            }
+            Effect::Prune { .. } => {}
             Effect::Report(observation) => self.on_report(machine, &observation),
         }
     }

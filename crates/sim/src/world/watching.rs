@@ -4,7 +4,7 @@
 use smr_consensus::Message as Ordering;
 use smr_consensus::lanes::Outline;
 use smr_consensus::lanes::core::{Item, Register};
-use smr_consensus::protocol::Record;
+use smr_consensus::record::Record;
 use smr_consensus::verified::Rules;
 use smr_replica::Message;
 use smr_wire::client::FaultModel;
@@ -56,7 +56,8 @@ impl World {
 
     /// Where there are no cores, a vote is what a replica would keep on its disk.
     pub(super) fn watch_record(&mut self, machine: usize, record: &Record) {
-        let Record::Voted { ballot, .. } = record else { return };
+        let Record::Voted(vote) = record else { return };
+        let ballot = vote.ballot;
         if self.group.model != FaultModel::Crash {
             return;
         }

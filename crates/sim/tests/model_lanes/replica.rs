@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use smr_consensus::lanes::beginning::Beginning;
 use smr_consensus::lanes::core::{Item, Operation, Register, SoftwareCore};
 use smr_consensus::lanes::{ChangeOutline, Lanes, Message, Outline, PlaceOutline};
-use smr_consensus::protocol::Record;
 use smr_consensus::upkeep::Upkeep;
 use smr_consensus::verified::Verified;
 use smr_consensus::{Effect, Effects, Event, Input, Observation, Protocol, Timer};
@@ -235,15 +234,18 @@ impl Replica {
                         decided = slot;
                         events.extend([Event::Executed(slot), Event::Settled(slot)]);
                     }
-                    Effect::Persist(Record::Voted { ballot, .. }) => {
-                        if ballot.slot > decided.plus(kit.case.window) {
-                            self.key.wrong = Some(Wrong::Beyond(ballot.slot));
+                    Effect::Attest(operation) => {
+                        if let Operation::Endorse { items, .. } = &operation
+                            && let Some(beyond) =
+                                items.iter().find(|item| item.slot > decided.plus(kit.case.window))
+                        {
+                            self.key.wrong = Some(Wrong::Beyond(beyond.slot));
+                        }
+                        match kit.case.answers {
+                            Answers::Later => self.asked.push_back(operation),
+                            Answers::AtOnce => events.push_back(self.attest(&operation)),
                         }
                     }
-                    Effect::Attest(operation) if kit.case.answers == Answers::Later => {
-                        self.asked.push_back(operation);
-                    }
-                    Effect::Attest(operation) => events.push_back(self.attest(&operation)),
                     Effect::Arm { timer, .. } => {
                         self.armed.insert(timer);
                     }

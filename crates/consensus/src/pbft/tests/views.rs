@@ -2,7 +2,7 @@
 
 use super::voting::{claim, config, new_view, proposal, vote};
 use super::*;
-use crate::protocol::Record;
+use crate::record::Record;
 
 fn wish(author: u16, wants: u64) -> Suspect {
     Suspect::sign(&seat(author), View(wants))
