@@ -103,7 +103,7 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
         }
         let head = self.ledger.window.get(self.decided().next())?;
         let (certificate, batch) = head.decision().cloned()?;
-        let kept = head.voted_for(&certificate.digest());
+        let kept = self.seat.group.is_bound_by_disk() && head.voted_for(&certificate.digest());
         let slot = certificate.slot();
         let record =
             Record::Decided { slot, proof: certificate.into(), batch: (!kept).then(|| batch.clone()) };
@@ -157,6 +157,12 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
     /// It was on the way to `view`, or in it.
     pub fn resume_view(&mut self, view: View, installed: bool) {
         (self.view, self.installed) = (view, installed);
+    }
+
+    /// Whether `view`, or a later one, has begun for it, or it left it.
+    #[must_use]
+    pub fn has_begun(&self, view: View) -> bool {
+        view < self.view || (view == self.view && self.installed)
     }
 
     /// It knew what was decided in the slot of `certificate`; tells what is decided by that.

@@ -164,6 +164,7 @@ pub const ALL: &[&Bug] = &[
     &REPEATS_NO_VOTES,
     &SHOWS_NO_NEW_VIEW,
     &ONE_VOTE_MAKES_A_CHECKPOINT,
+    &RETURNS_WITHOUT_ITS_VOTES,
 ];
 
 /// In `ViewChange::check`: neither the proof of its prefix nor that its votes lie within a window above it.
@@ -307,6 +308,8 @@ pub const LANES: &[&Bug] = &[
     &ANSWERS_NO_LAGGARD,
     &ONE_SUSPECT_IS_ENOUGH,
     &SHOWS_NO_NEW_VIEW,
+    &RETURNS_TO_THE_FIRST_VIEW,
+    &RETURNS_WITHOUT_ITS_VOTES,
 ];
 
 /// Those among them that only the model finds: no seed within bounds brings about what it takes.

@@ -93,6 +93,20 @@ pub static TAKES_ANY_DEALING: Bug = Bug {
     source: "our own notes on key generation: with 2f+1 replicas complaints do not tell a bad dealer from a liar in time",
 };
 
+/// In `pass`: nothing is held back.
+pub static GATE_STANDS_OPEN: Bug = Bug {
+    name: "gate-stands-open",
+    what: "Votes leave before they are on disk.",
+    source: "Ongaro and Ousterhout, Raft, ATC 2014, figure 2: state is on stable storage before a server answers",
+};
+
+/// In `keep_fetched`: at once.
+pub static RESTS_ON_WHAT_IS_NOT_KEPT: Bug = Bug {
+    name: "rests-on-what-is-not-kept",
+    what: "A fetched state is taken over while it is still being written, so a crash leaves a gap between state and log.",
+    source: "our own notes on state transfer",
+};
+
 /// All of them.
 pub const ALL: &[&Bug] = &[
     &RUNS_A_REPEAT,
@@ -108,4 +122,6 @@ pub const ALL: &[&Bug] = &[
     &BARRIER_AT_ONCE,
     &BEGINS_A_GENERATION_ALONE,
     &TAKES_ANY_DEALING,
+    &GATE_STANDS_OPEN,
+    &RESTS_ON_WHAT_IS_NOT_KEPT,
 ];

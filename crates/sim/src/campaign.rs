@@ -54,6 +54,8 @@ pub struct Campaign {
     pub misdeed: Option<Misdeed>,
     /// Whether one replica is two machines in place of one that does a misdeed.
     cloned: bool,
+    /// Whether machines have disks, and come back.
+    durable: bool,
     /// Where hosts stand, and how the user writes it.
     regions: Option<(String, Regions)>,
     rests: Rests,
@@ -91,7 +93,14 @@ impl Campaign {
     /// Runs of `protocol` with up to `faults` faulty replicas, which do `misdeed`, if one is named.
     #[must_use]
     pub fn new(protocol: ProtocolName, faults: u16, misdeed: Option<Misdeed>) -> Campaign {
-        Campaign { protocol, faults, misdeed, cloned: false, regions: None, rests: Rests::default() }
+        let (cloned, durable) = (false, false);
+        Campaign { protocol, faults, misdeed, cloned, durable, regions: None, rests: Rests::default() }
+    }
+
+    /// The same where machines have disks: any number of them may fail, and come back with what is there.
+    #[must_use]
+    pub fn on_disk(self) -> Campaign {
+        Campaign { durable: true, rests: Rests::default(), ..self }
     }
 
     /// The same across `regions`, which the user calls `table`; with the limits and the patience of production, since the
@@ -179,6 +188,7 @@ impl Campaign {
             value_bytes: if is_heavy { 6 << 10 } else { 0 },
             execution_us_max: if is_heavy { 20_000 } else { 500 },
             encode: false,
+            durable: self.durable,
             application: service.application.into(),
         }
     }
@@ -234,8 +244,9 @@ impl Campaign {
         let misdeed = self.misdeed.map(|m| format!(" --misdeed {}", m.name())).unwrap_or_default();
         let latency =
             self.regions.as_ref().map(|(table, _)| format!(" --latency {table}")).unwrap_or_default();
+        let disk = if self.durable { " --durability disk" } else { "" };
         format!(
-            "smrcloud simulate {} --faults {}{misdeed}{latency} --seed {:#x} --until {}",
+            "smrcloud simulate {} --faults {}{misdeed}{latency}{disk} --seed {:#x} --until {}",
             self.protocol, self.faults, failure.seed, failure.step
         )
     }

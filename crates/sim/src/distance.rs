@@ -100,6 +100,7 @@ impl Distance {
             value_bytes: 0,
             execution_us_max: 100,
             encode: false,
+            durable: false,
         }
     }
 

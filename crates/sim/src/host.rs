@@ -12,6 +12,7 @@ use smr_uds::Seeded;
 use smr_wire::{Generation, Slot, View};
 
 use crate::adversary::Adversary;
+use crate::durable::Durable;
 
 /// A replica and what belongs to its machine.
 pub(crate) struct Machine {
@@ -37,6 +38,8 @@ pub(crate) struct Machine {
     pub(crate) view: View,
     /// Its trusted core, where the protocol counts on one: a host that was taken over still has it do what it does.
     pub(crate) core: Option<SoftwareCore>,
+    /// What outlives a crash of it, where the service keeps anything.
+    pub(crate) disk: Option<Durable>,
     /// When the core has answered what it was asked, in microseconds.
     pub(crate) core_until_us: u64,
     /// What it does wrong, if it was taken over.
@@ -88,6 +91,7 @@ impl Machine {
             health: Health::Up,
             view: View(0),
             core: None,
+            disk: None,
             core_until_us: 0,
             adversary,
             busy_until_us: 0,
@@ -120,6 +124,7 @@ impl Machine {
         again.view = self.view;
         again.says_in = self.says_in;
         again.core = self.core.clone();
+        again.disk = self.disk.as_ref().filter(|_| again.adversary.is_none()).map(Durable::again);
         again.look_us = self.look_us;
         again
     }

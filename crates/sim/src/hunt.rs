@@ -64,6 +64,8 @@ pub enum Runs {
     OfTheBank,
     /// Those with real signatures of the service: one in a hundred and twenty-eight.
     WithPairings,
+    /// Those in which machines have disks and come back.
+    OnDisk,
 }
 
 /// Where a bug was found.
@@ -126,6 +128,10 @@ fn ground(name: &str) -> Ground {
         "forgets-what-waits" => of(Misdeed::DealBadShares),
         "highest-prefix-begins" => of(Misdeed::KeepDecisions),
         "needs-no-voucher" => Ground { protocol: ProtocolName::Ebawa, ..of(Misdeed::NameACore) },
+        "returns-without-its-votes" => Ground { runs: Runs::OnDisk, ..all },
+        "gate-stands-open" | "rests-on-what-is-not-kept" => {
+            Ground { protocol: ProtocolName::Paxos, runs: Runs::OnDisk, ..all }
+        }
         "barrier-at-once" | "begins-a-generation-alone" => Ground { protocol: ProtocolName::Ebawa, ..all },
         "timers-not-in-the-snapshot" | "waiting-lost-at-a-checkpoint" => {
             Ground { runs: Runs::OfTheBank, ..all }
@@ -142,6 +148,9 @@ fn ground_of_lanes(name: &str) -> Ground {
         "core-votes-twice" => of(Misdeed::Equivocate),
         "takes-any-turn" | "votes-need-no-ground" => of(Misdeed::ContradictBeginnings),
         "core-forgets-its-votes" => Ground { protocol: ProtocolName::Paxos, ..all },
+        "returns-to-the-first-view" | "returns-without-its-votes" => {
+            Ground { protocol: ProtocolName::Paxos, runs: Runs::OnDisk, ..all }
+        }
         "one-word-begins-a-view" => of(Misdeed::ForgeCertificates),
         _ => all,
     }
@@ -169,7 +178,8 @@ impl Prey {
     /// The runs as a campaign.
     #[must_use]
     pub fn campaign(&self) -> Campaign {
-        Campaign::new(self.ground.protocol, 1, self.ground.misdeed)
+        let campaign = Campaign::new(self.ground.protocol, 1, self.ground.misdeed);
+        if self.ground.runs == Runs::OnDisk { campaign.on_disk() } else { campaign }
     }
 }
 
@@ -195,7 +205,7 @@ fn caught(campaign: &Campaign, seed: u64) -> Option<(String, String)> {
 impl Runs {
     fn include(self, campaign: &Campaign, seed: u64) -> bool {
         match self {
-            Runs::All => true,
+            Runs::All | Runs::OnDisk => true,
             Runs::OfTheBank => campaign.setting(seed).application == "bank",
             Runs::WithPairings => campaign.setting(seed).scheme == Scheme::Real,
         }
@@ -208,6 +218,7 @@ impl std::fmt::Display for Ground {
             Runs::All => "all",
             Runs::OfTheBank => "of the bank",
             Runs::WithPairings => "with pairings",
+            Runs::OnDisk => "on disk",
         };
         if self.protocol != ProtocolName::Pbft {
             write!(f, "{}, ", self.protocol)?;

@@ -19,6 +19,7 @@ pub mod campaign;
 pub mod check;
 pub mod clients;
 pub mod distance;
+mod durable;
 pub mod history;
 mod host;
 #[cfg(feature = "known-bugs")]

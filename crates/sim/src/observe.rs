@@ -127,6 +127,8 @@ pub struct Observer {
     last: BTreeMap<usize, Slot>,
     times: BTreeMap<Slot, Timestamp>,
     votes: BTreeMap<(usize, Phase, View, Slot), Digest>,
+    /// What replicas that came back had decided.
+    found: BTreeMap<usize, Slot>,
     /// The highest stable checkpoint of a correct replica.
     stable: Slot,
     /// The highest view that a correct replica wanted out of its own impatience.
@@ -173,9 +175,10 @@ impl Observer {
         self.last.insert(replica, slot);
     }
 
-    /// A correct replica began anew and executes everything again, or fetches a state.
-    pub fn forgets(&mut self, replica: usize) {
+    /// A correct replica began anew, and knows so many decisions: it executes everything again, or takes over a state.
+    pub fn returns(&mut self, replica: usize, decided: Slot) {
         self.last.remove(&replica);
+        self.found.insert(replica, decided);
     }
 
     /// A correct replica has executed up to `slot` and has this digest.
@@ -218,9 +221,10 @@ impl Observer {
     /// [`Violation::Limit`].
     pub fn keeps(&mut self, replica: usize, status: &Status, config: &Config) -> Result<(), Violation> {
         self.stable = self.stable.max(status.stable);
+        let found = self.found.get(&replica).copied().unwrap_or_default();
         let limits = [
             ("the log", self.stable.plus(config.log_slots_max)),
-            ("the backlog", status.executed.plus(config.backlog_slots_max)),
+            ("the backlog", status.executed.max(found).plus(config.backlog_slots_max)),
         ];
         let decided = status.decided;
         match limits.into_iter().find(|(_, most)| decided > *most) {

@@ -193,6 +193,7 @@ fn common() -> Setting {
         value_bytes: 0,
         execution_us_max: 500,
         encode: false,
+        durable: false,
     }
 }
 

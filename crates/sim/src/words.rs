@@ -23,6 +23,7 @@ use smr_wire::{Call, ClientId, FromContact, Outcome, Slot, ToContact, View};
 
 use crate::clients::Told;
 use crate::world::START;
+use crate::world::crash::DiskWork;
 use crate::world::happenings::{Happening, Letter};
 
 /// The first word of every letter.
@@ -101,6 +102,10 @@ impl Words {
             }
             Happening::Timer { machine, timer, .. } => format!("r{machine} {}", self::timer(*timer)),
             Happening::Look { machine, .. } => format!("somebody looks after r{machine}'s application"),
+            Happening::Disk { machine, work: DiskWork::Synced(_) } => format!("r{machine}'s disk is in step"),
+            Happening::Disk { machine, work: DiskWork::Kept(state) } => {
+                format!("r{machine} has the state after s{} on disk", state.0.checkpoint.slot)
+            }
             Happening::Operator { machine } => format!("the administrator looks after r{machine}"),
             Happening::Event { machine, event } => format!("r{machine} {}", self.event(event)),
             Happening::Client { client } => format!("c{client} looks at its clock"),

@@ -4,6 +4,7 @@
 //! faults, the order in which tasks are polled, what clients ask) is drawn from the seed, so the same seed makes the
 //! same run, byte for byte.
 
+pub(crate) mod crash;
 mod effects;
 pub mod faults;
 pub(crate) mod happenings;
@@ -27,6 +28,7 @@ use smr_wire::{ReplicaId, ServiceId, Timestamp};
 use crate::adversary::{Adversary, Misdeed};
 use crate::check::lanes::Watches;
 use crate::clients::{Clients, KnownKey};
+use crate::durable::Durable;
 use crate::host::Machine;
 use crate::network::{Host, Network, Weather};
 use crate::observe::{Observer, Violation};
@@ -78,6 +80,8 @@ pub struct Setting {
     pub execution_us_max: u64,
     /// Whether messages are encoded and decoded on their way.
     pub encode: bool,
+    /// Whether machines have disks and come back with what is on them.
+    pub durable: bool,
 }
 
 /// The agreed beginning of time in every run, in ms since 1970.
@@ -154,6 +158,8 @@ impl World {
                 SoftwareCore::new(group.clone(), window_slots, seat.me, key.clone(), seed)
             };
             machine.core = cores.get(index).map(core);
+            // Whoever was taken over says what it likes, whatever it wrote down.
+            machine.disk = (setting.durable && machine.adversary.is_none()).then(Durable::default);
             machines.push(machine);
         }
         let consensus = &genesis.config.consensus;

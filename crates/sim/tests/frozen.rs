@@ -77,6 +77,7 @@ fn world(protocol: ProtocolName, requests: usize) -> World {
         value_bytes: 0,
         execution_us_max: 500,
         encode: false,
+        durable: false,
     };
     World::new(setting, 1, Trace::off())
 }

@@ -19,6 +19,7 @@ use smr_wire::{ReplicaId, Slot};
 use super::{Replica, Secrets};
 use crate::effect::{Effect, Observation};
 use crate::genesis::Genesis;
+use crate::known_bugs;
 use crate::status::Halt;
 use crate::system::{Chunked, SystemState};
 
@@ -153,14 +154,18 @@ impl Replica {
     ) {
         let image = Arc::new(image);
         effects.push(Effect::Keep { certificate: certificate.clone(), image: image.clone() });
+        if known_bugs::RESTS_ON_WHAT_IS_NOT_KEPT.is_on() {
+            self.restore_fetched(certificate, image, effects);
+            return;
+        }
         self.restoring = Some(Restoring::Keeping { certificate, image });
     }
 
     /// The state after `slot` is on disk.
     pub(super) fn on_kept(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
-        let (_, before) = self.keeping.kept;
-        if slot > before {
-            self.keeping.kept = (before, slot);
+        let (_, last) = self.keeping.kept;
+        if slot > last {
+            self.keeping.kept = (last, slot);
         }
         match self.restoring.take() {
             Some(Restoring::Keeping { certificate, image }) if certificate.checkpoint.slot == slot => {
@@ -173,6 +178,8 @@ impl Replica {
             if !self.enter_generation(&certificate, effects) {
                 self.inbox.push_back(smr_consensus::Event::Stable(certificate));
             }
+            // What stands between the two is there if the last one turns out to be damaged.
+            let (before, _) = self.keeping.kept;
             effects.push(Effect::Prune { slot: before, standing: self.engine.standing() });
             self.keep_newest(effects);
         }

@@ -164,9 +164,7 @@ impl Watch {
             format!("{who} votes for two batches in slot {slot} of view {view}")
         })?;
         if let Voter::Correct(decided) = voter {
-            self.is_within(slot, || format!("{who} votes in slot {slot}"))?;
-            let end = decided.plus(self.config.window_slots);
-            holds(Invariant::Window, slot <= end, || format!("{who} votes in slot {slot}, above {end}"))?;
+            self.stays_within(who, decided, slot)?;
             holds(Invariant::Proposal, self.rightful(view, slot) == Some(digest), || {
                 format!("{who} votes in slot {slot} of view {view} for what nobody had the right to propose")
             })?;
@@ -175,6 +173,16 @@ impl Watch {
             self.decides(vote)?;
         }
         self.is_bound(view, slot)
+    }
+
+    /// `who`, which is correct and has decided everything up to `decided`, votes in `slot`.
+    ///
+    /// # Errors
+    /// I4 or I8.
+    pub fn stays_within(&self, who: ReplicaId, decided: Slot, slot: Slot) -> Verdict {
+        self.is_within(slot, || format!("{who} votes in slot {slot}"))?;
+        let end = decided.plus(self.config.window_slots);
+        holds(Invariant::Window, slot <= end, || format!("{who} votes in slot {slot}, above {end}"))
     }
 
     /// `what` happens in a slot of this generation.
@@ -231,7 +239,10 @@ impl Watch {
     }
 
     /// A view has begun for a correct replica.
-    fn begins(&mut self, who: ReplicaId, beginning: &Beginning) -> Verdict {
+    ///
+    /// # Errors
+    /// What that violates.
+    pub fn begins(&mut self, who: ReplicaId, beginning: &Beginning) -> Verdict {
         let Beginning { view, decided, excluded, .. } = beginning;
         if let Some(first) = self.begun.get(view) {
             return holds(Invariant::View, first == beginning, || format!("view {view} begins in two ways"));

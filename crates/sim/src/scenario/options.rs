@@ -105,6 +105,7 @@ impl Options {
             value_bytes: 0,
             execution_us_max: 0,
             encode: true,
+            durable: false,
         }
     }
 }

@@ -333,7 +333,7 @@ impl World {
     }
 
     /// How long a machine's own work takes. Under a script it takes no time.
-    fn own_work_us(&mut self, least_us: u64, most_us: u64) -> u64 {
+    pub(super) fn own_work_us(&mut self, least_us: u64, most_us: u64) -> u64 {
         if self.stage.is_some() { 0 } else { self.rng.within(least_us, most_us) }
     }
 

@@ -22,6 +22,10 @@ pub enum Fault {
     Thaw(usize),
     /// A machine is gone for good.
     Kill(usize),
+    /// A machine fails and comes back after so long, in microseconds, with what is on its disk.
+    Crash(usize, u64),
+    /// It comes back.
+    Return(usize),
     /// A machine begins anew with nothing but its keys and another trusted core; the administrator vouches for that.
     Reboot(usize),
     /// Links behave like this from now on.
@@ -70,8 +74,30 @@ impl World {
             let weather = Weather::drawn(&mut self.rng);
             self.schedule(now_us + at_us, Fault::Weather(weather));
         }
+        if self.setting.durable && self.group.is_bound_by_disk() {
+            self.schedule_crashes(chaos_us);
+        }
         self.schedule(now_us + chaos_us, Fault::Heal);
         now_us + chaos_us
+    }
+
+    /// Any number of machines fail, one after the other, beside each other or all at once, and come back.
+    fn schedule_crashes(&mut self, chaos_us: u64) {
+        let now_us = self.now_us;
+        let victims: Vec<usize> = (0..self.machines.len()).filter(|m| self.is_correct(*m)).collect();
+        for _ in 0..self.rng.within(0, 4) {
+            let victim = *self.rng.pick(&victims);
+            let at_us = self.rng.within(0, chaos_us);
+            let down_us = self.rng.within(1_000, chaos_us / 2).min(chaos_us - at_us);
+            self.schedule(now_us + at_us, Fault::Crash(victim, down_us));
+        }
+        if self.rng.chance(300) {
+            let at_us = self.rng.within(0, chaos_us);
+            for victim in victims {
+                let down_us = self.rng.within(1_000, chaos_us / 4).min(chaos_us - at_us);
+                self.schedule(now_us + at_us, Fault::Crash(victim, down_us));
+            }
+        }
     }
 
     pub(super) fn suffer(&mut self, fault: Fault) {
@@ -85,6 +111,8 @@ impl World {
             }
             Fault::Thaw(machine) => self.thaw(machine),
             Fault::Kill(machine) => self.machines[machine].health = Health::Dead,
+            Fault::Crash(machine, down_us) => self.crash(machine, down_us),
+            Fault::Return(machine) => self.come_back(machine),
             Fault::Reboot(machine) => self.reboot(machine),
             Fault::Weather(weather) => self.network.weather = weather,
             Fault::Heal => {

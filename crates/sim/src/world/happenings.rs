@@ -1,9 +1,10 @@
 //! What can happen in a world, and what follows from it.
 
-use smr_replica::{Event, Incoming, Input, Message, Timer};
+use smr_replica::{Effect, Event, Incoming, Input, Message, Timer};
 use smr_wire::{FromContact, Generation, ToContact};
 
 use super::World;
+use super::crash::DiskWork;
 use super::stage::{Note, Party};
 use crate::host::Health;
 use crate::trace::Said;
@@ -20,6 +21,8 @@ pub(crate) enum Happening {
     Event { machine: usize, event: Event },
     /// Somebody looks after a replica's application.
     Look { machine: usize, look_us: u64 },
+    /// The disk of a machine has done something.
+    Disk { machine: usize, work: DiskWork },
     /// The administrator looks after a machine that began anew.
     Operator { machine: usize },
     /// A client looks at its clock.
@@ -65,6 +68,7 @@ impl World {
             }
             Happening::Event { machine, event } => self.step(machine, event),
             Happening::Look { machine, look_us } => self.look_at_host(machine, look_us),
+            Happening::Disk { machine, work } => self.on_disk(machine, work),
             Happening::Operator { machine } => self.operate(machine),
             Happening::Client { client } => {
                 self.clients.wake(client, now_us);
@@ -111,9 +115,10 @@ impl World {
         let clock = self.clock();
         let mut effects = Vec::new();
         self.machines[machine].replica.step(Input { clock, event }, &mut effects);
-        let outline = self.look_before(machine);
+        let promises = |effect: &Effect| matches!(effect, Effect::Persist(record) if record.is_promise());
+        let outline = self.look_before(machine, effects.iter().any(promises));
         for effect in effects {
-            self.act(machine, effect);
+            self.act_durably(machine, effect);
         }
         self.look_after(machine, outline);
         if self.is_correct(machine) {
@@ -161,7 +166,8 @@ impl Happening {
             )
             | Happening::Timer { machine, .. }
             | Happening::Event { machine, .. }
-            | Happening::Look { machine, .. } => Some(*machine),
+            | Happening::Look { machine, .. }
+            | Happening::Disk { machine, .. } => Some(*machine),
             Happening::Arrival(Letter::ToClient { .. })
             | Happening::Operator { .. }
             | Happening::Client { .. }

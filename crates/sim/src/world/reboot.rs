@@ -1,5 +1,5 @@
-//! A machine with a trusted core begins anew: what it knew is gone, and its core has another key, for which the
-//! administrator vouches.
+//! A machine with a trusted core begins anew: what it knew is gone but for what is on its disk, if it has one, and its core
+//! has another key, for which the administrator vouches.
 
 use std::sync::Arc;
 
@@ -20,27 +20,25 @@ impl World {
         if self.machines[machine].health == Health::Dead {
             return;
         }
-        self.observer.forgets(machine);
         let key = Arc::new(IdentityKey::from_seed(&self.rng.bytes32()).known_to(self.verifier.clone()));
         self.cores.insert(key.public());
         let (seed, dealing) = (self.rng.draw(), DealingSeed(self.rng.bytes32()));
         let Machine { seat, secrets, .. } = &self.machines[machine];
         let (seat, secrets, me) = (seat.clone(), secrets.clone(), seat.me);
         let verifier = self.verifier.clone();
-        let replica = Replica::new(self.genesis.clone(), me, secrets.clone(), Some(key.public()), verifier);
+        let mut disk = self.machines[machine].disk.take();
+        let found = disk.as_mut().map(|disk| disk.crash(&mut self.rng).0).unwrap_or_default();
+        let (genesis, core) = (self.genesis.clone(), Some(key.public()));
+        let replica = Replica::resume(genesis, me, secrets.clone(), core, verifier, found);
+        let replica = replica.expect("a disk that does what it should keeps all that matters");
+        self.observer.returns(machine, replica.status().decided);
         let mut anew = Machine::new(seat, secrets, replica, &self.genesis, None, seed);
         let window_slots = self.genesis.config.consensus.window_slots;
         anew.core = Some(SoftwareCore::new(self.group.clone(), window_slots, me, key, dealing));
+        anew.disk = disk;
         self.machines[machine] = anew;
         self.watch.iter_mut().for_each(|watch| watch.forgets(me));
-        // What it had given to its own parts is gone with it.
-        self.queue.retain(|_, happening| {
-            let is_own = matches!(
-                happening,
-                Happening::Event { .. } | Happening::Timer { .. } | Happening::Look { .. }
-            );
-            !is_own || happening.machine() != Some(machine)
-        });
+        self.drop_own_work(machine);
         self.plan(self.now_us, Happening::Event { machine, event: Event::Start });
         self.plan(self.now_us + OPERATOR_US, Happening::Operator { machine });
     }

@@ -8,6 +8,7 @@ use smr_wire::{ReplicaId, Slot, View};
 use super::happenings::Happening;
 use super::{Setting, World, adversary};
 use crate::clients::Clients;
+use crate::durable::Durable;
 use crate::host::Machine;
 use crate::network::Network;
 use crate::observe::Violation;
@@ -61,6 +62,7 @@ impl World {
         stands.iter().all(|status| status.phase == Phase::Ready && status.waiting == 0)
             && stands.windows(2).all(|pair| pair[0].executed == pair[1].executed)
             && self.queue.values().all(Happening::is_wait)
+            && self.machines.iter().filter_map(|machine| machine.disk.as_ref()).all(Durable::rests)
     }
 }
 

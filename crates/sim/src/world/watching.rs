@@ -4,7 +4,8 @@
 use smr_consensus::Message as Ordering;
 use smr_consensus::lanes::Outline;
 use smr_consensus::lanes::core::{Item, Register};
-use smr_consensus::record::Record;
+use smr_consensus::quorum::Ballot;
+use smr_consensus::record::{Began, Record};
 use smr_consensus::verified::Rules;
 use smr_replica::Message;
 use smr_wire::client::FaultModel;
@@ -14,8 +15,9 @@ use crate::check::lanes::{Voter, Watch};
 use crate::observe::Violation;
 
 impl World {
-    /// A machine has stepped, and nobody has heard of it: what its replica knows, if it is correct.
-    pub(super) fn look_before(&mut self, machine: usize) -> Option<Outline> {
+    /// A machine has stepped, and nobody has heard of it: what its replica knows, if it is correct. What rests on a promise
+    /// that is not on disk yet, though it `promises` it, is nothing that anybody knows.
+    pub(super) fn look_before(&mut self, machine: usize, promises: bool) -> Option<Outline> {
         let is_correct = self.is_correct(machine);
         let replica = &self.machines[machine].replica;
         let lanes = replica.engine().lanes()?;
@@ -23,7 +25,10 @@ impl World {
         let decided = replica.status().decided;
         let entered =
             self.watch.as_mut().map_or(Ok(()), |watch| watch.enters(lanes, replica.group(), decided));
-        let outline = is_correct.then(|| lanes.outline());
+        let disk = self.machines[machine].disk.as_ref();
+        let settled = disk.is_none_or(|disk| disk.is_settled() && !promises);
+        let settled = settled || !self.group.is_bound_by_disk();
+        let outline = (is_correct && settled).then(|| lanes.outline());
         let barrier = replica.system().voters.barrier().filter(|_| is_correct);
         let generation = replica.system().voters.generation();
         self.fail(entered);
@@ -54,13 +59,35 @@ impl World {
         self.fail(seen);
     }
 
-    /// Where there are no cores, a vote is what a replica would keep on its disk.
-    pub(super) fn watch_record(&mut self, machine: usize, record: &Record) {
-        let Record::Voted(vote) = record else { return };
-        let ballot = vote.ballot;
+    /// A disk has done something: what its replica knows counts from now on.
+    pub(super) fn look_again(&mut self, machine: usize) {
+        let outline = self.look_before(machine, false);
+        self.look_after(machine, outline);
+    }
+
+    /// A vote that is not on disk yet.
+    pub(super) fn watch_vote_under_way(&mut self, machine: usize, ballot: Ballot) {
         if self.group.model != FaultModel::Crash {
             return;
         }
+        let (who, decided) = (self.machines[machine].seat.me, self.status(machine).decided);
+        self.watched(machine, |watch, _| watch.stays_within(who, decided, ballot.slot));
+    }
+
+    /// Where there are no cores, a vote is what a replica would keep on its disk.
+    pub(super) fn watch_record(&mut self, machine: usize, record: &Record) {
+        if self.group.model != FaultModel::Crash {
+            return;
+        }
+        let ballot = match record {
+            Record::Voted(vote) => vote.ballot,
+            Record::Began(Began::Lanes(certificate)) => {
+                let who = self.machines[machine].seat.me;
+                self.watched(machine, |watch, _| watch.begins(who, &certificate.beginning));
+                return;
+            }
+            _ => return,
+        };
         let item = Item { slot: ballot.slot, digest: ballot.digest };
         let (who, voter) = (self.machines[machine].seat.me, self.voter(machine));
         self.watched(machine, |watch, _| watch.votes(who, voter, Register { view: ballot.view, item }));

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use smr_consensus::ProtocolName;
@@ -47,8 +47,20 @@ pub(crate) struct Simulate {
     /// round-trip times in ms to all of them; replicas then have production's patience.
     #[arg(long, value_name = "TABLE", conflicts_with = "twins")]
     latency: Option<String>,
+    /// Where replicas keep what they are bound to: with `disk` any number of them may crash, and come back.
+    #[arg(long, value_enum, default_value_t = Durability::Memory, conflicts_with = "twins")]
+    durability: Durability,
     #[command(flatten)]
     twins: twins::Arguments,
+}
+
+/// Where replicas keep what they are bound to.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Durability {
+    /// Nowhere else.
+    Memory,
+    /// On disks.
+    Disk,
 }
 
 impl Simulate {
@@ -73,7 +85,11 @@ impl Simulate {
         }
         let regions = self.latency.as_deref().map(|table| regions(table).map(|read| (table, read))).transpose()?;
         let campaign = || {
-            let of_one_building = Campaign::new(self.protocol, self.faults, self.misdeed);
+            let in_memory = Campaign::new(self.protocol, self.faults, self.misdeed);
+            let of_one_building = match self.durability {
+                Durability::Memory => in_memory,
+                Durability::Disk => in_memory.on_disk(),
+            };
             match &regions {
                 Some((table, regions)) => of_one_building.across(table, regions.clone()),
                 None => of_one_building,

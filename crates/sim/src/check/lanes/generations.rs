@@ -64,6 +64,13 @@ impl Watches {
         })
     }
 
+    /// A correct replica came back with what is on its disk: it may know less than before, but what it voted for.
+    pub fn returns(&mut self, who: ReplicaId) {
+        for watch in self.0.values_mut() {
+            watch.stood.remove(&who);
+        }
+    }
+
     /// A correct replica began anew: it stands nowhere, and its core is another one.
     pub fn forgets(&mut self, who: ReplicaId) {
         for watch in self.0.values_mut() {
