@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("mutate", 0),
     ("uds", 1),
     ("crypto", 1),
+    ("store", 1),
     ("wire", 2),
     ("consensus", 3),
     ("app", 3),
@@ -96,8 +97,8 @@ fn clients_do_not_know_the_group() {
 }
 
 #[test]
-fn crypto_and_uds_know_nothing_of_replication() {
-    for name in ["crypto", "uds"] {
+fn crypto_store_and_uds_know_nothing_of_replication() {
+    for name in ["crypto", "store", "uds"] {
         let manifest = read(&crates().join(name).join("Cargo.toml"));
         // Deliberate bugs and changes to encodings know nothing of anything.
         let mut imports = own_dependencies(&manifest, |section| section.ends_with("dependencies"));
