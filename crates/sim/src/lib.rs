@@ -9,6 +9,7 @@
 //! - [`world`]: replicas, clients, network and clock together;
 //! - [`scenario`]: scripts that direct a world step by step, with the recorded exchange below each step;
 //! - [`network`], [`regions`]: what happens to messages, and how far they go;
+//! - [`disk`]: what a crash leaves of what was written;
 //! - [`adversary`]: replicas that misbehave, named by what they do;
 //! - [`twins`]: two machines that are one replica, and all ways to part them from the others;
 //! - `hunt`, in tests only: known bugs, switched on one by one, which the checks must find;
@@ -18,6 +19,7 @@ pub mod adversary;
 pub mod campaign;
 pub mod check;
 pub mod clients;
+pub mod disk;
 pub mod distance;
 mod durable;
 pub mod history;

@@ -241,7 +241,7 @@ mod tests {
         );
         let mut segment = Vec::new();
         encode(&mut segment, SEED(), Head { sequence: 5, slot: 1, group: 5 }, &forged);
-        segment[0] ^= 1;
+        segment[4] ^= 1;
         let chain = Chain::read(&segment, 0, 5, SEED());
         assert_eq!(chain.beyond(&segment, SEED()), Beyond { begun: true, behind: 0, proof: None });
     }
