@@ -8,6 +8,7 @@
 //!
 //! Secret keys are made inside the replicas; nothing here ever sees one but the administrator's.
 
+mod again;
 mod steps;
 
 use std::io;
@@ -24,6 +25,7 @@ use smr_wire::{Descriptor, ServiceId};
 use tokio::time::Instant;
 
 use crate::provider::{Handle, Life, Provider, ProviderError, stop_all};
+use crate::returns::is_on_disk;
 use crate::service::{Home, Record, ServiceDir, ServiceError};
 use steps::Deployment;
 pub(crate) use steps::{is_certified, launch};
@@ -60,7 +62,8 @@ impl DeployOptions {
     }
 }
 
-/// Deploys `blueprint`. If it fails, whatever was started is ended again and what it left is put aside.
+/// Deploys `blueprint`; a service of this name that was stopped, and keeps what it is bound to on disk, goes on. If it fails,
+/// whatever was started is ended again; what a new service left is put aside, and what a stopped one has stays.
 ///
 /// # Errors
 /// Why there is no service, and what to do.
@@ -73,10 +76,12 @@ pub async fn deploy(
 ) -> Result<Deployed, DeployError> {
     let service = home.service(&blueprint.name);
     let _lock = service.lock()?;
-    refuse_taken(&service, provider)?;
-    let began = Instant::now();
-    let mut deployment = Deployment::new(&service, blueprint, options, provider, began, on_progress);
-    match deployment.run().await {
+    let stopped = stopped(&service, blueprint, provider)?;
+    let (began, goes_on) = (Instant::now(), stopped.is_some());
+    let record = stopped.unwrap_or_else(|| Record::new(blueprint.clone()));
+    let mut deployment = Deployment::new(&service, record, options, provider, began, on_progress);
+    let deployed = if goes_on { deployment.go_on().await } else { deployment.run().await };
+    match deployed {
         Ok(descriptor) => Ok(Deployed {
             name: blueprint.name.clone(),
             dir: service.path(),
@@ -86,7 +91,12 @@ pub async fn deploy(
         }),
         Err(error) => {
             let handles = deployment.handles();
-            Err(undone(&service, provider, &handles, error).await)
+            let undone = if goes_on {
+                stopped_again(&service, provider, &handles, error).await
+            } else {
+                undone(&service, provider, &handles, error).await
+            };
+            Err(undone)
         }
     }
 }
@@ -109,6 +119,23 @@ async fn undone(
         Err(cleaning) => DeployError::NotUndone {
             error: Box::new(error),
             cleaning: Box::new(cleaning),
+            name: service.name().clone(),
+        },
+    }
+}
+
+/// Ends what was started of a service that should have gone on. What is on its disks stays.
+async fn stopped_again(
+    service: &ServiceDir,
+    provider: &impl Provider,
+    handles: &[Handle],
+    error: DeployError,
+) -> DeployError {
+    match stop_all(provider, handles, UNDO_PATIENCE).await {
+        Ok(_) => DeployError::NotResumed { error: Box::new(error), dir: service.path() },
+        Err(cleaning) => DeployError::NotUndone {
+            error: Box::new(error),
+            cleaning: Box::new(cleaning.into()),
             name: service.name().clone(),
         },
     }
@@ -137,6 +164,18 @@ pub enum Progress {
     Prepared {
         /// Where.
         dir: PathBuf,
+    },
+    /// There is a service that was stopped.
+    Found {
+        /// Where.
+        dir: PathBuf,
+    },
+    /// Replicas take up what is on their disks.
+    Returning {
+        /// Replicas that are ready.
+        ready: usize,
+        /// Of how many.
+        of: usize,
     },
     /// A replica's process runs.
     Started {
@@ -175,17 +214,26 @@ pub enum Progress {
     },
 }
 
-fn refuse_taken(service: &ServiceDir, provider: &impl Provider) -> Result<(), DeployError> {
+/// What is kept of a service of this name that was stopped and can go on; none if the name is free.
+fn stopped(
+    service: &ServiceDir,
+    blueprint: &Blueprint,
+    provider: &impl Provider,
+) -> Result<Option<Record>, DeployError> {
     if !service.exists() {
-        return Ok(());
+        return Ok(None);
     }
     let name = service.name().clone();
-    let replicas = service.record()?.map_or_else(Vec::new, |record: Record| record.replicas);
-    let alive = replicas.iter().filter(|replica| provider.is_alive(&replica.handle)).count();
+    let Some(record) = service.record()? else { return Err(DeployError::Stale { name }) };
+    let alive = record.replicas.iter().filter(|replica| provider.is_alive(&replica.handle)).count();
     if alive > 0 {
-        Err(DeployError::Running { name, alive, of: replicas.len() })
-    } else {
+        Err(DeployError::Running { name, alive, of: record.replicas.len() })
+    } else if !is_on_disk(&record.blueprint) || record.descriptor.is_none() {
         Err(DeployError::Stale { name })
+    } else if !again::is_same(&record.blueprint, blueprint) {
+        Err(DeployError::Another { name })
+    } else {
+        Ok(Some(record))
     }
 }
 
@@ -208,11 +256,30 @@ pub enum DeployError {
     /// The name belongs to a service that is dead.
     #[error(
         "the service `{name}` was up before, but none of its replicas runs any more. Its state was in their memory, \
-         so it is gone; clear what is left with `smrcloud down {name}`, then try again"
+         so it is gone; clear what is left with `smrcloud down {name} --erase`, then try again"
     )]
     Stale {
         /// Whose name.
         name: ServiceName,
+    },
+    /// The name belongs to a service that was stopped, and this description is of another one.
+    #[error(
+        "a service `{name}` was stopped here and can go on, but this description asks for another one: for other \
+         replicas, another application or other settings. Go on with the description that it was made from, or erase it \
+         with `smrcloud down {name} --erase`, which removes its state and its key"
+    )]
+    Another {
+        /// Whose name.
+        name: ServiceName,
+    },
+    /// A service that was stopped did not go on.
+    #[error("{error}\nNothing is left running; what the service has on disk stays in {dir}")]
+    NotResumed {
+        /// Why.
+        #[source]
+        error: Box<DeployError>,
+        /// Where it is kept.
+        dir: PathBuf,
     },
     /// A protocol that this program has not.
     #[error("the blueprint names the protocol `{protocol}`, which this program does not have")]

@@ -11,6 +11,7 @@ pub mod deploy;
 pub mod mend;
 pub mod provider;
 pub mod remove;
+mod returns;
 pub mod service;
 pub mod watch;
 

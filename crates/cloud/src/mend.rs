@@ -15,8 +15,9 @@ use smr_wire::{Generation, ReplicaId};
 
 use crate::deploy::{DeployError, DeployOptions, is_certified, launch};
 use crate::provider::{Handle, Provider};
-use crate::service::ServiceDir;
-use crate::watch::{Health, ReplicaState, may_return};
+use crate::returns::{is_on_disk, may_return};
+use crate::service::{Record, ServiceDir};
+use crate::watch::{Health, ReplicaState};
 
 /// The first pause before a replica that ended again is started again; doubled each time.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -69,11 +70,12 @@ struct Attempt {
 impl Mender {
     /// What is to be done for a service that is so at `now`, on a clock that goes on steadily.
     ///
-    /// Only a replica with a trusted core may come back without its memory: any other could contradict itself.
+    /// Only a replica that has its promises on disk, or a trusted core, may come back: any other could contradict itself.
     pub fn decide(&mut self, blueprint: &Blueprint, health: &Health, now: Duration) -> Vec<Mend> {
-        // With more of them gone than it survives nobody is left who could let one in.
         let lost = health.replicas.iter().filter(|replica| replica.is_lost()).count();
-        if lost > usize::from(blueprint.faults) || !may_return(blueprint) || health.service.is_none() {
+        // With more cores gone than it survives nobody is left who could let one in.
+        let too_many = lost > usize::from(blueprint.faults) && !is_on_disk(blueprint);
+        if too_many || !may_return(blueprint) || health.service.is_none() {
             return Vec::new();
         }
         health.replicas.iter().filter_map(|of| self.decide_for(of.replica, &of.state, now)).collect()
@@ -124,60 +126,78 @@ pub async fn mend(
     mend: Mend,
 ) -> Result<bool, DeployError> {
     let Ok(_lock) = service.lock() else { return Ok(false) };
-    let Some(mut record) = service.record()? else { return Ok(false) };
-    let (Mend::Restart { replica } | Mend::Vouch { replica, .. }) = mend;
-    let dir = service.replica(replica.index());
-    let known =
-        record.replicas.get(replica.index()).and_then(|of| Some((of.handle.clone(), of.public.clone()?)));
-    let Some((handle, public)) = known else { return Ok(false) };
-    let unclear = |why: &str| DeployError::ReplicaUnclear { replica: replica.index(), why: why.to_owned() };
+    let Some(record) = service.record()?.filter(|record| !record.stopped) else { return Ok(false) };
     match mend {
-        Mend::Restart { .. } => {
-            if provider.is_alive(&handle) {
-                return Ok(false);
-            }
-            let listen = public.address.parse::<SocketAddr>();
-            let listen = listen.map_err(|error| unclear(&format!("{}: {error}", public.address)))?;
-            let launch = launch(&record.blueprint, options, dir, listen);
-            record.replicas[replica.index()].handle = provider.start(&launch)?;
-            record.replicas[replica.index()].restarts += 1;
-            record.replicas[replica.index()].vouched = None;
-            service.keep(&record)?;
-        }
-        Mend::Vouch { generation, core, .. } => {
-            // What the process that was started here says of itself, not what comes over the network; and one key for each
-            // start, so that whoever takes over a replica that runs cannot name another one.
-            let file = PublicFile::read(&dir).map_err(|error| unclear(&error.to_string()))?;
-            let kept = &record.replicas[replica.index()];
-            let Handle::Process { pid, .. } = kept.handle;
-            let is_first = kept.vouched.is_none();
-            let may = kept.restarts > 0 && kept.vouched.is_none_or(|vouched| vouched == core);
-            let Some(anew) = file.filter(|file| may && file.pid == pid && file.replica.core == core) else {
-                return Ok(false);
-            };
-            let anew = anew.replica;
-            if record.blueprint.trusted_hardware == Some(TrustedHardware::Tpm)
-                && is_first
-                && !(is_certified(&anew) && follows(public.boot.as_ref(), anew.boot.as_ref()))
-            {
-                return Err(unclear(
-                    "its machine's TPM has not certified its new trusted core in a later boot",
-                ));
-            }
-            let voucher = service.voucher(&record, replica, generation, core)?;
-            let administrator = service.administrator()?;
-            let connected = Client::connect(&public.address, public.channel, &administrator, ASK_PATIENCE);
-            if is_first {
-                record.replicas[replica.index()].vouched = Some(core);
-                record.replicas[replica.index()].public = Some(anew);
-                service.keep(&record)?;
-            }
-            let asked = async { connected.await?.vouch(voucher).await };
-            asked.await.map_err(|error| unclear(&error.to_string()))?;
-            return Ok(is_first);
-        }
+        Mend::Restart { replica } => restart(service, options, provider, record, replica),
+        Mend::Vouch { replica, generation, core } => vouch(service, record, replica, generation, core).await,
     }
+}
+
+fn unclear(replica: ReplicaId, why: impl ToString) -> DeployError {
+    DeployError::ReplicaUnclear { replica: replica.index(), why: why.to_string() }
+}
+
+/// Starts the process of a replica again where it was.
+fn restart(
+    service: &ServiceDir,
+    options: &DeployOptions,
+    provider: &impl Provider,
+    mut record: Record,
+    replica: ReplicaId,
+) -> Result<bool, DeployError> {
+    let Some(kept) = record.replicas.get_mut(replica.index()) else { return Ok(false) };
+    let Some(public) = kept.public.as_ref().filter(|_| !provider.is_alive(&kept.handle)) else {
+        return Ok(false);
+    };
+    let address = public.address.parse::<SocketAddr>();
+    let listen = address.map_err(|error| unclear(replica, format!("{}: {error}", public.address)))?;
+    let launch = launch(&record.blueprint, options, service.replica(replica.index()), listen);
+    kept.handle = provider.start(&launch)?;
+    kept.restarts += 1;
+    kept.vouched = None;
+    service.keep(&record)?;
     Ok(true)
+}
+
+/// Vouches for the key that the process which was started here says its core has, not for what comes over the network; and
+/// for one key for each start, so that whoever takes over a replica that runs cannot name another one.
+async fn vouch(
+    service: &ServiceDir,
+    mut record: Record,
+    replica: ReplicaId,
+    generation: Generation,
+    core: PublicKey,
+) -> Result<bool, DeployError> {
+    let voucher = service.voucher(&record, replica, generation, core)?;
+    let needs_tpm = record.blueprint.trusted_hardware == Some(TrustedHardware::Tpm);
+    let Some(kept) = record.replicas.get_mut(replica.index()) else { return Ok(false) };
+    let Some(public) = kept.public.clone() else { return Ok(false) };
+    let file =
+        PublicFile::read(&service.replica(replica.index())).map_err(|error| unclear(replica, error))?;
+    let Handle::Process { pid, .. } = kept.handle;
+    let is_first = kept.vouched.is_none();
+    let may = kept.restarts > 0 && kept.vouched.is_none_or(|vouched| vouched == core);
+    let Some(anew) = file.filter(|file| may && file.pid == pid && file.replica.core == core) else {
+        return Ok(false);
+    };
+    let anew = anew.replica;
+    let certified = || is_certified(&anew) && follows(public.boot.as_ref(), anew.boot.as_ref());
+    if needs_tpm && is_first && !certified() {
+        return Err(unclear(
+            replica,
+            "its machine's TPM has not certified its new trusted core in a later boot",
+        ));
+    }
+    if is_first {
+        kept.vouched = Some(core);
+        kept.public = Some(anew);
+        service.keep(&record)?;
+    }
+    let administrator = service.administrator()?;
+    let connected = Client::connect(&public.address, public.channel, &administrator, ASK_PATIENCE);
+    let asked = async { connected.await?.vouch(voucher).await };
+    asked.await.map_err(|error| unclear(replica, error))?;
+    Ok(is_first)
 }
 
 /// Whether a boot comes after another one, by the same TPM.

@@ -1,14 +1,18 @@
-//! The end of a service: its replicas end, and everything kept about it is erased, keys included.
+//! The end of a service: its replicas end. What is on their disks stays, unless it is of no use any more, or everything is to
+//! be erased, keys included.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 use smr_plan::ServiceName;
 
 use crate::provider::{Ending, Provider, ProviderError, stop_all};
+use crate::returns::is_on_disk;
 use crate::service::{Home, ServiceError};
 
-/// Takes the service called `name` down. Replicas have `patience` to end when asked.
+/// Takes the service called `name` down. Replicas have `patience` to end when asked. What it has on disk stays unless `erase`
+/// says otherwise; state in memory is gone, and everything else with it.
 ///
 /// # Errors
 /// There is no such service, or it cannot be ended.
@@ -17,6 +21,7 @@ pub async fn remove(
     name: &ServiceName,
     provider: &impl Provider,
     patience: Duration,
+    erase: bool,
 ) -> Result<Removed, RemoveError> {
     let service = home.service(name);
     let _lock = service.lock()?;
@@ -25,11 +30,21 @@ pub async fn remove(
         return Err(RemoveError::Unknown { name: name.clone(), known: Known(known) });
     }
     // Without a record nothing was started: it is written before the first replica.
-    let replicas = service.record()?.map_or_else(Vec::new, |record| record.replicas);
-    let handles: Vec<_> = replicas.into_iter().map(|replica| replica.handle).collect();
+    let mut record = service.record()?;
+    if let Some(record) = &mut record {
+        // Whoever watches over it brings nothing back from here on.
+        record.stopped = true;
+        service.keep(record)?;
+    }
+    let replicas = record.iter().flat_map(|record| &record.replicas);
+    let handles: Vec<_> = replicas.map(|replica| replica.handle.clone()).collect();
     let endings = stop_all(provider, &handles, patience).await?;
-    service.erase()?;
-    Ok(Removed { name: name.clone(), endings })
+    let can_go_on = record.is_some_and(|record| is_on_disk(&record.blueprint) && record.descriptor.is_some());
+    let kept = (can_go_on && !erase).then(|| service.path());
+    if kept.is_none() {
+        service.erase()?;
+    }
+    Ok(Removed { name: name.clone(), endings, kept })
 }
 
 /// A service that was taken down.
@@ -39,6 +54,8 @@ pub struct Removed {
     pub name: ServiceName,
     /// How its replicas ended, by index.
     pub endings: Vec<Ending>,
+    /// Where what it has on disk is kept, if it is.
+    pub kept: Option<PathBuf>,
 }
 
 /// Why a service could not be taken down.

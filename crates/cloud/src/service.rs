@@ -287,6 +287,9 @@ pub struct Record {
     pub replicas: Vec<ReplicaRecord>,
     /// Which service came of it, once all replicas were known.
     pub service: Option<ServiceId>,
+    /// Whether it was told to stop, so that nobody brings its replicas back.
+    #[serde(default)]
+    pub stopped: bool,
     /// What clients need, once the service had its key. Without it the deployment has not ended.
     pub descriptor: Option<Descriptor>,
 }
@@ -311,7 +314,14 @@ impl Record {
     /// Of a service that is about to be built.
     #[must_use]
     pub fn new(blueprint: Blueprint) -> Record {
-        Record { version: RECORD_VERSION, blueprint, replicas: Vec::new(), service: None, descriptor: None }
+        Record {
+            version: RECORD_VERSION,
+            blueprint,
+            replicas: Vec::new(),
+            service: None,
+            stopped: false,
+            descriptor: None,
+        }
     }
 }
 

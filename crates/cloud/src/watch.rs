@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use smr_consensus::ProtocolName;
 use smr_node::operator::{Client, NodePhase};
 use smr_node::{NodeStatus, Stall};
 use smr_plan::{Blueprint, FaultModel, ServiceName};
 use smr_wire::{ReplicaId, ServiceId, Slot};
 
 use crate::provider::Provider;
+use crate::returns::{is_on_disk, may_return};
 use crate::service::{Record, ReplicaRecord, ServiceDir, ServiceError};
 
 /// Asks every replica of a service how it is; each has `patience` to answer.
@@ -181,14 +181,20 @@ impl Health {
             of,
             needed,
             verdict,
-            summary: summary(blueprint, verdict, [up, of, needed], lost),
+            summary: summary(blueprint, verdict, [up, of, needed], lost, &replicas),
             advice: advice(blueprint, verdict, &replicas),
             replicas,
         }
     }
 }
 
-fn summary(blueprint: &Blueprint, verdict: Verdict, [up, of, needed]: [usize; 3], lost: usize) -> String {
+fn summary(
+    blueprint: &Blueprint,
+    verdict: Verdict,
+    [up, of, needed]: [usize; 3],
+    lost: usize,
+    replicas: &[ReplicaHealth],
+) -> String {
     let spare = up.saturating_sub(needed);
     let kind = match blueprint.against {
         FaultModel::Crash => "crashed",
@@ -197,7 +203,12 @@ fn summary(blueprint: &Blueprint, verdict: Verdict, [up, of, needed]: [usize; 3]
     let head = format!("{up} of {of} up");
     match verdict {
         Verdict::Forming => format!("{head}, making the service's key"),
-        Verdict::Stopped if lost > usize::from(blueprint.faults) => {
+        Verdict::Stopped
+            if is_on_disk(blueprint) && replicas.iter().all(|of| of.state == ReplicaState::Ended) =>
+        {
+            format!("{head}: stopped; its state is on disk")
+        }
+        Verdict::Stopped if lost > usize::from(blueprint.faults) && !is_on_disk(blueprint) => {
             format!("{head}: stopped for good; its state is lost")
         }
         Verdict::Stopped if needed == 1 => format!("{head}: stopped"),
@@ -216,7 +227,8 @@ fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -
         _ => "; the service goes on without",
     };
     let lost = replicas.iter().filter(|replica| replica.is_lost()).count();
-    let is_lost = verdict == Verdict::Stopped && lost > usize::from(blueprint.faults);
+    let too_many = verdict == Verdict::Stopped && lost > usize::from(blueprint.faults);
+    let is_lost = too_many && !is_on_disk(blueprint);
     let mut advice = Vec::new();
     if is_lost {
         advice.push(all_is_lost(blueprint, lost));
@@ -240,7 +252,7 @@ fn all_is_lost(blueprint: &Blueprint, lost: usize) -> String {
     let (name, faults) = (&blueprint.name, blueprint.faults);
     format!(
         "{} ended, gave up or lost a trusted core, and the service was made to survive {faults}. It cannot go on, and its \
-         state is lost. `smrcloud down {name}` clears what is left; `smrcloud up` with its description then begins anew, \
+         state is lost. `smrcloud down {name} --erase` clears what is left; `smrcloud up` with its description then begins anew, \
          with a new service key.",
         counted(lost, "replica"),
     )
@@ -252,8 +264,11 @@ fn ended(blueprint: &Blueprint, replicas: &[ReplicaHealth], goes_on: &str, is_lo
         1 => ("has", "It does not", "it", "Its log is replica.log in its directory"),
         _ => ("have", "They do not", "them", "Their logs are replica.log in their directories"),
     };
+    let all = ended().count() == replicas.len();
     let back = if is_lost {
         String::new()
+    } else if all && is_on_disk(blueprint) {
+        " `smrcloud up` with its description goes on with everything that was acknowledged.".to_owned()
     } else if may_return(blueprint) {
         format!(
             " A `smrcloud up` that still watches the service brings {them} back; one told to detach does not."
@@ -263,12 +278,6 @@ fn ended(blueprint: &Blueprint, replicas: &[ReplicaHealth], goes_on: &str, is_lo
     };
     let ended = named(ended())?;
     Some(format!("{ended} {have} ended{goes_on}.{back} {logs}."))
-}
-
-/// Whether a replica that ended may come back without its memory: the protocol counts on its trusted core alone.
-pub(crate) fn may_return(blueprint: &Blueprint) -> bool {
-    let protocol = blueprint.protocol.parse::<ProtocolName>();
-    protocol.is_ok_and(|protocol| protocol.profile().model == smr_wire::client::FaultModel::Hybrid)
 }
 
 /// Those that run and do not answer.

@@ -105,10 +105,10 @@ async fn a_service_comes_up_serves_survives_a_kill_and_goes_down() {
     let after = health(&service, &record, &provider, DEADLINE).await.unwrap();
     assert_eq!((after.verdict, after.up), (Verdict::Degraded, 3));
 
-    let removed = remove(&home, &blueprint.name, &provider, DEADLINE).await.unwrap();
+    let removed = remove(&home, &blueprint.name, &provider, DEADLINE, false).await.unwrap();
     assert_eq!(removed.endings, [Ending::Asked, Ending::Asked, Ending::Gone, Ending::Asked]);
     assert!(home.services().unwrap().is_empty());
-    let gone = remove(&home, &blueprint.name, &provider, DEADLINE).await.unwrap_err();
+    let gone = remove(&home, &blueprint.name, &provider, DEADLINE, false).await.unwrap_err();
     assert!(matches!(gone, RemoveError::Unknown { .. }), "{gone}");
 }
 
@@ -146,5 +146,5 @@ async fn replicas_that_live_with_their_parent_end_with_it_and_what_is_left_is_re
     }
     let stale = deploy(&home, &blueprint, &options, &provider, |_| {}).await.unwrap_err();
     assert!(stale.to_string().contains("smrcloud down kv"), "{stale}");
-    remove(&home, &blueprint.name, &provider, DEADLINE).await.unwrap();
+    remove(&home, &blueprint.name, &provider, DEADLINE, false).await.unwrap();
 }

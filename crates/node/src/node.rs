@@ -18,11 +18,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork};
 use smr_replica::system::Chunked;
-use smr_replica::{Effect, Event, Genesis, Input, Observation, Replica, Status, Voucher};
+use smr_replica::{CannotGoOn, Effect, Event, Gate, Genesis, Input, Observation, Replica, Status, Voucher};
 use smr_uds::Workers;
 use smr_wire::{ReplicaId, Slot, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -38,7 +38,7 @@ use crate::metrics::RefusalKind;
 use crate::operator::{self, NodeStatus};
 use crate::peers::Peers;
 use crate::stall::Silence;
-use crate::store::Memory;
+use crate::store::{Opened, Progress, Writer};
 use crate::trusted::{Answer, Born, CoreError, Lost, Place, TrustedCore};
 use care::{Care, Looker};
 use jobs::Jobs;
@@ -51,7 +51,7 @@ use crate::misbehave::{Liar, Misbehaviour};
 pub struct Node {
     edge: Arc<Edge>,
     /// None once its end was told.
-    core: Option<JoinHandle<Result<(), CoreError>>>,
+    core: Option<JoinHandle<Result<(), Ended>>>,
     listener: JoinHandle<()>,
 }
 
@@ -71,17 +71,23 @@ pub struct Parts {
     pub workers: NonZeroUsize,
     /// Limits of its edge.
     pub limits: Limits,
+    /// What is on its disk, if the service keeps anything there.
+    pub disk: Option<Disk>,
     /// How it lies.
     #[cfg(feature = "misbehave")]
     pub misbehaviour: Option<Misbehaviour>,
 }
 
+/// A replica's disk, opened.
+#[derive(Debug)]
+pub struct Disk(pub(crate) Opened);
+
 impl Node {
     /// Starts a replica, in the runtime that this is called in.
     ///
     /// # Errors
-    /// The application is unknown or refuses its settings, the system gives no threads, or the trusted core does not take
-    /// its place.
+    /// The application is unknown or refuses its settings, the system gives no threads, the trusted core does not take its
+    /// place, or what is on disk does not fit together.
     pub fn start(parts: Parts, applications: &Applications) -> Result<Node, StartError> {
         let Parts { genesis, me, identity, listener, workers, limits, .. } = parts;
         let asked = genesis.members[me.index()].core.is_some();
@@ -104,6 +110,18 @@ impl Node {
             });
         });
         let (trusted, lost) = parts.core.join(place, deliver)?;
+        let (progress, disk_progress) = watch::channel(Progress::default());
+        let (found, store) = parts.disk.map(|Disk(opened)| (opened.found, opened.store)).unzip();
+        let start_writer = |store| Writer::start(store, progress, edge.sources.results.clone());
+        let disk = store.map(start_writer).transpose().map_err(StartError::Threads)?;
+        let replica = Replica::resume(
+            genesis,
+            me,
+            identity.secrets(),
+            edge.core_key,
+            edge.verifier.clone(),
+            found.unwrap_or_default(),
+        )?;
         let now = Instant::now();
         let budgets = edge.group.members().map(|_| Budget::new(edge.limits.answers, now)).collect();
         let core = Core {
@@ -111,13 +129,14 @@ impl Node {
             liar: parts.misbehaviour.map(|how| Liar::new(how, &edge)),
             trusted,
             silence: Silence::default(),
-            replica: Replica::new(genesis, me, identity.secrets(), edge.core_key, edge.verifier.clone()),
+            replica,
             peers: Peers::dial(&edge, identity.channel()),
             host,
             held: VecDeque::new(),
             in_host: 0,
             jobs,
-            store: Memory,
+            disk,
+            gate: Gate::default(),
             timers: Timers::default(),
             care: Care::default(),
             budgets,
@@ -127,7 +146,7 @@ impl Node {
         };
         let accepting = crate::listener::listen(edge.clone(), listener, Acceptor::new(identity.channel()));
         Ok(Node {
-            core: Some(tokio::spawn(core.run(queues, executor, lost))),
+            core: Some(tokio::spawn(core.run(queues, executor, Ends { lost, disk: disk_progress }))),
             listener: tokio::spawn(accepting),
             edge,
         })
@@ -146,7 +165,7 @@ impl Node {
         let Some(core) = &mut self.core else { return Ok(()) };
         let ended = core.await.map_err(|error| Ended::Panicked(error.to_string()));
         self.core = None;
-        Ok(ended??)
+        ended?
     }
 
     /// Ends it: connections close, threads end.
@@ -204,6 +223,9 @@ pub enum StartError {
     /// The trusted core does not take its place.
     #[error(transparent)]
     Core(#[from] CoreError),
+    /// What is on disk.
+    #[error(transparent)]
+    Disk(#[from] CannotGoOn),
 }
 
 /// How a replica ended that was not told to.
@@ -215,6 +237,18 @@ pub enum Ended {
     /// Its trusted core is gone.
     #[error(transparent)]
     WithCore(#[from] CoreError),
+    /// What it promises cannot be written down.
+    #[error(
+        "the disk does not take what this replica has to write down ({0}), so it says nothing more; what it said is safe. \
+         Make room, or mend the disk, and start it again"
+    )]
+    Disk(String),
+}
+
+/// From outside the core: what ends a replica, or lets what waits leave.
+struct Ends {
+    lost: Lost,
+    disk: watch::Receiver<Progress>,
 }
 
 /// How commands run; the same on every replica of the service.
@@ -241,6 +275,9 @@ fn host_sink(results: Results) -> EventSink {
     })
 }
 
+/// Effects that wait for the disk at most before the core takes in no more. It has room for what a turn brings.
+const HELD_MAX: usize = 4096;
+
 /// An operation for the host.
 enum HostWork {
     Execute(SlotWork),
@@ -260,7 +297,10 @@ struct Core {
     /// Operations that the host has and has not reported.
     in_host: u32,
     jobs: Jobs,
-    store: Memory,
+    /// Where it writes down what it is bound to.
+    disk: Option<Writer>,
+    /// What waits until that is done.
+    gate: Gate,
     timers: Timers,
     care: Care,
     /// What each member may still have answered, by index.
@@ -273,17 +313,18 @@ struct Core {
 }
 
 impl Core {
-    /// Runs until it is told to end, or the trusted core is gone: a replica without one can only be in the way.
-    async fn run(mut self, mut queues: Queues, executor: Workers, mut lost: Lost) -> Result<(), CoreError> {
+    /// Runs until it is told to end, the trusted core is gone, or the disk takes no more: a replica without them can only be
+    /// in the way.
+    async fn run(mut self, mut queues: Queues, executor: Workers, mut ends: Ends) -> Result<(), Ended> {
         self.step(Event::Start);
         let mut turn = Vec::new();
         let end = loop {
-            match self.wake(&mut queues, &mut turn, &mut lost).await {
+            match self.wake(&mut queues, &mut turn, &mut ends).await {
                 Next::GoOn => {}
                 Next::End => break Ok(()),
-                Next::EndWithCore(gone) => {
-                    error!(%gone, "this replica ends");
-                    break Err(gone);
+                Next::EndFor(why) => {
+                    error!(%why, "this replica ends");
+                    break Err(why);
                 }
             }
             for waiting in turn.drain(..) {
@@ -293,11 +334,14 @@ impl Core {
         };
         // Commands that run may take their time; the runtime's threads do not wait for them.
         let _ = tokio::task::spawn_blocking(move || executor.stop()).await;
+        // Its threads write what they were given before they end.
+        drop(self);
+        while ends.disk.changed().await.is_ok() {}
         end
     }
 
     /// Waits for something to happen, and gathers a turn of it.
-    async fn wake(&mut self, queues: &mut Queues, turn: &mut Vec<Waiting>, lost: &mut Lost) -> Next {
+    async fn wake(&mut self, queues: &mut Queues, turn: &mut Vec<Waiting>, ends: &mut Ends) -> Next {
         while let Some(timer) = self.timers.due(Instant::now()) {
             self.step(Event::Timer(timer));
         }
@@ -306,7 +350,14 @@ impl Core {
         tokio::select! {
             biased;
             // Its other end goes only once it has told why.
-            Ok(gone) = lost => return Next::EndWithCore(gone),
+            Ok(gone) = &mut ends.lost => return Next::EndFor(gone.into()),
+            Ok(()) = ends.disk.changed() => {
+                let Progress { durable, failed } = ends.disk.borrow_and_update().clone();
+                if let Some(why) = failed {
+                    return Next::EndFor(Ended::Disk(why));
+                }
+                self.let_through(durable);
+            }
             Some(control) = queues.control.recv() => match control {
                 Control::Status(reply) => {
                     let core_silent = self.silence.lasts(Instant::now());
@@ -315,7 +366,7 @@ impl Core {
                 Control::Vouched(voucher) => self.step(Event::Vouched(voucher)),
                 Control::Stop => return Next::End,
             },
-            () = queues.inbox.turn(turn) => {}
+            () = queues.inbox.turn(turn), if self.gate.held() < HELD_MAX => {}
             () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
         }
         Next::GoOn
@@ -372,13 +423,51 @@ impl Core {
         let mut effects = std::mem::take(&mut self.effects);
         self.replica.step(Input { clock: clock(), event }, &mut effects);
         for effect in effects.drain(..) {
-            self.act(effect);
+            self.pass(effect);
         }
         self.effects = effects;
         if finished {
             // Reports of what a restore has replaced may still come; they make the count too low by as many.
             self.in_host = self.in_host.saturating_sub(1);
             self.give_held();
+        }
+    }
+
+    /// Does what the replica wants, or keeps it until what it promised is on disk.
+    fn pass(&mut self, effect: Effect) {
+        let Some(disk) = &mut self.disk else { return self.act(effect) };
+        match effect {
+            Effect::Persist(record) => {
+                let ticket = disk.append(&record);
+                if record.is_promise() {
+                    self.gate.written(ticket);
+                }
+            }
+            Effect::Keep { certificate, image } => disk.keep(certificate, image),
+            Effect::Prune { slot, standing } => disk.prune(slot, &standing),
+            effect => {
+                self.charge_held(&effect);
+                if let Some(effect) = self.gate.pass(effect) {
+                    self.act(effect);
+                }
+            }
+        }
+    }
+
+    /// An answer costs whoever asked, though it has to wait.
+    fn charge_held(&mut self, effect: &Effect) {
+        if let Effect::Send { to, message } = effect
+            && self.asker == Some(*to)
+            && !self.gate.is_open()
+        {
+            self.budgets[to.index()].charge(smr_wire::encode(message).len());
+        }
+    }
+
+    /// The disk has written everything up to this ticket.
+    fn let_through(&mut self, durable: u64) {
+        for effect in self.gate.durable(durable) {
+            self.act(effect);
         }
     }
 
@@ -457,11 +546,11 @@ impl Core {
                 self.timers.arm(timer, Instant::now(), Duration::from_millis(after_ms));
             }
             Effect::Disarm(timer) => self.timers.disarm(timer),
-            Effect::Persist(record) => self.store.keep(record),
+            // Nothing is kept, so nothing waits for it either.
+            Effect::Persist(_) | Effect::Prune { .. } => {}
             Effect::Keep { certificate, .. } => {
                 self.edge.sources.results.put(Event::Kept(certificate.checkpoint.slot));
             }
-            Effect::Prune { .. } => {}
             Effect::Report(observation) => report(&observation),
         }
     }
@@ -519,8 +608,8 @@ fn let_go(connections: usize) {
 enum Next {
     GoOn,
     End,
-    /// The trusted core is gone.
-    EndWithCore(CoreError),
+    /// It cannot.
+    EndFor(Ended),
 }
 
 /// The machine's clock. One before 1970 is shown as 1970, and then this replica takes part in no proposal.

@@ -74,6 +74,7 @@ fn genesis() -> Genesis {
         faults: 1,
         members: (1..=4).map(member).collect(),
         administrator: key(9).public(),
+        durable: false,
         scheduling: Scheduling::sequential(),
         config: Config::default(),
     }

@@ -29,7 +29,8 @@ use crate::applications::Applications;
 use crate::files::{self, FileError, Secrecy};
 use crate::identity::{Identity, IdentityError, Public};
 use crate::limits::Limits;
-use crate::node::{Ended, Node, Parts, StartError};
+use crate::node::{Disk, Ended, Node, Parts, StartError};
+use crate::store::{self, DiskError};
 use crate::trusted::boots::{self, BadBoots};
 use crate::trusted::{Born, CoreError, CoreOptions};
 
@@ -228,14 +229,14 @@ impl Provisioned {
         }
     }
 
-    /// Takes its place in the service. From here on this directory belongs to one run, unless the protocol asks a trusted
-    /// core for its promises: a replica that comes back without its memory does not know what it has promised, so it would
+    /// Takes its place in the service. From here on this directory belongs to one run, unless the replica writes down what it
+    /// promises, and goes on from there, or the protocol asks a trusted core for its promises: a replica that comes back without its memory does not know what it has promised, so it would
     /// count as one that lies. Its core's new key is none that the others know, so it cannot contradict itself; it follows
     /// until the administrator has vouched for that key.
     ///
     /// # Errors
-    /// The genesis is not valid or does not name exactly this replica, or a member's core is not certified though this one
-    /// is.
+    /// The genesis is not valid or does not name exactly this replica, a member's core is not certified though this one is, or
+    /// what is on disk cannot be used.
     pub fn join(self, genesis: Genesis, workers: NonZeroUsize) -> Result<Parts, NodeError> {
         genesis.validate()?;
         let certified = self.public.boot.is_some();
@@ -259,11 +260,14 @@ impl Provisioned {
                 info!(member, tpm = %boot.key, boot = boot.counter, "certified core");
             }
         }
+        let me = ReplicaId::at(place);
+        let disk = genesis.durable.then(|| store::open(&self.dir, &genesis, me, returns)).transpose()?;
         files::write_atomically(&self.dir.join(RAN_FILE), b"", Secrecy::Public)?;
         Ok(Parts {
+            disk: disk.map(Disk),
             limits: Limits::for_config(&genesis.config),
             genesis: Arc::new(genesis),
-            me: ReplicaId::at(place),
+            me,
             identity: self.identity,
             core: self.core,
             listener: self.listener,
@@ -279,10 +283,11 @@ fn has_run(dir: &Path) -> Result<bool, NodeError> {
     Ok(files::read(&dir.join(RAN_FILE), 0)?.is_some())
 }
 
-/// Whether one that has run and forgot what it said may come back: the protocol counts on its trusted core alone.
+/// Whether one that has run may come back: what it said is on its disk, or the protocol counts on its trusted core alone.
 fn may_return(dir: &Path) -> Result<bool, NodeError> {
     let genesis = read_genesis(&dir.join(GENESIS_FILE))?;
-    Ok(genesis.is_some_and(|genesis| genesis.protocol.profile().model == FaultModel::Hybrid))
+    let hybrid = |genesis: &Genesis| genesis.protocol.profile().model == FaultModel::Hybrid;
+    Ok(genesis.is_some_and(|genesis| genesis.durable || hybrid(&genesis)))
 }
 
 fn read_genesis(path: &Path) -> Result<Option<Genesis>, NodeError> {
@@ -387,6 +392,9 @@ pub enum NodeError {
     /// The boots of the members' trusted cores.
     #[error(transparent)]
     Boots(#[from] BadBoots),
+    /// What is on its disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// Its trusted core, before it had a service.
     #[error(transparent)]
     Core(#[from] CoreError),

@@ -1,20 +1,138 @@
-//! Where a replica's promises are kept before they leave.
+//! Where a replica's promises are kept before they leave: on the disk of its machine, or nowhere.
 //!
-//! There is one store so far: memory, which keeps nothing. A service whose replicas run so survives whatever its
-//! wish names as long as no more than f of them fail or restart; a replica that lost its memory has lost its
-//! promises and must not run again under the same keys, which [`crate::serve`] refuses. A store on disk goes here:
-//! the core hands over each record in the order of its effects, and what follows a record waits for it.
+//! ```text
+//!   core --Persist--> Writer: the log, a group of records with each sync --> Progress: what waited at the gate leaves
+//!        --Keep-----> Writer: states, beside it --> Event::Kept
+//! ```
+
+mod files;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
 
 use smr_consensus::Record;
+use smr_consensus::checkpoint::CheckpointCertificate;
+use smr_crypto::Digest;
+use smr_replica::system::Chunked;
+use smr_replica::{Found, Genesis};
+use smr_store::{FoundCheckpoint, OpenError, Store, StoreConfig, StoreError};
+use smr_wire::ReplicaId;
+use tracing::{info, warn};
 
-/// Keeps nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Memory;
+use self::files::Files;
+pub(crate) use self::writer::{Progress, Writer};
 
-impl Memory {
-    /// Takes a record over; when this returns, the effects behind it may leave.
-    pub(crate) fn keep(self, record: Record) {
-        // The replica's own value holds all that memory can hold.
-        drop(record);
+/// Its directory in a replica's.
+const STORE_DIR: &str = "store";
+
+/// Bytes of a segment of the log at least; twice as many records of the largest size fit into each.
+const SEGMENT_BYTES_MIN: u64 = 16 << 20;
+
+/// Bytes of a record beside its batch at most: votes and proofs.
+const PROOF_BYTES_MAX: usize = 4 << 20;
+
+/// A store that was opened, and what was in it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Store<Files>,
+    pub(crate) found: Found,
+}
+
+/// Why what a replica is bound to cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// Somebody else has it.
+    #[error("{0} is in use by another process: is this replica running already?")]
+    InUse(PathBuf),
+    /// What was there is gone.
+    #[error(
+        "the replica in {0} has run before, but its disk is empty: what it promised is lost, and with it gone it could \
+         contradict itself. Put its {STORE_DIR} back, or replace this replica"
+    )]
+    Gone(PathBuf),
+    /// What is there is damaged, or of another replica.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something is written that this program does not understand.
+    #[error("what is in {dir} was written by another version of this program: {error}")]
+    Foreign {
+        /// Where.
+        dir: PathBuf,
+        /// What is not understood.
+        error: String,
+    },
+    /// The directory.
+    #[error("cannot use {dir}: {error}")]
+    Io {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// No salt.
+    #[error("the system gives no random numbers: {0}")]
+    Chance(String),
+}
+
+/// Opens the store in a replica's directory. One that `has_run` must find something.
+pub(crate) fn open(dir: &Path, genesis: &Genesis, me: ReplicaId, has_run: bool) -> Result<Opened, DiskError> {
+    let dir = dir.join(STORE_DIR);
+    let files = Files::take(&dir).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => DiskError::InUse(dir.clone()),
+        _ => DiskError::Io { dir: dir.clone(), error },
+    })?;
+    let owner = Digest::of_value("SMRCLOUD-STORE-OWNER-V1", &(genesis.service(), me));
+    let (store, found) = Store::open(files, config(genesis)?, &owner.0)?;
+    if found.fresh && has_run {
+        return Err(DiskError::Gone(dir));
     }
+    if let Some(torn) = &found.torn {
+        info!(%torn, "what was not durable when this replica stopped is cut off");
+    }
+    for damage in &found.skipped {
+        warn!(%damage, "a state is damaged; the one before is used");
+    }
+    let foreign = |error: String| DiskError::Foreign { dir: dir.clone(), error };
+    let records = found.records.iter().map(|bytes| smr_wire::decode::<Record>(bytes, bytes.len()));
+    let records = records.collect::<Result<Vec<_>, _>>().map_err(|error| foreign(error.to_string()))?;
+    let newest = found.checkpoints.first();
+    let checkpoint = newest.map(|newest| read_state(&store, newest)).transpose()?;
+    let checkpoint = checkpoint.transpose().map_err(&foreign)?;
+    info!(
+        records = records.len(),
+        state = checkpoint.as_ref().map_or(0, |(certificate, _)| certificate.checkpoint.slot.0),
+        "opened the store"
+    );
+    Ok(Opened { store, found: Found { checkpoint, records } })
+}
+
+fn config(genesis: &Genesis) -> Result<StoreConfig, DiskError> {
+    let salt = getrandom::u64().map_err(|error| DiskError::Chance(error.to_string()))?;
+    let batch = genesis.config.consensus.batch_bytes_max as usize;
+    let record_bytes_max = batch + PROOF_BYTES_MAX;
+    let segment_bytes = (2 * record_bytes_max as u64).next_multiple_of(4096).max(SEGMENT_BYTES_MIN);
+    let chunk_bytes_max = (genesis.config.chunk_bytes as usize).max(PROOF_BYTES_MAX);
+    Ok(StoreConfig { record_bytes_max, segment_bytes, chunk_bytes_max, ..StoreConfig::with_salt(salt) })
+}
+
+type State = (CheckpointCertificate, Chunked);
+
+/// Reads a state, whose checksums were verified when it was found.
+fn read_state(store: &Store<Files>, found: &FoundCheckpoint) -> Result<Result<State, String>, StoreError> {
+    let certificate = smr_wire::decode::<CheckpointCertificate>(&found.header, found.header.len());
+    let certificate = match certificate {
+        Ok(certificate) => certificate,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let chunks = (0..found.chunks()).map(|index| found.chunk(store.disk(), index));
+    let state = Chunked::of_chunks(chunks.collect::<Result<_, _>>()?);
+    if state.digest() != certificate.checkpoint.digest {
+        return Ok(Err("a state is another one than its certificate says".to_owned()));
+    }
+    Ok(Ok((certificate, state)))
 }

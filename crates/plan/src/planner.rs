@@ -12,6 +12,7 @@ use crate::words::{alternatives, nearest, quoted};
 pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
     let protocol = choose(wish, &facts.protocols)?;
     uses_hardware(wish, protocol, &facts.protocols)?;
+    outlives_its_cores(wish, protocol)?;
     let replicas = protocol.replicas(wish.faults);
     let mut blueprint = Blueprint {
         number: 1,
@@ -113,6 +114,16 @@ pub enum Refusal {
         /// Why, and what would help.
         why: String,
     },
+    /// State is to outlive a stop of all replicas, but the cores that answer for their votes do not.
+    #[error(
+        "durability \"disk\" cannot be had with {protocol} yet: when all replicas stop, so do their trusted cores, and \
+         nobody is left who could let new ones in; {}",
+        Refusal::FORGETFUL
+    )]
+    CoresForget {
+        /// The protocol that would be chosen.
+        protocol: String,
+    },
     /// Trusted hardware is asked for, and nothing would be made of it.
     #[error("`trusted_hardware` would not be used: {protocol} asks no trusted core for anything; {instead}")]
     UnusedHardware {
@@ -124,6 +135,9 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    const FORGETFUL: &str = "say durability = \"memory\": state is lost if more replicas than `faults` stop at once; or \
+                             leave trusted_hardware and [protocol] out, so that disks answer for votes";
+
     /// The refusal of `wish` at its place in the description `text`, which is called `file`.
     #[must_use]
     pub fn problem(&self, wish: &Wish, file: &str, text: &str) -> Problem {
@@ -143,6 +157,16 @@ impl Refusal {
                     "`trusted_hardware` would not be used: {protocol} asks no trusted core for anything"
                 );
                 Problem::at(file, text, span, message, instead)
+            }
+            Refusal::CoresForget { protocol } => {
+                let places = &wish.places;
+                let stated = places.durability.as_ref().or(places.trusted_hardware.as_ref());
+                let span = stated.or(places.protocol.as_ref()).cloned().unwrap_or_default();
+                let message = format!(
+                    "durability \"disk\" cannot be had with {protocol} yet: when all replicas stop, so do their trusted \
+                     cores, and nobody is left who could let new ones in"
+                );
+                Problem::at(file, text, span, message, Refusal::FORGETFUL)
             }
             Refusal::Unfit { name, why } => {
                 let span = wish.places.protocol.clone().unwrap_or_default();
@@ -223,6 +247,14 @@ fn uses_hardware(wish: &Wish, chosen: &ProtocolFact, protocols: &[ProtocolFact])
         "leave it out".to_owned()
     };
     Err(Refusal::UnusedHardware { protocol: chosen.name.clone(), instead })
+}
+
+/// Refuses to promise that state outlives a stop of all replicas where it would not.
+fn outlives_its_cores(wish: &Wish, chosen: &ProtocolFact) -> Result<(), Refusal> {
+    if chosen.model == FaultModel::Hybrid && wish.faults > 0 && wish.durability == Durability::Disk {
+        return Err(Refusal::CoresForget { protocol: chosen.name.clone() });
+    }
+    Ok(())
 }
 
 /// Why a protocol cannot serve the wish, and what would help; none if it can.
@@ -434,6 +466,12 @@ fn checkpoints(blueprint: &Blueprint) -> Choice {
 
 fn durability(blueprint: &Blueprint) -> Choice {
     match blueprint.durability {
+        Durability::Disk => choice(
+            "durability",
+            "disk",
+            "what a replica promises is on its disk before anybody hears of it, so all of them may stop at once and go on \
+             with everything that was acknowledged",
+        ),
         Durability::Memory => choice(
             "durability",
             "memory",
@@ -472,9 +510,17 @@ fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish, facts: 
     let mut warnings = Vec::new();
     if faults == 0 {
         warnings.push(
-            "faults = 0 tolerates nothing: if the one replica stops, the service stops and its state is gone; if \
-             it is taken over, its answers cannot be trusted. Fine for developing."
-                .to_owned(),
+            match blueprint.durability {
+                Durability::Disk => {
+                    "faults = 0 tolerates nothing: while the one replica is stopped, so is the service; if it is taken over, \
+                     its answers cannot be trusted. Fine for developing."
+                }
+                Durability::Memory => {
+                    "faults = 0 tolerates nothing: if the one replica stops, the service stops and its state is gone; if \
+                     it is taken over, its answers cannot be trusted. Fine for developing."
+                }
+            }
+            .to_owned(),
         );
         if wish.trusted_hardware.is_some() && blueprint.trusted_hardware.is_none() {
             warnings.push("trusted_hardware is not used: one replica votes with nobody.".to_owned());
@@ -482,8 +528,8 @@ fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish, facts: 
         return warnings;
     }
     warnings.push(format!(
-        "All {replicas} replicas run on this machine: fine for trying, but one power cut takes all of them, and \
-         whoever takes over the machine has them all."
+        "All {replicas} replicas run on this machine: fine for trying, but one power cut stops all of them, one broken \
+         disk takes all, and whoever takes over the machine has them all."
     ));
     if protocol.model == FaultModel::Crash {
         warnings.push(
@@ -508,10 +554,10 @@ fn warnings(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish, facts: 
             3 * faults + 1
         ));
     }
-    match blueprint.durability {
-        Durability::Memory => warnings.push(format!(
+    if blueprint.durability == Durability::Memory {
+        warnings.push(format!(
             "The state is in memory only: when more than {faults} of the {replicas} replicas stop at once, it is gone."
-        )),
+        ));
     }
     if u32::from(replicas) > facts.cores {
         warnings.push(format!(

@@ -57,6 +57,7 @@ pub struct Wish {
 /// Where a description says what the planner may refuse, in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Places {
+    pub(crate) durability: Option<Span>,
     pub(crate) faults: Span,
     pub(crate) against: Span,
     pub(crate) trusted_hardware: Option<Span>,
@@ -97,6 +98,7 @@ impl Wish {
         let against = reader
             .text(Section::Wish, "against")
             .and_then(|found| Some((one_of(&mut reader, "against", &found, &FAULT_MODELS)?, found.span)));
+        let durability_at = reader.stated(Section::Wish, "durability");
         let durability = durability(&mut reader);
         let trusted_hardware_at = reader.stated(Section::Wish, "trusted_hardware");
         let trusted_hardware = trusted_hardware(&mut reader);
@@ -114,6 +116,7 @@ impl Wish {
                 trusted_hardware,
                 scheduler,
                 places: Places {
+                    durability: durability_at,
                     faults: faults_at,
                     against: against_at,
                     trusted_hardware: trusted_hardware_at,
@@ -218,10 +221,12 @@ impl fmt::Display for FaultModel {
     }
 }
 
-/// What outlives the machines. Without a durable log there is one answer, and it has to be said.
+/// What outlives the machines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
+    /// What was acknowledged: it is on the disks of enough replicas before anybody hears of it.
+    Disk,
     /// Nothing: state lives while more than f replicas' memory does, and is fetched from them by the others.
     Memory,
 }
@@ -358,25 +363,15 @@ fn faults(reader: &mut Reader<'_>, found: &Found<i128>) -> Option<u16> {
     None
 }
 
+/// What is not said is the safe choice.
 fn durability(reader: &mut Reader<'_>) -> Option<Durability> {
-    let section = reader.section(Section::Wish)?;
-    let help = "say durability = \"memory\": state lives in the replicas' memory and is lost if more of them than \
-                `faults` stop at once";
+    reader.section(Section::Wish)?;
     if reader.stated(Section::Wish, "durability").is_none() {
-        if !reader.excused(Section::Wish, &["durability"]) {
-            let message = "[wish] does not say `durability`, and what would go without saying, \"disk\", cannot be \
-                           had yet: there is no durable log";
-            reader.problem(section, message, help);
-        }
-        return None;
+        return Some(Durability::Disk);
     }
     let found = reader.text(Section::Wish, "durability")?;
-    if found.value == "disk" {
-        let message = "durability \"disk\" cannot be had yet: there is no durable log";
-        reader.problem(found.span, message, help);
-        return None;
-    }
-    one_of(reader, "durability", &found, &[("memory", Durability::Memory)])
+    let choices = [("disk", Durability::Disk), ("memory", Durability::Memory)];
+    one_of(reader, "durability", &found, &choices)
 }
 
 /// The choice that the text names.

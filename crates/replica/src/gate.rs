@@ -57,8 +57,10 @@ impl Gate {
 
 /// Whether it tells anybody else anything, or has the application do something.
 fn counts(effect: &Effect) -> bool {
-    let leaves =
-        matches!(effect, Effect::Send { .. } | Effect::Broadcast(_) | Effect::Reply { .. } | Effect::Hint { .. });
+    let leaves = matches!(
+        effect,
+        Effect::Send { .. } | Effect::Broadcast(_) | Effect::Reply { .. } | Effect::Hint { .. }
+    );
     leaves || matches!(effect, Effect::Execute(_) | Effect::Snapshot(_) | Effect::Restore { .. })
 }
 

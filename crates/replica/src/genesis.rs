@@ -27,6 +27,8 @@ pub struct Genesis {
     pub members: Vec<Member>,
     /// Who may command the service as a whole.
     pub administrator: PublicKey,
+    /// Whether replicas write down what they are bound to, and come back with it.
+    pub durable: bool,
     /// How commands run side by side.
     pub scheduling: Scheduling,
     /// Limits and timing.

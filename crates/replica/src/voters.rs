@@ -115,7 +115,18 @@ pub(crate) mod tests {
         let (scheduling, config) = (Scheduling::sequential(), Config::default());
         let administrator = key(99).public();
         let (name, application) = ("test".into(), "none".into());
-        Genesis { name, application, protocol, faults: 1, members, administrator, scheduling, config }
+        let durable = false;
+        Genesis {
+            name,
+            application,
+            protocol,
+            faults: 1,
+            members,
+            administrator,
+            durable,
+            scheduling,
+            config,
+        }
     }
 
     /// A voucher of `by` for the core with the key of `seed`.

@@ -52,6 +52,7 @@ impl Cast {
             faults: 1,
             members: (0..3).map(member).collect(),
             administrator: identity(60, 0).public(),
+            durable: false,
             scheduling: smr_replica::Scheduling::sequential(),
             config: Config::default(),
         };

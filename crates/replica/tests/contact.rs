@@ -52,6 +52,7 @@ impl Bench {
             faults: 0,
             members: vec![member],
             administrator: IdentityKey::from_seed(&[5; 32]).public(),
+            durable: false,
             scheduling: smr_replica::Scheduling::sequential(),
             config,
         };

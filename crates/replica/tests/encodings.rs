@@ -37,6 +37,7 @@ fn genesis() -> Genesis {
         faults: 1,
         members: (1..=4).map(member).collect(),
         administrator: public(9),
+        durable: false,
         scheduling: Scheduling::sequential(),
         config: Config::default(),
     }

@@ -112,8 +112,10 @@ impl Durable {
         self.records.retain(|(number, _)| *number <= survives);
         let fresh = self.records.iter().filter(|(number, _)| *number > self.synced);
         let fresh = fresh.map(|(_, record)| record.clone()).collect();
-        let checkpoint = self.kept.last().map(|(certificate, image)| (certificate.clone(), (**image).clone()));
-        let found = Found { checkpoint, records: self.records.iter().map(|(_, record)| record.clone()).collect() };
+        let checkpoint =
+            self.kept.last().map(|(certificate, image)| (certificate.clone(), (**image).clone()));
+        let found =
+            Found { checkpoint, records: self.records.iter().map(|(_, record)| record.clone()).collect() };
         *self = Durable {
             synced: survives,
             written: survives,

@@ -19,7 +19,6 @@ pub mod adversary;
 pub mod campaign;
 pub mod check;
 pub mod clients;
-pub mod disk;
 pub mod distance;
 mod durable;
 pub mod history;

@@ -372,6 +372,7 @@ fn genesis(
         faults: setting.faults,
         members,
         administrator: administrator.public(),
+        durable: setting.durable,
         scheduling: setting.scheduling.clone(),
         config: setting.config.clone(),
     };

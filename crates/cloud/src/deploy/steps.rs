@@ -19,7 +19,7 @@ use smr_node::trusted::boots::{self, BOOTS_FILE};
 use smr_node::trusted::tpm::Device;
 use smr_node::{Public, ServiceStatement, SignedServiceStatement};
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
-use smr_plan::{Blueprint, TrustedHardware};
+use smr_plan::{Blueprint, Durability, TrustedHardware};
 use smr_replica::{Config, Genesis, Scheduling};
 use smr_wire::Descriptor;
 use smr_wire::client::{FaultModel, ProofKind};
@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{DeployError, DeployOptions, Progress, Waiting, application_name, program};
 use crate::provider::process::LOG_FILE;
 use crate::provider::{Handle, Launch, Provider};
+use crate::returns::counts_on_cores;
 use crate::service::{Record, ReplicaRecord, ServiceDir};
 
 /// How often to look for something that is to come.
@@ -39,10 +40,10 @@ const ASK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One deployment on its way.
 pub(super) struct Deployment<'a, P, F> {
-    service: &'a ServiceDir,
-    options: &'a DeployOptions,
-    provider: &'a P,
-    record: Record,
+    pub(super) service: &'a ServiceDir,
+    pub(super) options: &'a DeployOptions,
+    pub(super) provider: &'a P,
+    pub(super) record: Record,
     began: Instant,
     on_progress: F,
 }
@@ -50,13 +51,12 @@ pub(super) struct Deployment<'a, P, F> {
 impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
     pub(super) fn new(
         service: &'a ServiceDir,
-        blueprint: &Blueprint,
+        record: Record,
         options: &'a DeployOptions,
         provider: &'a P,
         began: Instant,
         on_progress: F,
     ) -> Self {
-        let record = Record::new(blueprint.clone());
         Deployment { service, options, provider, record, began, on_progress }
     }
 
@@ -87,6 +87,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
             faults: blueprint.faults,
             members: members.iter().cloned().map(|public| public.member(protocol)).collect(),
             administrator: administrator.public(),
+            durable: blueprint.durability == Durability::Disk,
             scheduling: scheduling(&blueprint),
             config: config(&blueprint),
         };
@@ -220,14 +221,19 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
             let log = log_tail(&self.service.replica(replica).join(LOG_FILE));
             return Err(DeployError::ReplicaEnded { replica, log });
         }
+        self.wait(waiting()).await
+    }
+
+    /// Waits a moment, unless all has taken too long.
+    pub(super) async fn wait(&self, waiting: Waiting) -> Result<(), DeployError> {
         if self.began.elapsed() > self.options.patience {
-            return Err(DeployError::TooSlow { after: self.options.patience, waiting: waiting() });
+            return Err(DeployError::TooSlow { after: self.options.patience, waiting });
         }
         sleep(POLL).await;
         Ok(())
     }
 
-    fn tell(&mut self, progress: Progress) {
+    pub(super) fn tell(&mut self, progress: Progress) {
         (self.on_progress)(progress);
     }
 }
@@ -277,7 +283,7 @@ fn config(blueprint: &Blueprint) -> Config {
 }
 
 /// How each replica is; none for one that does not answer, which is no news while they start.
-async fn ask_all(members: &[Public], key: &ChannelKey) -> Vec<Option<NodeStatus>> {
+pub(super) async fn ask_all(members: &[Public], key: &ChannelKey) -> Vec<Option<NodeStatus>> {
     let mut statuses = Vec::new();
     for member in members {
         statuses.push(async { connect(member, key).await?.status().await }.await.ok());
@@ -307,7 +313,7 @@ const TAIL_LINES: usize = 12;
 const TAIL_BYTES: u64 = 8 << 10;
 
 /// The end of a replica's log, indented.
-fn log_tail(path: &std::path::Path) -> String {
+pub(super) fn log_tail(path: &std::path::Path) -> String {
     use std::io::{Read, Seek, SeekFrom};
     let read = || {
         let mut file = std::fs::File::open(path)?;
@@ -349,10 +355,7 @@ pub(crate) fn is_certified(public: &Public) -> bool {
 
 /// What stands behind trusted cores: a process of their own wherever the protocol counts on them.
 fn core_backing(blueprint: &Blueprint) -> BackingName {
-    match blueprint.protocol.parse::<ProtocolName>().map(|protocol| protocol.profile().model) {
-        Ok(FaultModel::Hybrid) => BackingName::Process,
-        Ok(FaultModel::Crash | FaultModel::Byzantine) | Err(_) => BackingName::InProcess,
-    }
+    if counts_on_cores(blueprint) { BackingName::Process } else { BackingName::InProcess }
 }
 
 /// What clients accept as proof of a reply: where machines do not lie, the word of a contact besides.

@@ -69,6 +69,7 @@ impl Service {
             faults: 1,
             members: provisioned.iter().map(|one| one.public().clone().member(protocol)).collect(),
             administrator: ChannelKey::from_seed(&ADMINISTRATOR).public(),
+            durable: false,
             scheduling: smr_replica::Scheduling::sequential(),
             config: smr_replica::Config { ceremony_ms: 300, ..Default::default() },
         };

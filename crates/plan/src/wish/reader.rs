@@ -279,7 +279,7 @@ fn example(section: Section, key: &str) -> &'static str {
         "primaries" => "primaries = 4",
         "steps" => "steps = 2",
         "order" => "order = \"round-robin\"",
-        "durability" => "durability = \"memory\"",
+        "durability" => "durability = \"disk\"",
         "trusted_hardware" => "trusted_hardware = \"software\"",
         other => unreachable!("{other} is asked for by the code, never by a file"),
     }

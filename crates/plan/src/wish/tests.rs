@@ -27,7 +27,7 @@ fn the_example_is_a_wish() {
     assert_eq!(wish.name.as_str(), "kv");
     assert_eq!(wish.application, Application::Builtin("kv".to_owned()));
     assert_eq!((wish.faults, wish.against), (1, FaultModel::Byzantine));
-    assert_eq!(wish.durability, Durability::Memory);
+    assert_eq!(wish.durability, Durability::Disk);
 
     let program = parse(&GOOD.replace("builtin = \"kv\"", "program = \"bin/kv\"")).expect("it is right");
     assert_eq!(program.application, Application::Program("bin/kv".to_owned()));
@@ -98,16 +98,7 @@ error: [wish] does not say `against`
   |
 3 | [wish]
   |  ^^^^
-  = help: for example: against = \"byzantine\"
-
-error: [wish] does not say `durability`, and what would go without saying, \"disk\", cannot be had
-       yet: there is no durable log
- --> kv.toml:3:2
-  |
-3 | [wish]
-  |  ^^^^
-  = help: say durability = \"memory\": state lives in the replicas' memory and is lost if more of them
-          than `faults` stop at once"
+  = help: for example: against = \"byzantine\""
     );
 }
 
@@ -274,18 +265,17 @@ error: `against` cannot be \"byzantin\"
 }
 
 #[test]
-fn disk_durability_is_refused_until_there_is_a_log() {
-    assert_eq!(
-        complaint_of("\"memory\"", "\"disk\""),
-        "\
-error: durability \"disk\" cannot be had yet: there is no durable log
- --> kv.toml:6:14
-  |
-6 | durability = \"disk\"
-  |              ^^^^^^
-  = help: say durability = \"memory\": state lives in the replicas' memory and is lost if more of them
-          than `faults` stop at once"
-    );
+fn what_is_not_said_of_durability_is_the_safe_choice() {
+    let said = |line: &str| {
+        let text = format!(
+            "name = \"kv\"\n[application]\nbuiltin = \"kv\"\n[wish]\nfaults = 1\nagainst = \"crash\"\n{line}"
+        );
+        parse(&text).expect("it is right").durability
+    };
+    assert_eq!([said(""), said("durability = \"disk\"\n")], [Durability::Disk; 2]);
+    assert_eq!(said("durability = \"memory\"\n"), Durability::Memory);
+    let text = complaint_of("\"memory\"", "\"tape\"");
+    assert!(text.ends_with("= help: durability is \"disk\" or \"memory\""), "{text}");
 }
 
 #[test]

@@ -116,8 +116,7 @@ impl World {
         fresh.iter().for_each(|record| self.watch_record(machine, record));
         self.note(|_| Note::says(Party::Replica(machine), "comes back with what is on its disk".into()));
         let Machine { seat, secrets, .. } = &self.machines[machine];
-        let (seat, secrets, me, verifier) =
-            (seat.clone(), secrets.clone(), seat.me, self.verifier.clone());
+        let (seat, secrets, me, verifier) = (seat.clone(), secrets.clone(), seat.me, self.verifier.clone());
         let replica = Replica::resume(self.genesis.clone(), me, secrets.clone(), None, verifier, found);
         let replica = replica.expect("a disk that does what it should keeps all that matters");
         self.observer.returns(machine, replica.status().decided);

@@ -1,4 +1,4 @@
-//! `smrcloud down`: the end of a service.
+//! `smrcloud down`: the end of a service, or a stop.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,13 +18,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Down {
     /// The service's name.
     service: String,
+    /// Erase everything about it: what it has on disk, its key, its logs.
+    #[arg(long)]
+    erase: bool,
 }
 
 impl Down {
     pub(crate) fn run(self, output: Output) -> Result<ExitCode, Trouble> {
         let (home, name) = (services::home()?, services::name(&self.service)?);
         let provider = Processes::default();
-        let removing = services::runtime()?.block_on(remove(&home, &name, &provider, PATIENCE));
+        let removing = services::runtime()?.block_on(remove(&home, &name, &provider, PATIENCE, self.erase));
         output.result(&removing.map_err(Trouble::new)?, words);
         Ok(ExitCode::SUCCESS)
     }
@@ -33,5 +36,14 @@ impl Down {
 /// What was removed, in words.
 pub(crate) fn words(removed: &Removed) -> String {
     let ended = removed.endings.iter().filter(|ending| **ending != Ending::Gone).count();
-    format!("{} is down: replicas ended: {ended}; their data is removed", removed.name)
+    let data = match &removed.kept {
+        None => "their data is removed".to_owned(),
+        Some(dir) => format!(
+            "what it has on disk stays in {}. `smrcloud up` with its description goes on with it; `smrcloud down {} --erase` \
+             removes it",
+            dir.display(),
+            removed.name
+        ),
+    };
+    format!("{} is down: replicas ended: {ended}; {data}", removed.name)
 }

@@ -107,6 +107,8 @@ enum Change<'a> {
 fn words(progress: &Progress) -> String {
     match progress {
         Progress::Prepared { dir } => format!("keeping everything in {}", dir.display()),
+        Progress::Found { dir } => format!("going on with what is in {}", dir.display()),
+        Progress::Returning { ready, of } => format!("{ready} of {of} replicas ready"),
         Progress::Started { replica, of } => format!("replica {replica} of {of} started"),
         Progress::Listening { replica, address } => {
             format!("replica {replica} has made its keys and listens at {address}")
@@ -176,7 +178,8 @@ async fn watch(
     let (began, mut mender) = (Instant::now(), Mender::default());
     loop {
         // `smrcloud down` from elsewhere ends the service under our eyes.
-        let Some(record) = service.record().map_err(Trouble::new)? else {
+        let record = service.record().map_err(Trouble::new)?.filter(|record| !record.stopped);
+        let Some(record) = record else {
             let change = Change::TakenDown { name: blueprint.name.as_str() };
             output.event(&change, |_| format!("\n{} was taken down", blueprint.name));
             return Ok(ExitCode::SUCCESS);
@@ -226,7 +229,7 @@ async fn end(
     provider: &Processes,
     output: Output,
 ) -> Result<(), Trouble> {
-    let removed = remove(home, &blueprint.name, provider, down::PATIENCE).await.map_err(Trouble::new)?;
+    let removed = remove(home, &blueprint.name, provider, down::PATIENCE, false).await.map_err(Trouble::new)?;
     output.event(&Change::Ended(&removed), |_| down::words(&removed));
     Ok(())
 }

@@ -7,11 +7,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use smr_wire::Descriptor;
 
 /// The protocols, each with the wish that it serves, and how many replicas that takes.
-pub(crate) const PBFT: Kind = Kind { protocol: "pbft", wish: r#"against = "byzantine""#, replicas: 4 };
-pub(crate) const PAXOS: Kind = Kind { protocol: "paxos", wish: r#"against = "crash""#, replicas: 3 };
-pub(crate) const MENCIUS: Kind = Kind { protocol: "mencius", wish: r#"against = "crash""#, replicas: 3 };
-pub(crate) const MINBFT: Kind = Kind { protocol: "minbft", wish: HYBRID, replicas: 3 };
-pub(crate) const EBAWA: Kind = Kind { protocol: "ebawa", wish: HYBRID, replicas: 3 };
+pub(crate) const PBFT: Kind =
+    Kind { protocol: "pbft", wish: r#"against = "byzantine""#, replicas: 4, durability: "memory" };
+pub(crate) const PAXOS: Kind =
+    Kind { protocol: "paxos", wish: r#"against = "crash""#, replicas: 3, durability: "memory" };
+pub(crate) const MENCIUS: Kind =
+    Kind { protocol: "mencius", wish: r#"against = "crash""#, replicas: 3, durability: "memory" };
+pub(crate) const MINBFT: Kind = Kind { protocol: "minbft", wish: HYBRID, replicas: 3, durability: "memory" };
+pub(crate) const EBAWA: Kind = Kind { protocol: "ebawa", wish: HYBRID, replicas: 3, durability: "memory" };
+
+/// Its file.
+const DESCRIPTION: &str = "kv.toml";
 
 const HYBRID: &str = "against = \"byzantine\"\ntrusted_hardware = \"software\"";
 
@@ -21,6 +27,14 @@ pub(crate) struct Kind {
     pub(crate) protocol: &'static str,
     wish: &'static str,
     pub(crate) replicas: usize,
+    durability: &'static str,
+}
+
+impl Kind {
+    /// The same, with replicas that write down what they promise.
+    pub(crate) const fn on_disk(self) -> Kind {
+        Kind { durability: "disk", ..self }
+    }
 }
 
 /// A service deployed for one test; taken down when the test ends, however it ends.
@@ -31,10 +45,16 @@ pub(crate) struct Deployed {
 
 impl Deployed {
     pub(crate) fn up(kind: Kind) -> Deployed {
-        let (deployed, description) = Deployed::described(kind);
-        let output = deployed.run(&["up", &description, "--detach"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let (deployed, _) = Deployed::described(kind);
+        deployed.up_again();
         deployed
+    }
+
+    /// Has it go on, after it was stopped.
+    pub(crate) fn up_again(&self) {
+        let description = self.home.path().join(DESCRIPTION).display().to_string();
+        let output = self.run(&["up", &description, "--detach"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// With a `smrcloud up` that stays and looks after it; the process is that.
@@ -47,11 +67,11 @@ impl Deployed {
 
     fn described(kind: Kind) -> (Deployed, String) {
         let deployed = Deployed { home: tempfile::tempdir().expect("a directory"), kind };
-        let description = deployed.home.path().join("kv.toml");
+        let description = deployed.home.path().join(DESCRIPTION);
         let text = format!(
-            "name = \"kv\"\n[application]\nbuiltin = \"kv\"\n[wish]\nfaults = 1\n{}\ndurability = \"memory\"\n\
+            "name = \"kv\"\n[application]\nbuiltin = \"kv\"\n[wish]\nfaults = 1\n{}\ndurability = \"{}\"\n\
              [protocol]\nname = \"{}\"\n",
-            kind.wish, kind.protocol
+            kind.wish, kind.durability, kind.protocol
         );
         std::fs::write(&description, text).expect("a description");
         (deployed, description.display().to_string())
@@ -101,7 +121,7 @@ impl Deployed {
 
 impl Drop for Deployed {
     fn drop(&mut self) {
-        self.run(&["down", "kv"]);
+        self.run(&["down", "kv", "--erase"]);
     }
 }
 

@@ -4,6 +4,7 @@
 mod bench;
 mod clients;
 mod deployed;
+mod disk;
 mod frozen;
 mod kill;
 mod returns;

@@ -23,6 +23,7 @@ fn genesis() -> Genesis {
         faults: 1,
         members: (0..3).map(member).collect(),
         administrator: PublicKey([9; 32]),
+        durable: false,
         scheduling: smr_replica::Scheduling::sequential(),
         config: smr_replica::Config::default(),
     }

@@ -1,0 +1,83 @@
+//! A service that was stopped goes on: every replica from its own disk, under its own keys, at its own address.
+
+use std::net::SocketAddr;
+
+use smr_node::Public;
+use smr_node::operator::NodePhase;
+use smr_plan::Blueprint;
+use smr_wire::Descriptor;
+
+use super::steps::{Deployment, ask_all, launch, log_tail};
+use super::{DeployError, Progress, Waiting};
+use crate::provider::Provider;
+use crate::provider::process::LOG_FILE;
+
+impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
+    /// Starts all replicas again and waits until they serve, but for those that end and that it survives.
+    pub(super) async fn go_on(&mut self) -> Result<Descriptor, DeployError> {
+        let Some(descriptor) = self.record.descriptor.clone() else {
+            return Err(DeployError::Stale { name: self.service.name().clone() });
+        };
+        let administrator = self.service.administrator()?;
+        self.tell(Progress::Found { dir: self.service.path() });
+        let members = self.known_members()?;
+        let of = members.len();
+        self.record.stopped = false;
+        for (replica, member) in members.iter().enumerate() {
+            let dir = self.service.replica(replica);
+            let listen = member.address.parse::<SocketAddr>().map_err(|error| {
+                let why = format!("{}: {error}", member.address);
+                DeployError::ReplicaUnclear { replica, why }
+            })?;
+            let handle = self.provider.start(&launch(&self.record.blueprint, self.options, dir, listen))?;
+            let kept = &mut self.record.replicas[replica];
+            (kept.handle, kept.vouched) = (handle, None);
+            kept.restarts += 1;
+            self.service.keep(&self.record)?;
+            self.tell(Progress::Started { replica, of });
+        }
+        loop {
+            let ended = self.ended();
+            if ended.len() > usize::from(self.record.blueprint.faults) {
+                let replica = ended[0];
+                let log = log_tail(&self.service.replica(replica).join(LOG_FILE));
+                return Err(DeployError::ReplicaEnded { replica, log });
+            }
+            let statuses = ask_all(&members, &administrator).await;
+            let ready =
+                statuses.iter().flatten().filter(|s| s.phase == NodePhase::Ready && s.certified).count();
+            self.tell(Progress::Returning { ready, of });
+            if ready + ended.len() == of {
+                return Ok(descriptor);
+            }
+            let phases = statuses.iter().map(|status| status.as_ref().map(|s| s.phase)).collect();
+            self.wait(Waiting::Ready { phases }).await?;
+        }
+    }
+
+    fn known_members(&self) -> Result<Vec<Public>, DeployError> {
+        let known = self.record.replicas.iter().enumerate().map(|(replica, kept)| {
+            let why = || "it never said who it is".to_owned();
+            kept.public.clone().ok_or_else(|| DeployError::ReplicaUnclear { replica, why: why() })
+        });
+        known.collect()
+    }
+
+    /// Replicas whose processes have ended.
+    fn ended(&self) -> Vec<usize> {
+        let ended = |replica: &usize| !self.provider.is_alive(&self.record.replicas[*replica].handle);
+        (0..self.record.replicas.len()).filter(ended).collect()
+    }
+}
+
+/// Whether two blueprints are of the same service, however they came about.
+pub(super) fn is_same(one: &Blueprint, other: &Blueprint) -> bool {
+    let bare = |blueprint: &Blueprint| {
+        let mut bare = blueprint.clone();
+        bare.number = 0;
+        bare.choices.clear();
+        bare.warnings.clear();
+        bare
+    };
+    bare(one) == bare(other)
+}

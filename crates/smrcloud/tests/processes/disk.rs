@@ -1,0 +1,85 @@
+//! Replicas that write down what they promise are killed, one, some or all at once, in the middle of load, and come back with
+//! everything that was acknowledged. How many rounds it takes is told by `SMRCLOUD_CRASH_ROUNDS`.
+
+use rustix::process::Signal;
+
+use crate::clients::Clients;
+use crate::deployed::{Deployed, Kind, MENCIUS, PAXOS, PBFT, signal};
+use crate::until;
+
+/// Clients that write and read meanwhile.
+const CLIENTS: usize = 4;
+
+/// Commands that must be answered between two rounds.
+const ENOUGH: u64 = 40;
+
+/// Rounds, unless somebody wants more.
+const ROUNDS: usize = 3;
+
+fn rounds() -> usize {
+    let told = std::env::var("SMRCLOUD_CRASH_ROUNDS").ok();
+    told.map_or(ROUNDS, |text| text.parse().expect("SMRCLOUD_CRASH_ROUNDS is a number"))
+}
+
+/// In each round replicas are killed: one, then all of them at once, then two, and so on.
+async fn goes_on(kind: Kind) {
+    let (deployed, mut up) = Deployed::attended(kind.on_disk());
+    until("a service", || deployed.is_healthy(|_| true)).await;
+    let clients = Clients::start(deployed.descriptor(), CLIENTS);
+    for round in 0..rounds() {
+        clients.answered(ENOUGH).await;
+        let count = [1, kind.replicas, 2][round % 3];
+        let victims: Vec<usize> = (0..count).map(|next| (round + next) % kind.replicas).collect();
+        let victims: Vec<u32> = victims.into_iter().map(|replica| deployed.pid(replica)).collect();
+        victims.iter().for_each(|pid| signal(*pid, Signal::KILL));
+        let back = |status: &serde_json::Value| {
+            let replicas = status["replicas"].as_array().expect("a list");
+            replicas.iter().all(|of| victims.iter().all(|pid| of["pid"] != *pid))
+        };
+        until("all are back", || deployed.is_healthy(back)).await;
+    }
+    clients.answered(ENOUGH).await;
+    clients.judge().await;
+    until("one history", || deployed.is_healthy(is_alike)).await;
+    assert!(up.try_wait().expect("a child").is_none(), "it stays and watches");
+    deployed.run(&["down", "kv"]);
+    assert!(up.wait().expect("a child").success(), "it ends with the service");
+}
+
+/// Whether all replicas are at one place, and tell of one history up to there.
+fn is_alike(status: &serde_json::Value) -> bool {
+    let replicas = status["replicas"].as_array().expect("a list");
+    let stands = |of: &serde_json::Value| (of["slot"].clone(), of["digest"].clone());
+    replicas.windows(2).all(|pair| stands(&pair[0]) == stands(&pair[1]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pbft_loses_nothing_when_its_replicas_are_killed() {
+    goes_on(PBFT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paxos_loses_nothing_when_its_replicas_are_killed() {
+    goes_on(PAXOS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mencius_loses_nothing_when_its_replicas_are_killed() {
+    goes_on(MENCIUS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_was_taken_down_goes_on_under_the_same_key() {
+    let deployed = Deployed::up(PAXOS.on_disk());
+    let before = deployed.descriptor();
+    let clients = Clients::start(before.clone(), CLIENTS);
+    clients.answered(ENOUGH).await;
+    let down = deployed.run(&["down", "kv"]);
+    assert!(down.status.success());
+    let said = String::from_utf8(deployed.run(&["status", "kv"]).stdout).expect("text");
+    assert!(said.contains("stopped; its state is on disk"), "{said}");
+    deployed.up_again();
+    assert_eq!(deployed.descriptor(), before);
+    clients.answered(ENOUGH).await;
+    clients.judge().await;
+}
