@@ -10,7 +10,7 @@
 //! - [`operator`], [`statement`]: what an administrator may ask, on both sides;
 //! - [`applications`]: what this program can run; [`entry`]: `main` of an author's program;
 //! - [`limits`], [`metrics`], [`outbox`]: bounds, counts, and a queue that never makes the core wait;
-//! - `store`: where promises are kept before they leave.
+//! - [`store`]: where promises are kept before they leave.
 
 pub mod applications;
 pub mod budget;
@@ -36,7 +36,7 @@ mod peers;
 pub mod serve;
 pub mod stall;
 pub mod statement;
-mod store;
+pub mod store;
 pub mod trusted;
 
 pub use applications::Applications;

@@ -38,7 +38,7 @@ use crate::metrics::RefusalKind;
 use crate::operator::{self, NodeStatus};
 use crate::peers::Peers;
 use crate::stall::Silence;
-use crate::store::{Opened, Progress, Writer};
+use crate::store::{Keeper, Opened, Progress};
 use crate::trusted::{Answer, Born, CoreError, Lost, Place, TrustedCore};
 use care::{Care, Looker};
 use jobs::Jobs;
@@ -112,8 +112,8 @@ impl Node {
         let (trusted, lost) = parts.core.join(place, deliver)?;
         let (progress, disk_progress) = watch::channel(Progress::default());
         let (found, store) = parts.disk.map(|Disk(opened)| (opened.found, opened.store)).unzip();
-        let start_writer = |store| Writer::start(store, progress, edge.sources.results.clone());
-        let disk = store.map(start_writer).transpose().map_err(StartError::Threads)?;
+        let start = |store| Keeper::start(store, progress, edge.sources.results.clone());
+        let disk = store.map(start).transpose().map_err(StartError::Threads)?;
         let replica = Replica::resume(
             genesis,
             me,
@@ -298,7 +298,7 @@ struct Core {
     in_host: u32,
     jobs: Jobs,
     /// Where it writes down what it is bound to.
-    disk: Option<Writer>,
+    disk: Option<Keeper>,
     /// What waits until that is done.
     gate: Gate,
     timers: Timers,
@@ -443,7 +443,7 @@ impl Core {
                     self.gate.written(ticket);
                 }
             }
-            Effect::Keep { certificate, image } => disk.keep(certificate, image),
+            Effect::Keep { certificate, image } => disk.keep(&certificate, image),
             Effect::Prune { slot, standing } => disk.prune(slot, &standing),
             effect => {
                 self.charge_held(&effect);

@@ -1,14 +1,16 @@
 //! Where a replica's promises are kept before they leave: on the disk of its machine, or nowhere.
 //!
 //! ```text
-//!   core --Persist--> Writer: the log, a group of records with each sync --> Progress: what waited at the gate leaves
-//!        --Keep-----> Writer: states, beside it --> Event::Kept
+//!   core --Persist--> log thread: a group of records with each sync --> Progress: what waited at the gate leaves
+//!        --Keep-----> chores' thread: states, beside it --> Event::Kept
 //! ```
+//!
+//! [`files`] is a directory as `smr-store` wants its disk, [`writer`] the threads, `keeper` what the core knows of them.
 
-mod files;
-mod writer;
+pub mod files;
+mod keeper;
+pub mod writer;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use smr_consensus::Record;
@@ -20,8 +22,8 @@ use smr_store::{FoundCheckpoint, OpenError, Store, StoreConfig, StoreError};
 use smr_wire::ReplicaId;
 use tracing::{info, warn};
 
-use self::files::Files;
-pub(crate) use self::writer::{Progress, Writer};
+use self::files::{Files, FilesError};
+pub(crate) use self::keeper::{Keeper, Progress};
 
 /// Its directory in a replica's.
 const STORE_DIR: &str = "store";
@@ -42,9 +44,9 @@ pub(crate) struct Opened {
 /// Why what a replica is bound to cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// Somebody else has it.
-    #[error("{0} is in use by another process: is this replica running already?")]
-    InUse(PathBuf),
+    /// Its directory.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// What was there is gone.
     #[error(
         "the replica in {0} has run before, but its disk is empty: what it promised is lost, and with it gone it could \
@@ -65,15 +67,6 @@ pub enum DiskError {
         /// What is not understood.
         error: String,
     },
-    /// The directory.
-    #[error("cannot use {dir}: {error}")]
-    Io {
-        /// Which.
-        dir: PathBuf,
-        /// Why.
-        #[source]
-        error: io::Error,
-    },
     /// No salt.
     #[error("the system gives no random numbers: {0}")]
     Chance(String),
@@ -82,10 +75,7 @@ pub enum DiskError {
 /// Opens the store in a replica's directory. One that `has_run` must find something.
 pub(crate) fn open(dir: &Path, genesis: &Genesis, me: ReplicaId, has_run: bool) -> Result<Opened, DiskError> {
     let dir = dir.join(STORE_DIR);
-    let files = Files::take(&dir).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => DiskError::InUse(dir.clone()),
-        _ => DiskError::Io { dir: dir.clone(), error },
-    })?;
+    let files = Files::open(&dir)?;
     let owner = Digest::of_value("SMRCLOUD-STORE-OWNER-V1", &(genesis.service(), me));
     let (store, found) = Store::open(files, config(genesis)?, &owner.0)?;
     if found.fresh && has_run {

@@ -19,6 +19,7 @@ pub mod adversary;
 pub mod campaign;
 pub mod check;
 pub mod clients;
+pub mod disk;
 pub mod distance;
 mod durable;
 pub mod history;

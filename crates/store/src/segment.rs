@@ -154,10 +154,18 @@ pub fn make_spare<D: Disk>(disk: &mut D, config: &StoreConfig) -> Result<bool, S
         return Ok(false);
     }
     let made = names::temporary(names::NEW_SPARE);
-    disk.create(&made, config.segment_bytes).map_err(|e| StoreError::io(&made, "making", e))?;
-    disk.sync(&made).map_err(|e| StoreError::io(&made, "syncing", e))?;
-    disk.rename(&made, names::NEW_SPARE).map_err(|e| StoreError::io(&made, "naming", e))?;
-    Ok(true)
+    let filled = fill(disk, &made, config.segment_bytes);
+    if filled.is_err() {
+        // What there is of it takes room that somebody may wait for.
+        let _ = disk.remove(&made);
+    }
+    filled.map(|()| true)
+}
+
+fn fill<D: Disk>(disk: &mut D, made: &str, bytes: u64) -> Result<(), StoreError> {
+    disk.create(made, bytes).map_err(|e| StoreError::io(made, "making", e))?;
+    disk.sync(made).map_err(|e| StoreError::io(made, "syncing", e))?;
+    disk.rename(made, names::NEW_SPARE).map_err(|e| StoreError::io(made, "naming", e))
 }
 
 pub(crate) fn list<D: Disk>(disk: &D) -> Result<Vec<crate::FileEntry>, StoreError> {

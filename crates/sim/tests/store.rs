@@ -1,0 +1,69 @@
+//! The store on simulated disks: whatever stops, tears, fails or is damaged, nothing that was durable is missing without
+//! a word; and with a deliberate mistake in the store, these runs find it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use smr_sim::disk::run::{Failure, Summary, run, run_to_every_call};
+use smr_store::known_bugs::ALL;
+
+/// Seeds of every test run; more on demand, see below.
+const SEEDS: u64 = 4_000;
+
+/// Seeds of which every call is the last one in turn.
+const SEEDS_TO_EVERY_CALL: u64 = 40;
+
+/// Crashes at each of these.
+const ENDINGS: u64 = 4;
+
+/// Seeds in which a known bug must be found.
+const SEEDS_MAX: u64 = 2_000;
+
+fn all(seeds: impl Iterator<Item = u64>, run: impl Fn(u64) -> Result<Summary, Failure>) -> Summary {
+    seeds
+        .map(|seed| run(seed).unwrap_or_else(|failure| panic!("{failure}")))
+        .fold(Summary::default(), Summary::and)
+}
+
+#[test]
+fn nothing_durable_is_missing_without_a_word() {
+    let seeds =
+        std::env::var("SMRCLOUD_STORE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
+    let summary = all(1..=seeds, run);
+    println!("{seeds} seeds: {summary:?}");
+    // Runs in which nothing happens show nothing.
+    for (what, times) in [
+        ("durable", summary.durable),
+        ("crashes", summary.crashes),
+        ("torn", summary.torn),
+        ("told", summary.told),
+        ("skipped", summary.skipped),
+        ("errors", summary.errors),
+    ] {
+        assert!(times > seeds / 10, "{what}: {times} in {seeds} seeds");
+    }
+}
+
+#[test]
+fn every_call_of_the_disk_may_be_the_last() {
+    let summary = all(1..=SEEDS_TO_EVERY_CALL, |seed| run_to_every_call(seed, ENDINGS));
+    println!("{SEEDS_TO_EVERY_CALL} seeds: {summary:?}");
+    assert!(summary.crashes > SEEDS_TO_EVERY_CALL * ENDINGS * 10, "only {} crashes", summary.crashes);
+}
+
+#[test]
+fn the_same_seed_has_the_same_result() {
+    for seed in 1..=200 {
+        assert_eq!(run(seed), run(seed));
+    }
+}
+
+#[test]
+fn each_known_bug_is_found() {
+    for bug in ALL {
+        let switched = bug.switch_on();
+        let found = (1..=SEEDS_MAX).find_map(|seed| run(seed).err());
+        drop(switched);
+        let failure = found.unwrap_or_else(|| panic!("{} was not found in {SEEDS_MAX} seeds", bug.name));
+        println!("{}: {failure}", bug.name);
+        run(failure.seed).unwrap_or_else(|failure| panic!("without {}: {failure}", bug.name));
+    }
+}
