@@ -312,4 +312,12 @@ mod tests {
         assert!(!period(&mut at_work) && !period(&mut at_work), "commands may take long");
         assert!(!step(&mut at_work, Event::Starving) && period(&mut at_work), "they wait for later ones");
     }
+    #[test]
+    fn a_checkpoint_that_is_not_reached_yet_is_one_for_consensus() {
+        let mut replica = waiting(&Arc::new(genesis(ProtocolName::Minbft)));
+        replica.settle_checkpoint(certificate(Slot(40)), &mut Vec::new());
+        replica.run_consensus(Timestamp(2), &mut Vec::new());
+        let lanes = replica.engine().lanes().expect("minbft is of lanes").outline();
+        assert_eq!((lanes.basis.stable.0, replica.status().stable), (Slot(40), Slot(0)));
+    }
 }
