@@ -54,6 +54,7 @@ pub fn find(name: &str) -> Option<&'static Builtin> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
 
     use smr_crypto::{Digest, PublicKey};
@@ -71,21 +72,50 @@ pub(crate) mod tests {
     pub(crate) fn after<A: Application>(application: A, commands: &[&str]) -> (Arc<A>, Vec<String>) {
         let application = Arc::new(application);
         let scheduler = Scheduler::new(preset::sequential()).unwrap();
-        let replies = Arc::new(Mutex::new(Vec::new()));
+        let replies = Replies::default();
         for (position, command) in (0..).zip(commands) {
-            let place = Place { slot: Slot(1), position, path: Vec::new(), history: Digest::default() };
-            let context = Context::new(ClientId(PublicKey([0; 32])), Timestamp(1), place);
-            let (application, command) = (application.clone(), command.as_bytes().to_vec());
-            let replies = replies.clone();
-            let task = async move { application.execute(&context, &command).await };
-            let sink = move |end| {
-                let TaskEnd::Done(reply) = end else { panic!("{end:?}") };
-                replies.lock().unwrap().push(String::from_utf8(reply).unwrap());
-            };
-            scheduler.admit(task, sink).unwrap();
+            admit(&scheduler, &application, (position, command), &replies);
             Seeded::new(1).run(&scheduler);
         }
-        let replies = replies.lock().unwrap().clone();
-        (application, replies)
+        (application, in_order(&replies))
+    }
+
+    /// Replies to `commands` that run beside each other and take locks in turns.
+    pub(crate) fn beside(application: impl Application, commands: &[&str]) -> Vec<String> {
+        let application = Arc::new(application);
+        let primaries = u32::try_from(commands.len()).unwrap();
+        let scheduler = Scheduler::new(preset::rounds(primaries, 1)).unwrap();
+        let replies = Replies::default();
+        for (position, command) in (0..).zip(commands) {
+            admit(&scheduler, &application, (position, command), &replies);
+        }
+        scheduler.fill().unwrap();
+        Seeded::new(1).run(&scheduler);
+        in_order(&replies)
+    }
+
+    /// By the positions of their commands.
+    type Replies = Arc<Mutex<BTreeMap<u32, String>>>;
+
+    fn in_order(replies: &Replies) -> Vec<String> {
+        replies.lock().unwrap().values().cloned().collect()
+    }
+
+    fn admit<A: Application>(
+        scheduler: &Scheduler,
+        application: &Arc<A>,
+        (position, command): (u32, &str),
+        replies: &Replies,
+    ) {
+        let place = Place { slot: Slot(1), position, path: Vec::new(), history: Digest::default() };
+        let context = Context::new(ClientId(PublicKey([0; 32])), Timestamp(1), place);
+        let (application, command) = (application.clone(), command.as_bytes().to_vec());
+        let task = async move { application.execute(&context, &command).await };
+        let replies = replies.clone();
+        let sink = move |end| {
+            let TaskEnd::Done(reply) = end else { panic!("{end:?}") };
+            replies.lock().unwrap().insert(position, String::from_utf8(reply).unwrap());
+        };
+        scheduler.admit(task, sink).unwrap();
     }
 }

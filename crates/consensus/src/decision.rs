@@ -66,7 +66,7 @@ pub fn check_decisions<C: Decides>(decisions: &[Decision<C>], rules: &Rules<'_>)
 /// them follow, because no correct replica votes more than a window above its decided prefix.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct PrefixProof<C> {
-    /// A stable checkpoint at or below the slot.
+    /// A stable checkpoint. One above the slot shows all by itself.
     pub checkpoint: Option<CheckpointCertificate>,
     /// Certificates of the slots after the checkpoint, or of the last window, whichever is shorter.
     pub commits: Vec<C>,

@@ -14,6 +14,10 @@ use crate::known_bugs;
 use crate::log::DecidedLog;
 use crate::window::Window;
 
+/// Lengths of the log that decisions take at most at one that is behind and has not heard of the checkpoints of others. It
+/// needs two: those that decide are no more than one above a stable checkpoint, which leaves one below it.
+const LOGS_MAX: u64 = 4;
+
 /// Where a replica stands: open slots with state `P`, and decisions with certificates `C`.
 #[derive(Clone, Debug)]
 pub struct Ledger<P, C> {
@@ -21,9 +25,10 @@ pub struct Ledger<P, C> {
     pub window: Window<P>,
     /// What was decided and is not yet pruned.
     pub log: DecidedLog<C>,
+    /// The last stable checkpoint, which may lie ahead of the decided prefix.
     stable: Option<CheckpointCertificate>,
-    /// The stable checkpoint before `stable`: the log is kept above it, so that a replica that is only a little
-    /// behind need not fetch a whole state.
+    /// The stable checkpoint before `stable`, or a length of log below that: what is decided is kept above it, so that a
+    /// replica that is only a little behind need not fetch a whole state.
     stable_before: Slot,
     executed: Slot,
     settled: Slot,
@@ -120,10 +125,13 @@ impl<P: Default, C> Ledger<P, C> {
         self.settled = self.settled.max(slot);
     }
 
-    /// Whether execution keeps up well enough for one more decision, and the generation has one.
+    /// Whether the log has room for one more decision, execution keeps up well enough for it, and the generation has one.
     #[must_use]
     pub fn has_room(&self) -> bool {
         if self.barrier.is_some_and(|barrier| self.decided() >= barrier) {
+            return false;
+        }
+        if self.decided().since(self.log.base()) >= LOGS_MAX * self.log_slots_max {
             return false;
         }
         self.decided().since(self.executed) < self.backlog_slots_max
@@ -149,14 +157,16 @@ impl<P: Default, C> Ledger<P, C> {
         self.decided()
     }
 
-    /// A checkpoint became stable: the log below the one before goes. True if it was news.
+    /// A checkpoint became stable: the log below the one before goes. True if it was news. Whoever is behind hears of
+    /// checkpoints that it has not reached. Others have those states, so nobody needs what is far below them; otherwise its
+    /// log would grow for as long as it stays behind.
     pub fn stabilise(&mut self, certificate: CheckpointCertificate) -> bool {
         let slot = certificate.checkpoint.slot;
-        let is_news = slot > self.stable_slot() && slot <= self.decided();
+        let is_news = slot > self.stable_slot();
         if is_news {
-            self.stable_before = self.stable_slot();
+            self.stable_before = self.stable_slot().max(slot.minus(self.log_slots_max));
             self.stable = Some(certificate);
-            self.log.prune(self.stable_before);
+            self.log.prune(self.stable_before.min(self.decided()));
         }
         is_news
     }
@@ -170,13 +180,79 @@ impl<P: Default, C> Ledger<P, C> {
         if moves {
             self.window.skip_to(slot);
             self.log.prune(slot);
-            self.stable_before = slot;
-            self.stable = Some(certificate);
+            if slot > self.stable_slot() {
+                self.stable_before = slot;
+                self.stable = Some(certificate);
+            }
         }
         moves
     }
 
     fn stable_slot(&self) -> Slot {
         self.stable.as_ref().map(|c| c.checkpoint.slot).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+    use smr_crypto::Digest;
+
+    const LOG: u64 = 8;
+
+    fn ledger() -> Ledger<(), ()> {
+        Ledger::new(&Config {
+            window_slots: 4,
+            log_slots_max: LOG,
+            backlog_slots_max: LOG,
+            ..Config::default()
+        })
+    }
+
+    fn checkpoint(slot: u64) -> CheckpointCertificate {
+        let checkpoint = Checkpoint { slot: Slot(slot), digest: Digest::default() };
+        CheckpointCertificate { checkpoint, votes: Vec::new() }
+    }
+
+    /// Decides and executes up to `slot`, if there is room.
+    fn decide(ledger: &mut Ledger<(), ()>, slot: u64) -> Slot {
+        while ledger.decided() < Slot(slot) && ledger.has_room() {
+            let decided = ledger.push(Batch::nil(), ());
+            ledger.note_executed(decided);
+        }
+        ledger.decided()
+    }
+
+    #[test]
+    fn the_log_of_one_that_stays_behind_reaches_no_further_than_a_length_below_what_others_have() {
+        let mut ledger = ledger();
+        for ahead in (0..20).map(|step| 20 + 4 * step) {
+            assert_eq!(decide(&mut ledger, ahead - 6), Slot(ahead - 6));
+            assert!(ledger.stabilise(checkpoint(ahead)));
+            assert!(ledger.log.base() >= Slot(ahead - LOG), "{}", ledger.log.base());
+        }
+        ledger.stabilise(checkpoint(1000));
+        assert_eq!((ledger.log.base(), ledger.log.after(Slot(0)).count()), (ledger.decided(), 0));
+        let next = ledger.decided().0 + 1;
+        assert_eq!(decide(&mut ledger, next), Slot(next), "it goes on from there");
+    }
+
+    #[test]
+    fn who_hears_of_no_checkpoint_takes_so_many_decisions_and_then_waits_for_one() {
+        let mut ledger = ledger();
+        assert_eq!(decide(&mut ledger, 1000), Slot(LOGS_MAX * LOG));
+        assert!(ledger.stabilise(checkpoint(LOGS_MAX * LOG)));
+        assert!(ledger.has_room());
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_known_outlasts_a_state_below_it() {
+        let mut ledger = ledger();
+        ledger.stabilise(checkpoint(20));
+        assert!(ledger.install(checkpoint(16)));
+        assert_eq!((ledger.checkpoints().0, ledger.decided()), (Slot(20), Slot(16)));
+        assert!(ledger.install(checkpoint(24)));
+        assert_eq!(ledger.checkpoints(), (Slot(24), Slot(24)));
     }
 }

@@ -182,7 +182,10 @@ impl Replica {
             Event::Dealt(answer) => self.on_dealt(answer, effects),
             Event::Timer(timer) => self.on_timer(timer, effects),
             Event::Executed { slot, outcomes, late } => self.on_executed(slot, outcomes, &late, effects),
-            Event::Starving => self.offer_system(&SystemCommand::Fill { end: self.system.slot }),
+            Event::Starving => {
+                self.note_starving();
+                self.offer_system(&SystemCommand::Fill { end: self.system.slot });
+            }
             Event::TimersDue => self.offer_system(&SystemCommand::Timers { end: self.system.slot }),
             Event::SnapshotTaken { slot, bytes } => self.on_snapshot(slot, bytes, effects),
             Event::Chunked { slot, image } => self.on_chunked(slot, image, effects),

@@ -184,7 +184,8 @@ impl Campaign {
             commands: 0,
             pause_us_max: 200_000,
             near: false,
-            patience,
+            // Views that fail one after the other take longer each time: nobody gives up before the run does.
+            patience: smr_client::Config { deadline_ms: ANSWER_US / 1000, ..patience },
             value_bytes: if is_heavy { 6 << 10 } else { 0 },
             execution_us_max: if is_heavy { 20_000 } else { 500 },
             encode: false,

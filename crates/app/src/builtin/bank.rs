@@ -14,7 +14,8 @@
 //! ```
 //!
 //! An account that does not exist is answered `(none)`. Locks are taken in the order of names, so nobody waits in a
-//! circle. `total` holds every account at once and so never sees money under way.
+//! circle; the list of accounts comes before them all. `total` holds it and every account at once and so never sees money under
+//! way.
 
 mod command;
 
@@ -124,9 +125,10 @@ impl Bank {
     }
 
     async fn total(&self) -> Vec<u8> {
-        let accounts: Vec<Arc<Account>> = self.accounts.read().await.values().cloned().collect();
+        // Held to the end: an account that opens meanwhile could get money of one that is not counted yet.
+        let accounts = self.accounts.read().await;
         let mut held = Vec::with_capacity(accounts.len());
-        for account in &accounts {
+        for account in accounts.values() {
             held.push(account.balance.lock().await);
         }
         let sum: u128 = held.iter().map(|balance| u128::from(**balance)).sum();

@@ -35,6 +35,8 @@ pub(super) struct Generations {
     moved: Option<Slot>,
     /// The last slot executed when the last period ended.
     executed_before: Slot,
+    /// The last slot admitted when the application last starved.
+    starved: Option<Slot>,
     /// Answers that the trusted core owes.
     owed: u64,
     /// So many of them, the first ones, are to what was asked in an earlier generation.
@@ -50,6 +52,7 @@ impl Generations {
             shown: BTreeSet::new(),
             moved: None,
             executed_before: Slot(0),
+            starved: None,
             owed: 0,
             stale: 0,
         }
@@ -129,13 +132,25 @@ impl Replica {
         self.settle_checkpoint(certificate, effects);
     }
 
+    /// Nothing runs in the application until something is admitted.
+    pub(super) fn note_starving(&mut self) {
+        self.generations.starved = Some(self.system.slot);
+    }
+
+    /// Whether what is decided here leads no further: all of it is executed, or the rest waits for commands that this
+    /// generation has none of any more. Commands that merely take long are no reason.
+    fn is_at_a_loss(&self) -> bool {
+        let decided = self.engine.status().decided;
+        let starves = self.generations.starved == Some(self.system.slot);
+        decided == self.executed || (starves && decided == self.system.slot)
+    }
+
     /// One period has passed.
     pub(super) fn mind_generations(&mut self, effects: &mut Vec<Effect>) {
         self.generations.shown.clear();
         let before = std::mem::replace(&mut self.generations.executed_before, self.executed);
         self.generations.moved = self.generations.moved.filter(|slot| *slot > self.system.slot);
-        // What is decided here leads further by itself, however long commands take.
-        let stands = before == self.executed && self.engine.status().decided == self.executed;
+        let stands = before == self.executed && self.is_at_a_loss();
         if let Some(slot) = self.generations.moved.filter(|_| stands) {
             self.want_state(slot, effects);
         }
@@ -203,6 +218,7 @@ impl Replica {
 mod tests {
     use super::*;
     use crate::effect::{Event, Input};
+    use crate::message::Message;
     use crate::system::SystemState;
     use crate::voters::tests::{genesis, key, voucher};
     use crate::{Genesis, Secrets};
@@ -232,14 +248,22 @@ mod tests {
         replica
     }
 
-    /// The slots that it votes for when it has taken over the state after `slot`.
-    fn votes_after(replica: &mut Replica, slot: Slot, system: SystemState) -> Vec<Slot> {
+    fn certificate(slot: Slot) -> CheckpointCertificate {
         let checkpoint = Checkpoint { slot, digest: Digest::default() };
-        let certificate = CheckpointCertificate { checkpoint, votes: Vec::new() };
+        CheckpointCertificate { checkpoint, votes: Vec::new() }
+    }
+
+    fn take_over(replica: &mut Replica, slot: Slot, system: SystemState) -> Vec<Effect> {
         let system = SystemState { slot, ..system };
         let mut effects = Vec::new();
-        replica.install(slot, certificate, system, &mut effects);
+        replica.install(slot, certificate(slot), system, &mut effects);
         replica.run_consensus(Timestamp(2), &mut effects);
+        effects
+    }
+
+    /// The slots that it votes for when it has taken over the state after `slot`.
+    fn votes_after(replica: &mut Replica, slot: Slot, system: SystemState) -> Vec<Slot> {
+        let effects = take_over(replica, slot, system);
         let items = effects.into_iter().filter_map(|effect| match effect {
             Effect::Attest(Operation::Endorse { items, .. }) => Some(items),
             _ => None,
@@ -274,5 +298,39 @@ mod tests {
             let after = votes_after(&mut waiting(&genesis), barrier, SystemState::new(&genesis));
             assert!(after.iter().any(|slot| *slot > barrier), "without a barrier it goes on");
         }
+    }
+    #[test]
+    fn who_was_left_in_a_generation_fetches_the_state_once_what_it_has_leads_no_further() {
+        let genesis = Arc::new(genesis(ProtocolName::Minbft));
+        let step = |replica: &mut Replica, event| {
+            let mut effects = Vec::new();
+            replica.step(Input { clock: Timestamp(3), event }, &mut effects);
+            let asks = |effect: &Effect| {
+                matches!(effect, Effect::Send { message: Message::Peer(PeerMessage::StateQuery { .. }), .. })
+            };
+            effects.iter().any(asks)
+        };
+        let left_behind = |executed| {
+            let mut replica = waiting(&genesis);
+            take_over(&mut replica, Slot(10), SystemState::new(&genesis));
+            replica.executed = executed;
+            replica.on_moved(certificate(Slot(40)), &mut Vec::new());
+            assert!(!step(&mut replica, Event::Timer(Timer::Repeat)), "it has had no time to go on");
+            replica
+        };
+        let period = |replica: &mut Replica| step(replica, Event::Timer(Timer::Repeat));
+
+        assert!(period(&mut left_behind(Slot(10))), "everything is executed");
+        let mut at_work = left_behind(Slot(9));
+        assert!(!period(&mut at_work) && !period(&mut at_work), "commands may take long");
+        assert!(!step(&mut at_work, Event::Starving) && period(&mut at_work), "they wait for later ones");
+    }
+    #[test]
+    fn a_checkpoint_that_is_not_reached_yet_is_one_for_consensus() {
+        let mut replica = waiting(&Arc::new(genesis(ProtocolName::Minbft)));
+        replica.settle_checkpoint(certificate(Slot(40)), &mut Vec::new());
+        replica.run_consensus(Timestamp(2), &mut Vec::new());
+        let lanes = replica.engine().lanes().expect("minbft is of lanes").outline();
+        assert_eq!((lanes.basis.stable.0, replica.status().stable), (Slot(40), Slot(0)));
     }
 }

@@ -332,8 +332,9 @@ impl Replica {
         if checkpoint.slot <= self.checkpoints.stable() {
             return;
         }
-        // Ahead of us: we get there by execution or by transfer.
+        // Ahead of us: we get there by execution or by transfer, and meanwhile know what others keep.
         let Some(own) = self.checkpoints.own_digest(checkpoint.slot) else {
+            self.inbox.push_back(smr_consensus::Event::Stable(certificate));
             return;
         };
         if own != checkpoint.digest {

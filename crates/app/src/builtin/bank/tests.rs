@@ -1,5 +1,5 @@
 use super::*;
-use crate::builtin::tests::{after, replies};
+use crate::builtin::tests::{after, beside, replies};
 
 #[test]
 fn money_moves_and_is_never_made() {
@@ -61,4 +61,17 @@ fn a_restored_bank_is_the_one_that_was_written() {
     assert!(copy.restore(&[1]).is_err());
     let (_, replies) = after(copy, &["transfer a b 5", "balance b", "total"]);
     assert_eq!(replies, ["ok", "5", "2 5"]);
+}
+
+#[test]
+fn a_total_misses_no_money_that_goes_to_an_account_that_opens_meanwhile() {
+    let names = ["b", "c", "d", "e", "f", "g", "h", "z"];
+    let opens: Vec<String> = names.iter().map(|name| format!("open {name}")).collect();
+    let mut commands: Vec<&str> = opens.iter().map(String::as_str).collect();
+    commands.push("deposit z 10");
+    let (before, _) = after(Bank::default(), &commands);
+    let bank = Bank::default();
+    bank.restore(&before.snapshot()).unwrap();
+    let replies = beside(bank, &["total", "open a", "transfer z a 4"]);
+    assert!(["8 10", "9 10"].contains(&replies[0].as_str()), "{replies:?}");
 }

@@ -182,10 +182,24 @@ fn a_replica_votes_no_further_above_the_stable_checkpoint_than_the_log_may_reach
     replica.1.drain().for_each(drop);
     assert_eq!(replica.votes(0, proposal(0, 8, batch(8))), [(PREPARE, 0, 8)]);
     assert_eq!(replica.votes(0, proposal(0, 9, batch(9))), []);
-    replica.step(Event::Stable(checkpoint(7)));
-    assert_eq!(votes(&replica.1.drain().collect::<Vec<_>>()), [], "it has not decided that far");
     replica.step(Event::Stable(checkpoint(6)));
     assert_eq!(votes(&replica.1.drain().collect::<Vec<_>>()), [(PREPARE, 0, 9)]);
+}
+
+#[test]
+fn a_checkpoint_ahead_of_a_replica_counts_and_shows_that_all_it_has_is_decided() {
+    let mut replica = Alone::with(config());
+    (1..=6).for_each(|slot| replica.decides(slot));
+    replica.1.drain().for_each(drop);
+    assert_eq!(replica.votes(0, proposal(0, 9, batch(9))), []);
+    replica.step(Event::Stable(checkpoint(7)));
+    assert_eq!(votes(&replica.1.drain().collect::<Vec<_>>()), [(PREPARE, 0, 9)]);
+    let proof = replica.0.basis.ledger.prefix_proof();
+    assert_eq!(proof.commits, []);
+    assert_eq!(proof.base(Slot(6)), Slot(6), "n-f replicas have it, so it can be fetched");
+    replica.decides(7);
+    replica.decides(8);
+    assert_eq!(replica.0.basis.ledger.prefix_proof().commits.len(), 1);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use smr_consensus::{Config, Group};
 const ASKED_WINDOWS_MAX: usize = 4;
 
 /// Lengths of the log that decisions take at most. Voting ends one length above the last stable checkpoint, and the log
-/// begins at the one before, half a length below that at most. Whoever has fallen behind has as much, and may take all that
-/// another replica keeps before it hears that a checkpoint of its own is stable.
+/// begins at the one before, a length below that at most. Whoever has fallen behind may take as much again before it hears of
+/// a checkpoint that is stable, and then waits for one.
 const LOGS_MAX: u64 = 4;
 
 /// What a replica remembers more of than it may, in words.
