@@ -1,34 +1,67 @@
-//! What a simulated machine has on its disk, and what waits until more of it is there.
+//! What a simulated machine has on its disk, in the same store as a real one, and what waits until more of it is there.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use smr_consensus::Record;
 use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Found, Gate};
+use smr_store::{CheckpointWriter, OpenError, Store, StoreConfig};
 use smr_wire::Slot;
 
+use crate::disk::SimDisk;
 use crate::rng::Rng;
 
-/// States that are kept: the last one, and the one before.
-const CHECKPOINTS_KEPT: usize = 2;
+/// Small enough that several are filled in a run, large enough for any record of one.
+const SEGMENT_BYTES: u64 = 512 << 10;
+
+/// Whose every store here is.
+const OWNER: [u8; 32] = [1; 32];
 
 /// A disk, and the gate before everything that must wait for it.
-#[derive(Debug, Default)]
 pub(crate) struct Durable {
-    /// With their numbers.
-    records: Vec<(u64, Record)>,
-    /// Up to this number they are on disk for certain.
-    synced: u64,
-    /// The oldest first.
-    kept: Vec<(CheckpointCertificate, Arc<Chunked>)>,
+    disk: SimDisk,
+    store: Store<SimDisk>,
+    states: CheckpointWriter<SimDisk>,
     gate: Gate,
+    /// The number of the last record.
     written: u64,
+    /// Records that nobody knows to be on disk yet.
+    under_way: VecDeque<(u64, Record)>,
     /// Whether a sync is under way.
     syncs: bool,
 }
 
+/// What a machine finds when it comes back.
+pub(crate) struct Back {
+    pub(crate) disk: Durable,
+    pub(crate) found: Found,
+    /// Records that are there, though nobody knew.
+    pub(crate) fresh: Vec<Record>,
+}
+
+fn config() -> StoreConfig {
+    StoreConfig {
+        segment_bytes: SEGMENT_BYTES,
+        record_bytes_max: usize::try_from(SEGMENT_BYTES / 2).expect("small"),
+        ..StoreConfig::with_salt(1)
+    }
+}
+
+fn open(disk: SimDisk) -> Result<(Durable, smr_store::Found), OpenError> {
+    let (store, found) = Store::open(disk.clone(), config(), &OWNER)?;
+    let states = store.checkpoint_writer(disk.clone());
+    let gate = Gate::default();
+    Ok((Durable { disk, store, states, gate, written: 0, under_way: VecDeque::new(), syncs: false }, found))
+}
+
 impl Durable {
+    /// An empty one.
+    pub(crate) fn new() -> Durable {
+        open(SimDisk::new()).expect("an empty disk is in order").0
+    }
+
     /// Writes a record down. True if the disk is to be synced and is not yet on its way to be.
     pub(crate) fn write(&mut self, record: Record) -> bool {
         self.written += 1;
@@ -36,7 +69,9 @@ impl Durable {
         if record.is_promise() {
             self.gate.written(self.written);
         }
-        self.records.push((self.written, record));
+        let slot = record.slot().unwrap_or_default().0;
+        self.store.append(slot, &smr_wire::encode(&record)).expect("there is room");
+        self.under_way.push_back((self.written, record));
         self.syncs |= starts;
         starts
     }
@@ -48,16 +83,15 @@ impl Durable {
 
     /// A sync up to this record has come to its end. True if another one is wanted.
     pub(crate) fn ends_sync(&mut self, up_to: u64) -> bool {
+        self.store.sync().expect("the disk works");
         self.syncs = self.gate.waits_beyond(up_to);
         self.syncs
     }
 
     /// Everything up to this record is on disk: those for which that is news, and what may be done now.
     pub(crate) fn synced(&mut self, up_to: u64) -> (Vec<Record>, Vec<Effect>) {
-        let is_fresh = |number: u64| number > self.synced && number <= up_to;
-        let fresh = self.records.iter().filter(|(number, _)| is_fresh(*number));
-        let fresh = fresh.map(|(_, record)| record.clone()).collect();
-        self.synced = self.synced.max(up_to);
+        let fresh = self.under_way.iter().take_while(|(number, _)| *number <= up_to).count();
+        let fresh = self.under_way.drain(..fresh).map(|(_, record)| record).collect();
         (fresh, self.gate.durable(up_to))
     }
 
@@ -76,53 +110,57 @@ impl Durable {
         self.gate.is_open() && !self.syncs
     }
 
-    /// A state is on disk.
-    pub(crate) fn keep(&mut self, certificate: CheckpointCertificate, image: Arc<Chunked>) {
-        self.kept.push((certificate, image));
-        self.kept.sort_by_key(|(certificate, _)| certificate.checkpoint.slot);
-        let surplus = self.kept.len().saturating_sub(CHECKPOINTS_KEPT);
-        self.kept.drain(..surplus);
+    /// Keeps a state.
+    pub(crate) fn keep(&mut self, certificate: &CheckpointCertificate, image: &Arc<Chunked>) {
+        let header = smr_wire::encode(certificate);
+        let kept = self.states.keep(certificate.checkpoint.slot.0, &header, image.chunks());
+        kept.expect("there is room");
     }
 
-    /// Records up to `slot` go, and what stands takes the place of those without a slot. To be followed by a sync.
-    pub(crate) fn prune(&mut self, slot: Slot, standing: Vec<Record>) {
-        self.records.retain(|(_, record)| record.slot().is_none_or(|of| of > slot));
-        for record in standing {
-            self.written += 1;
-            self.records.push((self.written, record));
-        }
+    /// Records up to `slot` go, and what stands takes the place of those without a slot. Everything is on disk then.
+    pub(crate) fn prune(&mut self, slot: Slot, standing: &[Record]) {
+        let standing: Vec<Vec<u8>> = standing.iter().map(smr_wire::encode).collect();
+        self.store.prune(slot.0, &standing).expect("there is room");
     }
 
     /// The same, of a machine at rest.
     pub(crate) fn again(&self) -> Durable {
-        assert!(self.gate.is_open() && !self.syncs, "nothing is on its way in a world at rest");
-        Durable {
-            records: self.records.clone(),
-            synced: self.synced,
-            written: self.written,
-            kept: self.kept.clone(),
-            ..Durable::default()
-        }
+        assert!(self.rests(), "nothing is on its way in a world at rest");
+        let disk = SimDisk::new();
+        disk.put_back(&self.disk.image());
+        open(disk).expect("it was in order").0
     }
 
-    /// The machine fails: what was not synced may be lost. What it finds when it comes back, and which of the records nobody
-    /// knew to be there.
-    pub(crate) fn crash(&mut self, rng: &mut Rng) -> (Found, Vec<Record>) {
-        let survives = rng.within(self.synced, self.written);
-        self.records.retain(|(number, _)| *number <= survives);
-        let fresh = self.records.iter().filter(|(number, _)| *number > self.synced);
-        let fresh = fresh.map(|(_, record)| record.clone()).collect();
-        let checkpoint =
-            self.kept.last().map(|(certificate, image)| (certificate.clone(), (**image).clone()));
-        let found =
-            Found { checkpoint, records: self.records.iter().map(|(_, record)| record.clone()).collect() };
-        *self = Durable {
-            synced: survives,
-            written: survives,
-            records: std::mem::take(&mut self.records),
-            kept: std::mem::take(&mut self.kept),
-            ..Durable::default()
+    /// The machine fails: what was not synced may be lost, whole or in part. With `rots`, a bit of what is there flips.
+    ///
+    /// # Errors
+    /// What is there is damaged, so that the machine must not go on.
+    pub(crate) fn crash(self, rng: &mut Rng, rots: bool) -> Result<Back, OpenError> {
+        let Durable { disk, store, states, under_way, .. } = self;
+        drop((store, states));
+        disk.crash(rng);
+        if rots {
+            disk.flip(rng);
+        }
+        let (opened, found) = open(disk)?;
+        let is_there = |count: &usize| {
+            let last = under_way.iter().take(*count).map(|(_, record)| smr_wire::encode(record));
+            last.rev().eq(found.records.iter().rev().take(*count).cloned())
         };
-        (found, fresh)
+        let survived = (0..=under_way.len()).rev().find(is_there).unwrap_or_default();
+        let fresh = under_way.into_iter().take(survived).map(|(_, record)| record).collect();
+        let read = |bytes: &Vec<u8>| smr_wire::decode(bytes, bytes.len()).expect("it was written here");
+        let records = found.records.iter().map(read).collect();
+        let state = |kept: &smr_store::FoundCheckpoint| {
+            let chunk = |index| kept.chunk(opened.store.disk(), index).expect("it was verified");
+            let image = Chunked::of_chunks((0..kept.chunks()).map(chunk).collect());
+            (read_certificate(&kept.header), image)
+        };
+        let checkpoint = found.checkpoints.first().map(state);
+        Ok(Back { disk: opened, found: Found { checkpoint, records }, fresh })
     }
+}
+
+fn read_certificate(bytes: &[u8]) -> CheckpointCertificate {
+    smr_wire::decode(bytes, bytes.len()).expect("it was written here")
 }

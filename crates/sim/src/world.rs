@@ -159,7 +159,7 @@ impl World {
             };
             machine.core = cores.get(index).map(core);
             // Whoever was taken over says what it likes, whatever it wrote down.
-            machine.disk = (setting.durable && machine.adversary.is_none()).then(Durable::default);
+            machine.disk = (setting.durable && machine.adversary.is_none()).then(Durable::new);
             machines.push(machine);
         }
         let consensus = &genesis.config.consensus;

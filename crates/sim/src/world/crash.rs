@@ -11,6 +11,7 @@ use super::World;
 use super::faults::Fault;
 use super::happenings::Happening;
 use super::stage::{Note, Party};
+use crate::durable::Back;
 use crate::host::{Health, Machine};
 
 /// How long a disk takes to have written what it was given, in microseconds.
@@ -50,7 +51,7 @@ impl World {
                 self.plan(due_us, Happening::Disk { machine, work });
             }
             Effect::Prune { slot, standing } => {
-                disk.prune(slot, standing);
+                disk.prune(slot, &standing);
                 let all = disk.begin_sync();
                 self.is_on_disk(machine, all);
             }
@@ -75,7 +76,7 @@ impl World {
             DiskWork::Kept(state) => {
                 let (certificate, image) = *state;
                 let slot = certificate.checkpoint.slot;
-                disk.keep(certificate, image);
+                disk.keep(&certificate, &image);
                 self.step(machine, Event::Kept(slot));
             }
             DiskWork::Synced(up_to) => {
@@ -99,20 +100,27 @@ impl World {
         }
     }
 
-    /// A machine fails, and comes back after so long.
-    pub(super) fn crash(&mut self, machine: usize, down_us: u64) {
+    /// A machine fails, and comes back after so long; with `rots`, a bit of its disk flips meanwhile.
+    pub(super) fn crash(&mut self, machine: usize, down_us: u64, rots: bool) {
         if self.machines[machine].health == Health::Dead || self.machines[machine].disk.is_none() {
             return;
         }
         self.machines[machine].health = Health::Dead;
         self.drop_own_work(machine);
-        self.schedule(self.now_us + down_us, Fault::Return(machine));
+        self.schedule(self.now_us + down_us, Fault::Return(machine, rots));
     }
 
-    /// It comes back.
-    pub(super) fn come_back(&mut self, machine: usize) {
-        let mut disk = self.machines[machine].disk.take().expect("only those with a disk come back");
-        let (found, fresh) = disk.crash(&mut self.rng);
+    /// It comes back, unless what is on its disk is damaged: then it may have forgotten what it promised, and knows that.
+    pub(super) fn come_back(&mut self, machine: usize, rots: bool) {
+        let Some(disk) = self.machines[machine].disk.take() else { return };
+        let back = match disk.crash(&mut self.rng, rots) {
+            Ok(back) => back,
+            Err(damage) => {
+                self.note(|_| Note::says(Party::Replica(machine), format!("stays away: {damage}")));
+                return;
+            }
+        };
+        let Back { disk, found, fresh } = back;
         fresh.iter().for_each(|record| self.watch_record(machine, record));
         self.note(|_| Note::says(Party::Replica(machine), "comes back with what is on its disk".into()));
         let Machine { seat, secrets, .. } = &self.machines[machine];

@@ -24,8 +24,10 @@ pub enum Fault {
     Kill(usize),
     /// A machine fails and comes back after so long, in microseconds, with what is on its disk.
     Crash(usize, u64),
-    /// It comes back.
-    Return(usize),
+    /// The same, but a bit of its disk flips meanwhile; if that shows, it stays away.
+    Rot(usize, u64),
+    /// It comes back, with its disk as it was or not.
+    Return(usize, bool),
     /// A machine begins anew with nothing but its keys and another trusted core; the administrator vouches for that.
     Reboot(usize),
     /// Links behave like this from now on.
@@ -53,7 +55,14 @@ impl World {
             let at_us = self.rng.within(0, chaos_us);
             // Whoever has no trusted core would have to remember what it said.
             let comes_back = self.group.model == FaultModel::Hybrid && self.rng.chance(500);
-            let fault = if comes_back { Fault::Reboot(victim) } else { Fault::Kill(victim) };
+            let rots = self.setting.durable && self.group.is_bound_by_disk() && self.rng.chance(500);
+            let fault = if comes_back {
+                Fault::Reboot(victim)
+            } else if rots {
+                Fault::Rot(victim, chaos_us - at_us)
+            } else {
+                Fault::Kill(victim)
+            };
             self.schedule(now_us + at_us, fault);
         }
         for _ in 0..self.rng.within(0, 4) {
@@ -111,8 +120,9 @@ impl World {
             }
             Fault::Thaw(machine) => self.thaw(machine),
             Fault::Kill(machine) => self.machines[machine].health = Health::Dead,
-            Fault::Crash(machine, down_us) => self.crash(machine, down_us),
-            Fault::Return(machine) => self.come_back(machine),
+            Fault::Crash(machine, down_us) => self.crash(machine, down_us, false),
+            Fault::Rot(machine, down_us) => self.crash(machine, down_us, true),
+            Fault::Return(machine, rots) => self.come_back(machine, rots),
             Fault::Reboot(machine) => self.reboot(machine),
             Fault::Weather(weather) => self.network.weather = weather,
             Fault::Heal => {

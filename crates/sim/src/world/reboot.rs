@@ -26,8 +26,10 @@ impl World {
         let Machine { seat, secrets, .. } = &self.machines[machine];
         let (seat, secrets, me) = (seat.clone(), secrets.clone(), seat.me);
         let verifier = self.verifier.clone();
-        let mut disk = self.machines[machine].disk.take();
-        let found = disk.as_mut().map(|disk| disk.crash(&mut self.rng).0).unwrap_or_default();
+        let disk = self.machines[machine].disk.take();
+        let back = disk.map(|disk| disk.crash(&mut self.rng, false).expect("nothing damages it"));
+        let (disk, found) = back.map(|back| (back.disk, back.found)).unzip();
+        let found = found.unwrap_or_default();
         let (genesis, core) = (self.genesis.clone(), Some(key.public()));
         let replica = Replica::resume(genesis, me, secrets.clone(), core, verifier, found);
         let replica = replica.expect("a disk that does what it should keeps all that matters");
