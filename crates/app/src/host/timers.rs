@@ -1,4 +1,4 @@
-//! Commands that begin at an agreed time, and the whole of a host as bytes.
+//! Commands that begin at an agreed time.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +8,7 @@ use smr_uds::Mutex;
 use smr_wire::{ClientId, Timestamp};
 
 use super::errand::Errand;
-use crate::application::{Place, RestoreError, Unavailable};
-use crate::known_bugs;
+use crate::application::{Place, Unavailable};
 
 /// Commands that may wait for their time.
 pub const TIMERS_MAX: usize = 1 << 14;
@@ -77,7 +76,7 @@ impl Timers {
         self.due.store(due, Ordering::Relaxed);
     }
 
-    fn list(&self) -> Vec<Timed> {
+    pub(super) fn list(&self) -> Vec<Timed> {
         let list = |table: &mut Table| {
             let timed = table.timed.iter().map(|((due, place), (caller, command))| Timed {
                 due: *due,
@@ -88,7 +87,7 @@ impl Timers {
         self.table.at_rest(list).expect("nothing runs meanwhile")
     }
 
-    fn replace(&self, timed: Vec<Timed>) {
+    pub(super) fn replace(&self, timed: Vec<Timed>) {
         let bytes = timed.iter().map(|timed| timed.errand.command.len()).sum();
         let timed = timed.into_iter().map(|Timed { due, errand: Errand { place, caller, command } }| {
             ((due, place), (caller, command))
@@ -101,42 +100,7 @@ impl Timers {
 
 /// A command that waits for its time.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
-struct Timed {
+pub(super) struct Timed {
     due: Timestamp,
     errand: Errand,
-}
-
-/// The whole of a host at rest: equal bytes on every replica.
-#[derive(BorshSerialize, BorshDeserialize)]
-pub(super) struct Whole {
-    /// Digest of all lock grants since the snapshot before, so that replicas whose schedules differ are found out.
-    trace: u64,
-    /// Commands that wait on a condition, in the order in which they begin again.
-    waiting: Vec<Errand>,
-    timed: Vec<Timed>,
-    application: Vec<u8>,
-}
-
-impl Whole {
-    pub(super) fn write(trace: u64, waiting: Vec<Errand>, timers: &Timers, application: Vec<u8>) -> Vec<u8> {
-        let lost = known_bugs::TIMERS_NOT_IN_THE_SNAPSHOT.is_on();
-        let timed = if lost { Vec::new() } else { timers.list() };
-        let whole = Whole { trace, waiting, timed, application };
-        borsh::to_vec(&whole).expect("writing to memory cannot fail")
-    }
-
-    pub(super) fn read(bytes: &[u8]) -> Result<Whole, RestoreError> {
-        borsh::from_slice(bytes).map_err(|error| RestoreError::new(error.to_string()))
-    }
-
-    /// What the application wrote.
-    pub(super) fn application(&self) -> &[u8] {
-        &self.application
-    }
-
-    /// Puts the timers in place; the commands that wait.
-    pub(super) fn take_over(self, timers: &Timers) -> Vec<Errand> {
-        timers.replace(self.timed);
-        self.waiting
-    }
 }
