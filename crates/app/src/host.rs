@@ -414,17 +414,20 @@ impl<A: Application> Inner<A> {
         slot: Slot,
         form: Form,
         trace: u64,
-        waiting: Vec<Errand>,
+        waiting: Vec<Arc<Errand>>,
     ) -> Result<HostEvent, Damaged> {
-        let (cut, kept) = (self.application.cut(), Kept::write(trace, waiting, &self.timers));
+        let (cut, kept) = (self.application.cut(), Kept::new(trace, waiting, &self.timers));
         self.desk().line.cut_taken();
         let host = Arc::downgrade(self);
-        let cut = cut.within(kept, move || {
-            if let Some(host) = host.upgrade() {
-                host.desk().line.cut_dropped();
-                host.pump();
-            }
-        });
+        let cut = cut.within(
+            move || kept.chunks(),
+            move || {
+                if let Some(host) = host.upgrade() {
+                    host.desk().line.cut_dropped();
+                    host.pump();
+                }
+            },
+        );
         Ok(match form {
             Form::Bytes => HostEvent::SnapshotTaken { slot, bytes: kept::to_bytes(&cut.chunks()?) },
             Form::Chunks(Strategy::Quiescent) => HostEvent::Checkpointed { slot, chunks: cut.chunks()? },
@@ -433,7 +436,7 @@ impl<A: Application> Inner<A> {
     }
 
     /// The commands that wait in the restored state.
-    fn restore(&self, image: Image) -> Result<Vec<Errand>, RestoreError> {
+    fn restore(&self, image: Image) -> Result<Vec<Arc<Errand>>, RestoreError> {
         let chunks = match image {
             Image::Bytes(bytes) => kept::from_bytes(&bytes)?,
             Image::Chunks(chunks) => chunks,
@@ -519,7 +522,7 @@ impl<A: Application> Inner<A> {
         self.pump();
     }
 
-    fn rested(&self, restores: u64, event: HostEvent, waiting: Vec<Errand>) {
+    fn rested(&self, restores: u64, event: HostEvent, waiting: Vec<Arc<Errand>>) {
         let report = self.desk().line.rested(restores, event, waiting);
         report.into_iter().for_each(|event| (self.sink)(event));
     }

@@ -4,6 +4,8 @@
 //!   host: one or more pieces, whose number stands before the first | the application's chunks
 //! ```
 
+use std::sync::Arc;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::errand::Errand;
@@ -12,24 +14,28 @@ use crate::application::RestoreError;
 use crate::known_bugs;
 use crate::state::{Chunk, PIECE_BYTES};
 
-/// A host at rest, without its application: equal bytes on every replica.
+/// A host at rest, without its application: equal bytes on every replica. Cheap to take, however much waits.
 #[derive(BorshSerialize, BorshDeserialize)]
 pub(super) struct Kept {
     /// Digest of all lock grants since the checkpoint before, so that replicas whose schedules differ are found out.
-    trace: u64,
+    pub(super) trace: u64,
     /// Commands that wait on a condition, in the order in which they begin again.
-    waiting: Vec<Errand>,
-    timed: Vec<Timed>,
+    pub(super) waiting: Vec<Arc<Errand>>,
+    /// Commands that wait for their time.
+    pub(super) timed: Arc<Timed>,
 }
 
 /// Bytes of the number of pieces.
 const COUNT_BYTES: usize = 4;
 
 impl Kept {
-    pub(super) fn write(trace: u64, waiting: Vec<Errand>, timers: &Timers) -> Vec<Chunk> {
+    pub(super) fn new(trace: u64, waiting: Vec<Arc<Errand>>, timers: &Timers) -> Kept {
         let lost = known_bugs::TIMERS_NOT_IN_THE_SNAPSHOT.is_on();
-        let timed = if lost { Vec::new() } else { timers.list() };
-        let kept = borsh::to_vec(&Kept { trace, waiting, timed }).expect("writing to memory cannot fail");
+        Kept { trace, waiting, timed: if lost { Arc::default() } else { timers.cut() } }
+    }
+
+    pub(super) fn chunks(&self) -> Vec<Chunk> {
+        let kept = borsh::to_vec(self).expect("writing to memory cannot fail");
         let pieces = (COUNT_BYTES + kept.len()).div_ceil(PIECE_BYTES);
         let pieces = u32::try_from(pieces).expect("what waits is limited");
         Chunk::pieces(&[&pieces.to_le_bytes(), kept.as_slice()].concat())
@@ -47,8 +53,8 @@ impl Kept {
     }
 
     /// Puts the timers in place; the commands that wait.
-    pub(super) fn take_over(self, timers: &Timers) -> Vec<Errand> {
-        timers.replace(self.timed);
+    pub(super) fn take_over(self, timers: &Timers) -> Vec<Arc<Errand>> {
+        timers.replace(Arc::unwrap_or_clone(self.timed));
         self.waiting
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Line {
     /// Commands that run, spawned ones and those overtaken by a restore included; those that wait are not counted.
     busy: u32,
     /// Commands that wait in the state that was restored last; they begin with the next slot.
-    carried: Vec<Errand>,
+    carried: Vec<Arc<Errand>>,
     /// Nothing has entered the scheduler since its last fill marker.
     filled: bool,
     /// Restores given so far. What was given before the last one is of no interest any more.
@@ -176,7 +176,7 @@ impl Line {
         &mut self,
         restores: u64,
         event: HostEvent,
-        carried: Vec<Errand>,
+        carried: Vec<Arc<Errand>>,
     ) -> Option<HostEvent> {
         if let Rest::Busy(suspension) = std::mem::replace(&mut self.rest, Rest::None) {
             self.rest = Rest::Suspended(suspension);
@@ -244,7 +244,7 @@ impl Line {
         match self.waiting.pop_front()? {
             Operation::Execute(_) => unreachable!("a slot needs no rest"),
             Operation::Snapshot(slot, form) => {
-                let of = |number: &u64| Errand::clone(&self.running[&Ticket(*number)].errand);
+                let of = |number: &u64| Arc::clone(&self.running[&Ticket(*number)].errand);
                 let waiting = suspension.waiting.iter().map(of).chain(self.carried.iter().cloned());
                 let lost = known_bugs::WAITING_LOST_AT_A_CHECKPOINT.is_on();
                 let waiting = waiting.filter(|_| !lost).collect();
@@ -294,12 +294,12 @@ impl Line {
         self.entering.extend(carried.into_iter().map(|errand| Entry::Command(errand, Part::Late)));
         if timers {
             let errand = Errand { place: place(u32::MAX), caller: NOBODY, command: Vec::new() };
-            self.entering.push_back(Entry::Timers(errand));
+            self.entering.push_back(Entry::Timers(Arc::new(errand)));
         }
         for (position, command) in commands.into_iter().enumerate() {
             let index = u32::try_from(position).expect("a batch has fewer commands");
             let errand = Errand { place: place(index), caller: command.caller, command: command.command };
-            self.entering.push_back(Entry::Command(errand, Part::Own(position)));
+            self.entering.push_back(Entry::Command(Arc::new(errand), Part::Own(position)));
         }
         if fill {
             self.entering.push_back(Entry::Fill);
@@ -333,13 +333,12 @@ impl Line {
     }
 
     /// Something enters the scheduler, in the block of the last open slot.
-    fn ticket(&mut self, errand: Errand, part: Part) -> Ticket {
+    fn ticket(&mut self, errand: Arc<Errand>, part: Part) -> Ticket {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
         self.busy += 1;
         self.filled = false;
         let block = self.open.back().map(|open| open.slot);
-        let errand = Arc::new(errand);
         let running = Running { restores: self.restores, block, errand, part, members: 1 };
         self.running.insert(ticket, running);
         self.joins(ticket);
@@ -400,7 +399,7 @@ pub(super) enum Act {
     /// Let the scheduler go on as if it were new, what waits first.
     Resume,
     /// Take a snapshot in which `waiting` wait, and say [`Line::rested`].
-    Snapshot { slot: Slot, form: Form, trace: u64, waiting: Vec<Errand>, restores: u64 },
+    Snapshot { slot: Slot, form: Form, trace: u64, waiting: Vec<Arc<Errand>>, restores: u64 },
     /// Restore a snapshot, and say [`Line::rested`].
     Restore { slot: Slot, image: Image, restores: u64 },
     /// Tell the sink.
@@ -436,8 +435,8 @@ pub(super) enum Image {
 #[derive(Debug)]
 enum Entry {
     Resume,
-    Command(Errand, Part),
-    Timers(Errand),
+    Command(Arc<Errand>, Part),
+    Timers(Arc<Errand>),
     Fill,
 }
 

@@ -155,8 +155,8 @@ fn accounts(event: &HostEvent) -> (u64, [i64; 4]) {
 
 /// A snapshot of four empty accounts.
 fn nothing() -> Vec<u8> {
-    let kept = Kept::write(0, Vec::new(), &Timers::new());
-    kept::to_bytes(&[kept, vec![Chunk::new(vec![0; 32])]].concat())
+    let kept = Kept::new(0, Vec::new(), &Timers::new());
+    kept::to_bytes(&[kept.chunks(), vec![Chunk::new(vec![0; 32])]].concat())
 }
 
 fn slot_of(event: &HostEvent) -> u64 {

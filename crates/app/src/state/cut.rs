@@ -91,7 +91,7 @@ pub struct Damaged {
 #[derive(Clone)]
 pub struct Cut {
     /// What a host puts before the application's.
-    before: Arc<Vec<Chunk>>,
+    before: Option<Before>,
     parts: Arc<Parts>,
     /// Dropped last, when the pages are no longer kept.
     _held: Option<Arc<Held>>,
@@ -107,6 +107,9 @@ struct TableCut {
     trees: Vec<Tree>,
 }
 
+/// Makes the chunks that come first.
+type Before = Arc<dyn Fn() -> Vec<Chunk> + Send + Sync>;
+
 /// Says when the last clone is gone.
 struct Held(Box<dyn Fn() + Send + Sync>);
 
@@ -120,19 +123,23 @@ impl Cut {
     /// Of an application that writes its snapshots itself.
     #[must_use]
     pub fn of_snapshot(bytes: Vec<u8>) -> Cut {
-        Cut { before: Arc::default(), parts: Arc::new(Parts::Own(bytes)), _held: None }
+        Cut { before: None, parts: Arc::new(Parts::Own(bytes)), _held: None }
     }
 
     pub(super) fn of_tables<'a>(tables: impl Iterator<Item = &'a Arc<Stripes>>, number: u64) -> Cut {
         let cut =
             |stripes: &Arc<Stripes>| TableCut { trees: stripes.at_rest(), stripes: Arc::clone(stripes) };
         let parts = Parts::Tables { tables: tables.map(cut).collect(), number };
-        Cut { before: Arc::default(), parts: Arc::new(parts), _held: None }
+        Cut { before: None, parts: Arc::new(parts), _held: None }
     }
 
     /// The same with chunks before its own; `done` is called when all clones are gone.
-    pub(crate) fn within(self, before: Vec<Chunk>, done: impl Fn() + Send + Sync + 'static) -> Cut {
-        Cut { before: Arc::new(before), _held: Some(Arc::new(Held(Box::new(done)))), ..self }
+    pub(crate) fn within(
+        self,
+        before: impl Fn() -> Vec<Chunk> + Send + Sync + 'static,
+        done: impl Fn() + Send + Sync + 'static,
+    ) -> Cut {
+        Cut { before: Some(Arc::new(before)), _held: Some(Arc::new(Held(Box::new(done)))), ..self }
     }
 
     /// The chunks of the whole checkpoint, in order, with their digests computed.
@@ -151,7 +158,8 @@ impl Cut {
     /// The same in steps, for whoever has something else to do between.
     #[must_use]
     pub fn chunking(self) -> Chunking {
-        let mut chunks = Vec::clone(&self.before);
+        let mut chunks = self.before.as_ref().map_or_else(Vec::new, |before| before());
+        let first = chunks.len();
         match &*self.parts {
             Parts::Own(bytes) => chunks.extend(Chunk::pieces(bytes)),
             Parts::Tables { tables, .. } => {
@@ -165,7 +173,7 @@ impl Cut {
                     .extend(trees.iter().flatten().flat_map(Tree::pages).map(|page| Chunk(Arc::clone(page))));
             }
         }
-        Chunking { cut: self, chunks, next: 0 }
+        Chunking { cut: self, first, chunks, next: 0 }
     }
 }
 
@@ -179,7 +187,7 @@ impl Eq for Cut {}
 
 impl fmt::Debug for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cut").field("before", &self.before.len()).finish_non_exhaustive()
+        f.debug_struct("Cut").finish_non_exhaustive()
     }
 }
 
@@ -187,6 +195,8 @@ impl fmt::Debug for Cut {
 #[derive(Debug)]
 pub struct Chunking {
     cut: Cut,
+    /// The first chunk that is the application's.
+    first: usize,
     chunks: Vec<Chunk>,
     next: usize,
 }
@@ -224,7 +234,7 @@ impl Chunking {
     /// To which table a chunk belongs.
     fn table_of(&self, chunk: usize) -> String {
         let Parts::Tables { tables, .. } = &*self.cut.parts else { return String::new() };
-        let mut first = self.cut.before.len() + 1;
+        let mut first = self.first + 1;
         for TableCut { stripes, trees } in tables {
             first += trees.iter().map(|tree| tree.pages().count()).sum::<usize>();
             if chunk < first {
