@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use chance::{Draws, now};
 use smr_app::state::{State, Table};
-use smr_uds::{Mutex, Scheduler, Seeded, preset};
+use smr_uds::{Mutex, Scheduler, Seeded, TaskEnd, preset};
 
 /// Key and value: 16 bytes each.
 fn entry(number: u64) -> (Vec<u8>, Vec<u8>) {
@@ -28,12 +28,12 @@ fn resident() -> u64 {
     pages * 4096
 }
 
-/// Fills and reads; nanoseconds for an entry of each.
-fn run<F: Future<Output = ()> + Send + 'static>(count: u64, task: impl FnOnce() -> F) -> f64 {
-    let scheduler = Scheduler::new(preset::rounds(1, u32::MAX)).expect("valid settings");
-    scheduler.admit(task(), |_| ()).expect("there is room");
+/// Runs a task that does something to `count` entries; nanoseconds for each.
+fn run<F: Future<Output = ()> + Send + 'static>(scheduler: &Scheduler, count: u64, task: F) -> f64 {
+    let ended = |end| assert!(matches!(end, TaskEnd::Done(())), "{end:?}");
+    scheduler.admit(task, ended).expect("there is room");
     let begin = now();
-    Seeded::new(1).run(&scheduler);
+    Seeded::new(1).run(scheduler);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let each = begin.elapsed().as_nanos() as f64 / count as f64;
     each
@@ -42,16 +42,17 @@ fn run<F: Future<Output = ()> + Send + 'static>(count: u64, task: impl FnOnce() 
 fn table(count: u64) {
     let mut state = State::new();
     let table: Table<Vec<u8>, [u8; 16]> = state.table("t");
+    let scheduler = Scheduler::new(preset::rounds(1, u32::MAX)).expect("valid settings");
     let before = resident();
     let filled = table.clone();
-    let puts = run(count, || async move {
+    let puts = run(&scheduler, count, async move {
         for (key, value) in (0..count).map(entry) {
             filled.insert(&key, value.first_chunk().expect("16 bytes")).await;
         }
     });
     let after = resident();
     let read = table.clone();
-    let gets = run(count, || async move {
+    let gets = run(&scheduler, count, async move {
         let mut draws = Draws::new(1);
         for _ in 0..count {
             assert!(read.get(&entry(draws.below(count)).0).await.is_some());
@@ -74,16 +75,17 @@ fn table(count: u64) {
 
 fn tree(count: u64) {
     let map: Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>> = Arc::default();
+    let scheduler = Scheduler::new(preset::rounds(1, u32::MAX)).expect("valid settings");
     let before = resident();
     let filled = map.clone();
-    let puts = run(count, || async move {
+    let puts = run(&scheduler, count, async move {
         for (key, value) in (0..count).map(entry) {
             filled.lock().await.insert(key, value);
         }
     });
     let after = resident();
     let read = map.clone();
-    let gets = run(count, || async move {
+    let gets = run(&scheduler, count, async move {
         let mut draws = Draws::new(1);
         for _ in 0..count {
             assert!(read.lock().await.get(&entry(draws.below(count)).0).cloned().is_some());

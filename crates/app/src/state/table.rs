@@ -238,8 +238,11 @@ impl<'a, V: Value> Entry<'a, V> {
         self.tree.as_deref().expect(HELD)
     }
 
+    /// Touches the tree for writing only if there is something to write: who has done so may not wait any more.
     fn flush(&mut self) {
-        if let Some(tree) = self.tree.as_deref_mut().filter(|_| std::mem::take(&mut self.wrote)) {
+        if std::mem::take(&mut self.wrote)
+            && let Some(tree) = self.tree.as_deref_mut()
+        {
             write_back(tree, &self.key, self.value.get().and_then(Option::as_ref));
         }
     }
@@ -263,10 +266,8 @@ impl<V: Value> DerefMut for Entry<'_, V> {
 
 impl<V: Value> Drop for Entry<'_, V> {
     fn drop(&mut self) {
-        // Without its tree it has given its lock to a wait.
-        if self.tree.is_some() && self.wrote {
-            self.flush();
-        }
+        // Without its tree it has given its lock to a wait, and has written back before.
+        self.flush();
     }
 }
 

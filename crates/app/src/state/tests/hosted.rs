@@ -193,7 +193,15 @@ fn run(
                 chunking = Some(cut.chunking());
             }
             Some(HostEvent::Restored { result, .. }) => result.unwrap(),
-            other => executed.extend(other),
+            Some(event) => {
+                let HostEvent::Executed { outcomes, late, .. } = &event else { panic!("{event:?}") };
+                let late = late.iter().map(|late| &late.outcome);
+                for outcome in outcomes.iter().flatten().chain(late) {
+                    assert!(matches!(outcome, CommandOutcome::Answer(_)), "{outcome:?}");
+                }
+                executed.push(event);
+            }
+            None => {}
         }
     }
     drop(threads);
@@ -206,6 +214,9 @@ fn chunks_are_equal_under_both_strategies_in_all_orders_of_polls_and_on_any_numb
         let scheduler = preset::by_name(name, 3).unwrap();
         let expected = run(scheduler, None, 0, Strategy::Quiescent, None);
         assert_eq!(expected.1.len() as u64, SLOTS / EVERY);
+        let waited =
+            |event: &HostEvent| matches!(event, HostEvent::Executed { late, .. } if !late.is_empty());
+        assert!(expected.0.iter().any(waited), "{name}: nobody has waited for an entry");
         for seed in 1..12 {
             let strategy = if seed % 2 == 0 { Strategy::Quiescent } else { Strategy::Rolling };
             assert!(
