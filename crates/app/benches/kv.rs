@@ -21,7 +21,7 @@ use smr_uds::RwLock;
 const REPEATS: usize = 9;
 
 /// Slots of a measurement.
-const SLOTS: u64 = 2_000;
+const SLOTS: u64 = 400;
 
 /// The store with a lock around each of a few maps, as an author without containers would write it.
 #[derive(Default)]

@@ -84,6 +84,7 @@ mod cell;
 mod cut;
 mod key;
 mod page;
+mod run;
 mod stripes;
 mod table;
 mod tree;

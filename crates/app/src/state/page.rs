@@ -116,16 +116,19 @@ impl Page {
         rest.split_at(len)
     }
 
-    pub(super) fn key(&self, index: usize) -> &[u8] {
-        self.entry(index).0
+    /// The key of the first entry, which is at the beginning: one look at the memory.
+    pub(super) fn first_key(&self) -> &[u8] {
+        key_of(&self.bytes)
     }
 
     /// Where the entry of `key` is, or would be.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let (mut low, mut high) = (0, self.count());
+        let count = self.count();
+        let starts = self.bytes.len() - 2 - 2 * count;
+        let (mut low, mut high) = (0, count);
         while low < high {
             let middle = usize::midpoint(low, high);
-            match self.key(middle).cmp(key) {
+            match key_of(&self.bytes[self.short_at(starts + 2 * middle)..starts]).cmp(key) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Equal => return Ok(middle),
                 std::cmp::Ordering::Greater => high = middle,
@@ -151,34 +154,44 @@ impl Page {
         start..if last { starts } else { self.short_at(starts + 2 * index + 2) }
     }
 
-    /// Puts an entry in the place of one, or before the one at `found`. In place if nobody else has the page and it
-    /// does not grow too long; otherwise what comes of it.
-    pub(super) fn put(page: &mut Arc<Page>, found: Result<usize, usize>, entry: Entry<'_>) -> Put {
+    /// Where the value of the entry at `index` is.
+    fn value_range(&self, index: usize) -> Range<usize> {
+        let entry = self.range(index);
+        let (_, value) = self.entry(index);
+        entry.end - value.len()..entry.end
+    }
+
+    /// Puts an entry in the place of one, or before the one at `found`. In place if it does not grow too long, which
+    /// copies the page first if others have it; otherwise what comes of it.
+    pub(super) fn put(page: &mut Arc<Page>, found: Result<usize, usize>, key: &[u8], value: &[u8]) -> Put {
         let (index, old) = match found {
-            Ok(index) => (index, page.range(index)),
+            // The key stays where it is.
+            Ok(index) => (index, page.value_range(index)),
             Err(index) => {
                 let at = if index == page.count() { page.starts() } else { page.range(index).start };
                 (index, at..at)
             }
         };
-        let starts_more = if found.is_err() { 2 } else { 0 };
+        let new = if found.is_ok() { value.len() } else { encoded_len(key) + key.len() + value.len() + 2 };
         let alone = page.count() == 1 && found.is_ok();
-        if !alone && page.bytes.len() - old.len() + entry.len() + starts_more > PAGE_BYTES_MAX {
+        if !alone && page.bytes.len() - old.len() + new > PAGE_BYTES_MAX {
+            let entry = encode(key, value);
             let mut entries: Vec<Entry<'_>> = page.entries().collect();
             let ascending = found == Err(entries.len());
-            entries.splice(index..index + usize::from(found.is_ok()), [entry]);
+            entries.splice(index..index + usize::from(found.is_ok()), [entry.as_slice()]);
             let mut pages = Vec::new();
             Page::cut_up(&entries, ascending, &mut pages);
             return Put::CutUp(pages);
         }
-        let own = Page::writable(page, entry.len() + starts_more);
-        if found.is_err() {
+        let own = Page::writable(page, new.saturating_sub(old.len()));
+        if found.is_ok() {
+            own.resize_entry(index, old, value);
+        } else {
             let starts = own.starts();
             own.replace(starts + 2 * index..starts + 2 * index, &short(old.start));
-            let count = own.bytes.len() - 2;
-            own.bytes.splice(count.., short((count - starts) / 2));
+            own.set_count((own.bytes.len() - 2 - starts) / 2);
+            own.resize_entry(index, old, &encode(key, value));
         }
-        own.resize_entry(index, old, entry);
         Put::InPlace
     }
 
@@ -189,8 +202,12 @@ impl Page {
         own.resize_entry(index, old.clone(), &[]);
         let starts = starts - old.len();
         own.replace(starts + 2 * index..starts + 2 * index + 2, &[]);
-        let end = own.bytes.len() - 2;
-        own.bytes.splice(end.., short(count - 1));
+        own.set_count(count - 1);
+    }
+
+    fn set_count(&mut self, count: usize) {
+        let at = self.bytes.len() - 2;
+        self.bytes[at..].copy_from_slice(&short(count));
     }
 
     /// Whether it should become one with a neighbour.
@@ -228,8 +245,8 @@ impl Page {
         Arc::get_mut(page).expect("nobody else has it")
     }
 
-    /// The entry at `index`, which was at `old`, becomes `new`; those behind it move.
-    fn resize_entry(&mut self, index: usize, old: Range<usize>, new: Entry<'_>) {
+    /// What ends with the entry at `index`, and was at `old`, becomes `new`; the entries behind it move.
+    fn resize_entry(&mut self, index: usize, old: Range<usize>, new: &[u8]) {
         let (before, after) = (old.len(), new.len());
         self.replace(old, new);
         if before == after {
@@ -300,7 +317,7 @@ pub(super) enum Put {
 const CHECKED: &str = "pages are written here, or checked when they come from outside";
 
 /// An entry's bytes.
-pub(super) fn encode(key: &[u8], value: &[u8]) -> Vec<u8> {
+fn encode(key: &[u8], value: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(key.len() + value.len() + 3);
     let mut len = key.len();
     while len >= 0x80 {
@@ -313,12 +330,27 @@ pub(super) fn encode(key: &[u8], value: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The key of the entry with which these bytes begin.
+fn key_of(bytes: &[u8]) -> &[u8] {
+    let (len, rest) = decode_len(bytes).expect(CHECKED);
+    &rest[..len]
+}
+
+/// Bytes that the length of a key takes.
+fn encoded_len(key: &[u8]) -> usize {
+    (usize::BITS - key.len().leading_zeros()).div_ceil(7).max(1) as usize
+}
+
 fn low_bits(len: usize) -> u8 {
     u8::try_from(len & 0x7f).expect("seven bits")
 }
 
 /// A length in its shortest encoding, and what comes behind it.
+#[inline]
 fn decode_len(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    if let [len @ ..0x80, rest @ ..] = bytes {
+        return Some((usize::from(*len), rest));
+    }
     let (mut len, mut shift) = (0, 0);
     for (place, byte) in bytes.iter().enumerate().take(4) {
         len |= usize::from(byte & 0x7f) << shift;

@@ -11,7 +11,8 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::page::{Page, Put, encode};
+use super::page::{Page, Put};
+use super::run::{First, Run};
 
 /// Pages of a block at most. More makes the first write after a cut copy more, fewer makes the list of blocks long,
 /// which that write copies as well: both are the root of the pages of a stripe with a few million entries.
@@ -28,13 +29,18 @@ pub struct Load {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
-    blocks: Arc<Vec<Arc<Block>>>,
+    blocks: Arc<Run<Block>>,
     load: Load,
 }
 
 /// Never without pages, and no page without entries.
-#[derive(Clone, Debug)]
-struct Block(Vec<Arc<Page>>);
+type Block = Run<Page>;
+
+impl First for Page {
+    fn first_key(&self) -> &[u8] {
+        Page::first_key(self)
+    }
+}
 
 /// Where a page is.
 #[derive(Clone, Copy)]
@@ -56,10 +62,10 @@ impl Tree {
         for count in blocks {
             let count = usize::try_from(*count).ok().filter(|count| (1..=BLOCK_PAGES_MAX).contains(count))?;
             let (block, after) = rest.split_at_checked(count)?;
-            made.push(Arc::new(Block(block.to_vec())));
+            made.push(Arc::new(Run::new(block.to_vec())));
             rest = after;
         }
-        rest.is_empty().then(|| Tree { blocks: Arc::new(made), load })
+        rest.is_empty().then(|| Tree { blocks: Arc::new(Run::new(made)), load })
     }
 
     pub(super) fn load(&self) -> Load {
@@ -68,13 +74,13 @@ impl Tree {
 
     /// How many pages each block has.
     pub(super) fn blocks(&self) -> Vec<u32> {
-        let count = |block: &Arc<Block>| u32::try_from(block.0.len()).expect("few pages");
-        self.blocks.iter().map(count).collect()
+        let count = |block: &Arc<Block>| u32::try_from(block.items().len()).expect("few pages");
+        self.blocks.items().iter().map(count).collect()
     }
 
     /// All pages, in order.
     pub(super) fn pages(&self) -> impl Iterator<Item = &Arc<Page>> {
-        self.blocks.iter().flat_map(|block| &block.0)
+        self.blocks.items().iter().flat_map(|block| block.items())
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
@@ -85,7 +91,8 @@ impl Tree {
     /// Puts an entry in, or another value to its key. Nothing is written if it has that value already.
     pub(super) fn set(&mut self, key: &[u8], value: &[u8]) {
         let Some(at) = self.find(key) else {
-            self.blocks = Arc::new(vec![Arc::new(Block(vec![Arc::new(Page::new(key, value))]))]);
+            let block = Run::new(vec![Arc::new(Page::new(key, value))]);
+            self.blocks = Arc::new(Run::new(vec![Arc::new(block)]));
             self.load = Load { entries: 1, bytes: bytes_of(key, value) };
             return;
         };
@@ -99,9 +106,13 @@ impl Tree {
         self.load.entries += u64::from(old.is_none());
         self.load.bytes += bytes_of(key, value);
         self.load.bytes -= before;
-        let page = self.page_mut(at);
-        match Page::put(page, found, &encode(key, value)) {
-            Put::InPlace => self.merge(at),
+        match Page::put(self.page_mut(at), found, key, value) {
+            Put::InPlace => {
+                if found == Err(0) {
+                    self.renew(at);
+                }
+                self.merge(at);
+            }
             Put::CutUp(pages) => self.replace(at, pages),
         }
     }
@@ -115,6 +126,9 @@ impl Tree {
         self.load = Load { entries: self.load.entries - 1, bytes: self.load.bytes - bytes };
         if !alone {
             Page::remove(self.page_mut(at), index);
+            if index == 0 {
+                self.renew(at);
+            }
             self.merge(at);
         } else {
             self.replace(at, Vec::new());
@@ -139,34 +153,41 @@ impl Tree {
 
     /// The page in which `key` is, if anywhere.
     fn find(&self, key: &[u8]) -> Option<At> {
-        let begins = |page: &Page| page.key(0) <= key;
-        let block = self.blocks.partition_point(|block| begins(&block.0[0])).saturating_sub(1);
-        let pages = &self.blocks.get(block)?.0;
-        Some(At { block, page: pages.partition_point(|page| begins(page)).saturating_sub(1) })
+        let block = self.blocks.find(key);
+        let page = self.blocks.items().get(block)?.find(key);
+        Some(At { block, page })
     }
 
     fn page(&self, at: At) -> &Page {
-        &self.blocks[at.block].0[at.page]
+        &self.blocks.items()[at.block].items()[at.page]
     }
 
     fn page_mut(&mut self, at: At) -> &mut Arc<Page> {
-        &mut self.block_mut(at.block).0[at.page]
+        self.block_mut(at.block).item_mut(at.page)
     }
 
     fn block_mut(&mut self, block: usize) -> &mut Block {
-        Arc::make_mut(&mut Arc::make_mut(&mut self.blocks)[block])
+        Arc::make_mut(Arc::make_mut(&mut self.blocks).item_mut(block))
+    }
+
+    /// A page has another first key.
+    fn renew(&mut self, at: At) {
+        self.block_mut(at.block).renew(at.page);
+        if at.page == 0 {
+            Arc::make_mut(&mut self.blocks).renew(at.block);
+        }
     }
 
     /// Makes a page that is short one with a neighbour in its block.
     fn merge(&mut self, at: At) {
-        let pages = &self.blocks[at.block].0;
+        let pages = self.blocks.items()[at.block].items();
         if !pages[at.page].is_short() {
             return;
         }
         for left in [Some(at.page), at.page.checked_sub(1)].into_iter().flatten() {
             let Some(right) = pages.get(left + 1) else { continue };
             if let Some(merged) = Page::merged(&pages[left], right) {
-                self.block_mut(at.block).0.splice(left..left + 2, [Arc::new(merged)]);
+                self.block_mut(at.block).splice(left..left + 2, vec![Arc::new(merged)]);
                 return;
             }
         }
@@ -174,13 +195,20 @@ impl Tree {
 
     /// These pages stand where that one did.
     fn replace(&mut self, at: At, pages: Vec<Arc<Page>>) {
-        let block = &mut self.block_mut(at.block).0;
+        let block = self.block_mut(at.block);
         block.splice(at.page..=at.page, pages);
-        if block.is_empty() {
-            Arc::make_mut(&mut self.blocks).remove(at.block);
-        } else if block.len() > BLOCK_PAGES_MAX {
-            let right = block.split_off(block.len() / 2);
-            Arc::make_mut(&mut self.blocks).insert(at.block + 1, Arc::new(Block(right)));
+        let len = block.items().len();
+        let right = (len > BLOCK_PAGES_MAX).then(|| block.split_off(len / 2));
+        let blocks = Arc::make_mut(&mut self.blocks);
+        if len == 0 {
+            blocks.splice(at.block..=at.block, Vec::new());
+            return;
+        }
+        if at.page == 0 {
+            blocks.renew(at.block);
+        }
+        if let Some(right) = right {
+            blocks.splice(at.block + 1..at.block + 1, vec![Arc::new(right)]);
         }
     }
 
@@ -188,8 +216,8 @@ impl Tree {
     #[cfg(test)]
     pub(super) fn flip(&mut self, page: usize, bit: usize) {
         let mut pages = 0;
-        for block in 0..self.blocks.len() {
-            let len = self.blocks[block].0.len();
+        for block in 0..self.blocks.items().len() {
+            let len = self.blocks.items()[block].items().len();
             if page < pages + len {
                 let page = self.page_mut(At { block, page: page - pages });
                 *page = Arc::new(page.flipped(bit));
@@ -217,8 +245,8 @@ impl<'a> Iterator for Entries<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let block = self.tree.blocks.get(self.at.block)?;
-            let Some(page) = block.0.get(self.at.page) else {
+            let block = self.tree.blocks.items().get(self.at.block)?;
+            let Some(page) = block.items().get(self.at.page) else {
                 self.at = At { block: self.at.block + 1, page: 0 };
                 continue;
             };
