@@ -3,7 +3,8 @@
 //!
 //! `cargo bench -p smr-app --bench checkpoints`; a number after `--` is another size in megabytes. Two workers execute
 //! puts of random keys; a third thread makes the chunks of a rolling cut. The pause is the longest time between two
-//! slots that were executed one after the other, from the checkpoint on; the dip is the least throughput in
+//! slots that were executed one after the other, from the checkpoint on, of which the host stood still from the last slot
+//! before the checkpoint to its report; the dip is the least throughput in
 //! [`WINDOW_MS`] from then on, beside the median of those before.
 
 #[path = "common/chance.rs"]
@@ -45,6 +46,8 @@ fn put(key: u64, number: u64) -> Vec<u8> {
 struct Seen {
     begun: Instant,
     ended: Instant,
+    /// From the last slot before it to its report.
+    still: Duration,
     chunks: usize,
     changed: usize,
 }
@@ -74,7 +77,7 @@ fn measure(service: &mut Service, keys: u64, strategy: Option<Strategy>, seed: u
     let mut draws = Draws::new(seed);
     let (cuts, made) = chunker();
     let mut executed: Vec<Instant> = Vec::new();
-    let (mut begun, mut quiet) = (None, None);
+    let (mut begun, mut quiet, mut still) = (None, None, Duration::ZERO);
     service.run(
         SLOTS,
         || put(draws.below(keys), draws.below(1000)),
@@ -88,15 +91,21 @@ fn measure(service: &mut Service, keys: u64, strategy: Option<Strategy>, seed: u
                     service.host.checkpoint(Slot(service.given), strategy).expect("the line has room");
                 }
             }
-            HostEvent::Checkpointed { chunks, .. } => quiet = Some((at, chunks)),
-            HostEvent::CutTaken { cut, .. } => cuts.send(cut).expect("it lives"),
+            HostEvent::Checkpointed { chunks, .. } => {
+                still = at - *executed.last().expect("some");
+                quiet = Some((at, chunks));
+            }
+            HostEvent::CutTaken { cut, .. } => {
+                still = at - *executed.last().expect("some");
+                cuts.send(cut).expect("it lives");
+            }
             other => panic!("{other:?}"),
         },
     );
     drop(cuts);
     let seen = begun.map(|begun| {
         let (ended, chunks) = quiet.unwrap_or_else(|| made.recv().expect("the chunks are made"));
-        let seen = Seen { begun, ended, chunks: chunks.len(), changed: changed(last, &chunks) };
+        let seen = Seen { begun, ended, still, chunks: chunks.len(), changed: changed(last, &chunks) };
         *last = chunks;
         seen
     });
@@ -137,7 +146,8 @@ fn report(strategy: Option<Strategy>, executed: &[Instant], seen: Option<&Seen>)
     match seen {
         None => println!(),
         Some(seen) => println!(
-            "; {} of {} chunks new, made in {:.0} ms",
+            "; stood still {:.3} ms, {} of {} chunks new, made in {:.0} ms",
+            seen.still.as_secs_f64() * 1e3,
             seen.changed,
             seen.chunks,
             (seen.ended - seen.begun).as_secs_f64() * 1e3

@@ -23,12 +23,19 @@ const REPEATS: usize = 9;
 /// Slots of a measurement.
 const SLOTS: u64 = 400;
 
-/// The store with a lock around each of a few maps, as an author without containers would write it.
+/// The store with a lock around each of a few maps, which counts its bytes: as an author without containers would write
+/// it, and as the built-in one was written.
 #[derive(Default)]
-struct Plain([RwLock<BTreeMap<Vec<u8>, Vec<u8>>>; 16]);
+struct Plain([RwLock<Shard>; 16]);
+
+#[derive(Default)]
+struct Shard {
+    entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    bytes: usize,
+}
 
 impl Plain {
-    fn shard(&self, key: &[u8]) -> &RwLock<BTreeMap<Vec<u8>, Vec<u8>>> {
+    fn shard(&self, key: &[u8]) -> &RwLock<Shard> {
         let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -40,7 +47,7 @@ impl Plain {
         for shard in &self.0 {
             shards.push(shard.read().await);
         }
-        let mut rests: Vec<_> = shards.iter().map(|shard| shard.range(start.to_vec()..)).collect();
+        let mut rests: Vec<_> = shards.iter().map(|shard| shard.entries.range(start.to_vec()..)).collect();
         let mut heads: BinaryHeap<_> = BinaryHeap::new();
         for (place, rest) in rests.iter_mut().enumerate() {
             heads.extend(rest.next().map(|pair| Reverse((pair, place))));
@@ -64,10 +71,13 @@ impl Application for Plain {
         let mut word = || words.word().ok().flatten().map(|word| word.bytes).unwrap_or_default();
         let (verb, key) = (word(), word());
         match verb.as_slice() {
-            b"get" => self.shard(&key).read().await.get(&key).cloned().unwrap_or_default(),
+            b"get" => self.shard(&key).read().await.entries.get(&key).cloned().unwrap_or_default(),
             b"put" => {
                 let value = words.rest().unwrap_or_default().to_vec();
-                self.shard(&key).write().await.insert(key, value);
+                let mut shard = self.shard(&key).write().await;
+                let before = shard.entries.get(&key).map_or(0, |old| key.len() + old.len());
+                shard.bytes = shard.bytes - before + key.len() + value.len();
+                shard.entries.insert(key, value);
                 b"ok".to_vec()
             }
             _ => {

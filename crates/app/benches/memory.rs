@@ -60,9 +60,13 @@ fn table(count: u64) {
     });
     report("table", count, after - before, puts, gets);
     let begin = now();
-    let chunks = state.cut().chunks().expect("memory is sound");
+    let cut = state.cut();
+    let took = begin.elapsed();
+    let begin = now();
+    let chunks = cut.chunks().expect("memory is sound");
     println!(
-        "  cut and {} chunks: {:.2} s, and {} bytes more for each entry",
+        "  cut in {} us, {} chunks in {:.2} s, {} bytes more for each entry",
+        took.as_micros(),
         chunks.len(),
         begin.elapsed().as_secs_f64(),
         (resident() - after) / count

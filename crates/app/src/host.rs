@@ -39,11 +39,6 @@ impl<A: Application> Host<A> {
         let (application, timers) = (Arc::new(application), Timers::new());
         Ok(Host(Arc::new(Inner { application, scheduler, config, timers, desk, sink })))
     }
-
-    #[cfg(test)]
-    pub(crate) fn application(&self) -> &A {
-        &self.0.application
-    }
 }
 
 /// A [`Host`], whatever its application: what a node and a simulation run.
@@ -610,6 +605,13 @@ impl Drop for Idle<'_> {
         if let Ok(mut desk) = self.0.lock() {
             desk.busy = false;
         }
+    }
+}
+
+#[cfg(test)]
+impl<A: Application> Host<A> {
+    pub(crate) fn application(&self) -> &A {
+        &self.0.application
     }
 }
 

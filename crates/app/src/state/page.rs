@@ -296,14 +296,6 @@ impl Page {
                 last.replace(key).is_none_or(|last| last < key)
             })
     }
-
-    /// A copy with one bit of its bytes flipped and the digest that it had: what a fault of the memory leaves.
-    #[cfg(test)]
-    pub(super) fn flipped(&self, bit: usize) -> Page {
-        let mut bytes = self.bytes.clone();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        Page { bytes, digest: self.digest.clone() }
-    }
 }
 
 /// What came of putting an entry into a page.
@@ -364,4 +356,14 @@ fn decode_len(bytes: &[u8]) -> Option<(usize, &[u8])> {
 
 fn short(number: usize) -> [u8; 2] {
     u16::try_from(number).expect("a page of several entries is short").to_le_bytes()
+}
+
+#[cfg(test)]
+impl Page {
+    /// A copy with one bit of its bytes flipped and the digest that it had: what a fault of the memory leaves.
+    pub(super) fn flipped(&self, bit: usize) -> Page {
+        let mut bytes = self.bytes.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        Page { bytes, digest: self.digest.clone() }
+    }
 }

@@ -59,11 +59,14 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// Gives `key` this value.
+    ///
+    /// # Panics
+    /// If the key is longer than [`KEY_BYTES_MAX`], which ends the command with a fault.
     pub async fn insert<Q: KeyBytes<Of = K> + ?Sized>(&self, key: &Q, value: &V) {
         let key = key.key_bytes();
         // Encoded before the lock is taken, side by side with other commands.
         let Ok(value) = borsh::to_vec(value) else { return };
-        set(&mut *self.stripes.of(&key).tree.lock().await, &key, &value);
+        self.stripes.of(writable(&key)).tree.lock().await.set(&key, &value);
     }
 
     /// Takes the value from `key`; whether it had one.
@@ -74,16 +77,19 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// The entry of `key`, whether it has a value or not, until the guard is dropped.
+    ///
+    /// # Panics
+    /// If the key is longer than [`KEY_BYTES_MAX`], which ends the command with a fault.
     pub async fn lock<Q: KeyBytes<Of = K> + ?Sized>(&self, key: &Q) -> Entry<'_, V> {
         let key = key.key_bytes().into_owned();
-        let stripe = self.stripes.of(&key);
+        let stripe = self.stripes.of(writable(&key));
         Entry::new(stripe, stripe.tree.lock().await, key)
     }
 
     /// The entries of these keys, which are all different.
     ///
     /// # Panics
-    /// If two are equal, which ends the command with a fault.
+    /// If two are equal or one is longer than [`KEY_BYTES_MAX`], which ends the command with a fault.
     pub async fn lock_each<Q: KeyBytes<Of = K> + ?Sized, const N: usize>(
         &self,
         keys: [&Q; N],
@@ -91,6 +97,7 @@ impl<K: Key, V: Value> Table<K, V> {
         let keys = keys.map(|key| key.key_bytes().into_owned());
         for (index, key) in keys.iter().enumerate() {
             assert!(!keys[..index].contains(key), "a key was given twice");
+            writable(key);
         }
         let mut places = keys.each_ref().map(|key| self.stripes.place_of(key)).to_vec();
         places.sort_unstable();
@@ -143,19 +150,17 @@ pub(super) fn decode<V: Value>(bytes: &[u8]) -> V {
     borsh::from_slice(bytes).expect("what a table holds was encoded from its types, or checked")
 }
 
-pub(super) fn set(tree: &mut Tree, key: &[u8], value: &[u8]) {
-    assert!(
-        key.len() <= KEY_BYTES_MAX,
-        "a key has {} bytes, but at most {KEY_BYTES_MAX} are allowed",
-        key.len()
-    );
-    tree.set(key, value);
+/// A key that may be written. Asked before its lock is taken, since a guard that is dropped must not fail.
+pub(super) fn writable(key: &[u8]) -> &[u8] {
+    let bytes = key.len();
+    assert!(bytes <= KEY_BYTES_MAX, "a key has {bytes} bytes, but at most {KEY_BYTES_MAX} are allowed");
+    key
 }
 
 /// Writes back what has become of a value. Nothing is written if it is what it was.
 fn write_back<V: Value>(tree: &mut Tree, key: &[u8], value: Option<&V>) {
     match value.map(borsh::to_vec) {
-        Some(Ok(value)) => set(tree, key, &value),
+        Some(Ok(value)) => tree.set(key, &value),
         Some(Err(_)) => {}
         None if tree.get(key).is_some() => {
             tree.remove(key);

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use super::page::{Page, Put};
 use super::run::{First, Run};
 
-/// Pages of a block at most. More makes the first write after a cut copy more, fewer makes the list of blocks long,
-/// which that write copies as well: both are the root of the pages of a stripe with a few million entries.
+/// Pages of a block at most. The first write after a cut copies the list of its block's pages and that of the blocks: more
+/// makes the one longer, fewer the other.
 pub(super) const BLOCK_PAGES_MAX: usize = 256;
 
 /// Entries and the bytes of their keys and values.
@@ -211,22 +211,6 @@ impl Tree {
             blocks.splice(at.block + 1..at.block + 1, vec![Arc::new(right)]);
         }
     }
-
-    /// Flips a bit of the memory in which a page is.
-    #[cfg(test)]
-    pub(super) fn flip(&mut self, page: usize, bit: usize) {
-        let mut pages = 0;
-        for block in 0..self.blocks.items().len() {
-            let len = self.blocks.items()[block].items().len();
-            if page < pages + len {
-                let page = self.page_mut(At { block, page: page - pages });
-                *page = Arc::new(page.flipped(bit));
-                return;
-            }
-            pages += len;
-        }
-        panic!("there are {pages} pages");
-    }
 }
 
 fn bytes_of(key: &[u8], value: &[u8]) -> u64 {
@@ -257,5 +241,23 @@ impl<'a> Iterator for Entries<'a> {
             self.at.page += 1;
             self.index = 0;
         }
+    }
+}
+
+#[cfg(test)]
+impl Tree {
+    /// Flips a bit of the memory in which a page is.
+    pub(super) fn flip(&mut self, page: usize, bit: usize) {
+        let mut pages = 0;
+        for block in 0..self.blocks.items().len() {
+            let len = self.blocks.items()[block].items().len();
+            if page < pages + len {
+                let page = self.page_mut(At { block, page: page - pages });
+                *page = Arc::new(page.flipped(bit));
+                return;
+            }
+            pages += len;
+        }
+        panic!("there are {pages} pages");
     }
 }

@@ -9,7 +9,7 @@ use smr_uds::MutexGuard;
 
 use super::key::{Key, KeyBytes};
 use super::stripes::Stripes;
-use super::table::{Value, decode, set};
+use super::table::{Value, decode, writable};
 use super::tree::{Entries, Load, Tree};
 
 /// The entries of a table at one moment. Holds no lock.
@@ -75,10 +75,13 @@ impl<'a, K: Key, V: Value> Whole<'a, K, V> {
     }
 
     /// Gives `key` this value.
+    ///
+    /// # Panics
+    /// If the key is longer than [`super::KEY_BYTES_MAX`], which ends the command with a fault.
     pub fn insert<Q: KeyBytes<Of = K> + ?Sized>(&mut self, key: &Q, value: &V) {
         let key = key.key_bytes();
         if let Ok(value) = borsh::to_vec(value) {
-            set(&mut self.trees[self.stripes.place_of(&key)], &key, &value);
+            self.trees[self.stripes.place_of(writable(&key))].set(&key, &value);
         }
     }
 

@@ -70,6 +70,11 @@ impl Shop {
                 }
                 count.to_string()
             }
+            "long" => {
+                let mut entry = self.notes.lock(&(words[1].repeat(KEY_BYTES_MAX), 0_u64)).await;
+                entry.set(String::new());
+                "ok".to_owned()
+            }
             "count" => {
                 let view = self.stock.view().await;
                 assert_eq!(view.iter().count() as u64, view.load().entries);
@@ -325,4 +330,14 @@ fn a_look_at_one_stripe_after_the_other_is_found() {
     let _on = known_bugs::STRIPES_SEEN_ONE_AFTER_THE_OTHER.switch_on();
     let found = (0..40).find(|seed| std::panic::catch_unwind(|| looks_find_what_moves(*seed)).is_err());
     assert!(found.is_some());
+}
+
+#[test]
+fn a_key_that_is_too_long_ends_its_command_and_nothing_else() {
+    let bench = Bench::new(preset::sequential());
+    bench.host.execute(work(1, vec!["long x".to_owned(), "put 1 1".to_owned()])).unwrap();
+    Seeded::new(1).run(bench.host.scheduler());
+    let HostEvent::Executed { outcomes, .. } = bench.next() else { panic!("not executed") };
+    let fault = CommandOutcome::Fault(smr_uds::Fault::Panicked.into());
+    assert_eq!(outcomes, [Some(fault), Some(CommandOutcome::Answer(b"ok".to_vec()))]);
 }
