@@ -14,6 +14,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_crypto::Digest;
 use smr_wire::{ClientId, Slot, Timestamp};
 
+use crate::state::{Chunk, Cut, State};
+
 /// A deterministic service.
 pub trait Application: Send + Sync + 'static {
     /// One command; write `async fn execute(&self, ctx: &Context, command: &[u8]) -> Vec<u8>`. Many commands run at
@@ -29,15 +31,50 @@ pub trait Application: Send + Sync + 'static {
     /// [`crate::text`].
     fn execute(&self, ctx: &Context, command: &[u8]) -> impl Future<Output = Vec<u8>> + Send;
 
-    /// The whole state. Equal states have equal bytes, on every machine. No command runs meanwhile, so
-    /// [`smr_uds::Mutex::at_rest`] reaches the values.
-    fn snapshot(&self) -> Vec<u8>;
+    /// Where all of the state is, if it is kept in containers that checkpoint themselves; then there is no
+    /// [`Application::snapshot`] and no [`Application::restore`] to write. See [`crate::state`].
+    fn state(&self) -> Option<&State> {
+        None
+    }
 
-    /// Replaces the whole state. No command runs meanwhile.
+    /// The whole state of an application that does not say [`Application::state`]. Equal states have equal bytes, on
+    /// every machine. No command runs meanwhile, so [`smr_uds::Mutex::at_rest`] reaches the values.
+    fn snapshot(&self) -> Vec<u8> {
+        panic!("an application says where its state is, or writes and restores snapshots itself");
+    }
+
+    /// Replaces the whole state of an application that does not say [`Application::state`]. No command runs meanwhile.
     ///
     /// # Errors
     /// The bytes are no snapshot of this application. Nothing is executed then until a restore succeeds.
-    fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError>;
+    fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        Err(RestoreError::new(format!("nobody reads its {} bytes", snapshot.len())))
+    }
+
+    /// Looks at what was restored to [`Application::state`], before anything is executed on it: for an application
+    /// that keeps to limits, or computes something from its state. No command runs meanwhile.
+    ///
+    /// # Errors
+    /// The state is none of this application. Nothing is executed then until a restore succeeds.
+    fn restored(&self) -> Result<(), RestoreError> {
+        Ok(())
+    }
+
+    /// The state at this place of the order, to be written while later commands run. No command runs meanwhile.
+    fn cut(&self) -> Cut {
+        self.state().map_or_else(|| Cut::of_snapshot(self.snapshot()), State::cut)
+    }
+
+    /// Replaces the whole state by that of a cut. No command runs meanwhile.
+    ///
+    /// # Errors
+    /// These are no chunks of this application. Nothing is executed then until a restore succeeds.
+    fn restore_chunks(&self, chunks: &[Chunk]) -> Result<(), RestoreError> {
+        match self.state() {
+            Some(state) => state.restore(chunks).and_then(|()| self.restored()),
+            None => self.restore(&chunks.iter().map(Chunk::bytes).collect::<Vec<_>>().concat()),
+        }
+    }
 }
 
 /// Why bytes are not an application's state.

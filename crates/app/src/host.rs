@@ -2,6 +2,7 @@
 //! a barrier between slots, and outcomes are reported slot by slot.
 
 mod errand;
+mod kept;
 mod line;
 pub mod timers;
 
@@ -13,9 +14,11 @@ use smr_uds::{Resume, Scheduler, Sink, TaskEnd, WokenBy};
 use smr_wire::{ClientId, Slot, Timestamp};
 
 use crate::application::{Application, Asked, Context, Place, RestoreError, Surroundings, Unavailable};
+use crate::state::{Chunk, Cut, Damaged};
 use errand::Errand;
-use line::{Act, Line, Ticket};
-use timers::{Timers, Whole};
+use kept::Kept;
+use line::{Act, Form, Image, Line, Ticket};
+use timers::Timers;
 
 /// An application and the line of operations before it. No call waits; what comes of it is reported to the sink.
 ///
@@ -56,9 +59,20 @@ pub trait AnyHost: Send + Sync {
     /// Why not; nothing has changed then.
     fn snapshot(&self, slot: Slot) -> Result<(), HostError>;
 
+    /// Takes the same state at the same place of the order, in chunks: [`HostEvent::Checkpointed`] or
+    /// [`HostEvent::CutTaken`]. While a cut that was reported is still kept by somebody, the next one of either
+    /// strategy waits, and whatever was given behind it; so the pages of two cuts are never kept beside those of now.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed then.
+    fn checkpoint(&self, slot: Slot, strategy: Strategy) -> Result<(), HostError>;
+
     /// Makes the whole host start again from the state after `slot`: [`HostEvent::Restored`]. Whatever was given
     /// before and is not reported is dropped without a report; commands that run are waited for, not listened to.
     fn restore(&self, slot: Slot, snapshot: Vec<u8>);
+
+    /// The same from the chunks of a checkpoint. Their memory becomes the state's, where it is that of tables.
+    fn restore_chunks(&self, slot: Slot, chunks: Vec<Chunk>);
 
     /// When the first of the commands that wait for their time is due, as far as this host knows. A hint for whoever
     /// proposes; nothing begins before a slot with [`SlotWork::timers`].
@@ -76,13 +90,24 @@ impl<A: Application> AnyHost for Host<A> {
     }
 
     fn snapshot(&self, slot: Slot) -> Result<(), HostError> {
-        self.0.desk().line.snapshot(slot)?;
+        self.0.desk().line.snapshot(slot, Form::Bytes)?;
+        self.0.pump();
+        Ok(())
+    }
+
+    fn checkpoint(&self, slot: Slot, strategy: Strategy) -> Result<(), HostError> {
+        self.0.desk().line.snapshot(slot, Form::Chunks(strategy))?;
         self.0.pump();
         Ok(())
     }
 
     fn restore(&self, slot: Slot, snapshot: Vec<u8>) {
-        self.0.desk().line.restore(slot, snapshot);
+        self.0.desk().line.restore(slot, Image::Bytes(snapshot));
+        self.0.pump();
+    }
+
+    fn restore_chunks(&self, slot: Slot, chunks: Vec<Chunk>) {
+        self.0.desk().line.restore(slot, Image::Chunks(chunks));
         self.0.pump();
     }
 
@@ -123,7 +148,22 @@ pub enum HostEvent {
         /// The state: what the application writes, the commands that wait and the timers.
         bytes: Vec<u8>,
     },
-    /// The application panicked instead of giving its state. It is not executed any further until a restore.
+    /// The state after a slot, in chunks ([`Strategy::Quiescent`]).
+    Checkpointed {
+        /// After which slot.
+        slot: Slot,
+        /// The state, as in `SnapshotTaken`.
+        chunks: Vec<Chunk>,
+    },
+    /// The state after a slot, kept for whoever makes chunks of it ([`Strategy::Rolling`]).
+    CutTaken {
+        /// After which slot.
+        slot: Slot,
+        /// The state: to be made into chunks on another thread, and dropped.
+        cut: Cut,
+    },
+    /// The application panicked instead of giving its state, or memory has failed. It is not executed any further until
+    /// a restore.
     SnapshotFailed {
         /// After which slot.
         slot: Slot,
@@ -135,6 +175,15 @@ pub enum HostEvent {
         /// Why not.
         result: Result<(), RestoreError>,
     },
+}
+
+/// When the chunks of a checkpoint are made. Both come to the same ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strategy {
+    /// While no command runs.
+    Quiescent,
+    /// While later commands run: they wait for the cut alone. What they write is copied first, page by page.
+    Rolling,
 }
 
 /// The commands of one decided slot.
@@ -339,18 +388,13 @@ impl<A: Application> Inner<A> {
                 self.scheduler.suspend(reached).expect(ROOM);
             }
             Act::Resume => self.scheduler.resume(Resume::Recall).expect("it is suspended"),
-            Act::Snapshot { slot, trace, waiting, restores } => {
-                let event = match catch_unwind(AssertUnwindSafe(|| self.application.snapshot())) {
-                    Ok(bytes) => {
-                        let bytes = Whole::write(trace, waiting, &self.timers, bytes);
-                        HostEvent::SnapshotTaken { slot, bytes }
-                    }
-                    Err(_) => HostEvent::SnapshotFailed { slot },
-                };
-                self.rested(restores, event, Vec::new());
+            Act::Snapshot { slot, form, trace, waiting, restores } => {
+                let taken = catch_unwind(AssertUnwindSafe(|| self.take_snapshot(slot, form, trace, waiting)));
+                let failed = HostEvent::SnapshotFailed { slot };
+                self.rested(restores, taken.ok().and_then(Result::ok).unwrap_or(failed), Vec::new());
             }
-            Act::Restore { slot, bytes, restores } => {
-                let (result, waiting) = match self.restore(&bytes) {
+            Act::Restore { slot, image, restores } => {
+                let (result, waiting) = match self.restore(image) {
                     Ok(waiting) => (Ok(()), waiting),
                     Err(error) => (Err(error), Vec::new()),
                 };
@@ -360,12 +404,42 @@ impl<A: Application> Inner<A> {
         }
     }
 
+    fn take_snapshot(
+        self: &Arc<Self>,
+        slot: Slot,
+        form: Form,
+        trace: u64,
+        waiting: Vec<Arc<Errand>>,
+    ) -> Result<HostEvent, Damaged> {
+        let (cut, kept) = (self.application.cut(), Kept::new(trace, waiting, &self.timers));
+        self.desk().line.cut_taken();
+        let host = Arc::downgrade(self);
+        let cut = cut.within(
+            move || kept.chunks(),
+            move || {
+                if let Some(host) = host.upgrade() {
+                    host.desk().line.cut_dropped();
+                    host.pump();
+                }
+            },
+        );
+        Ok(match form {
+            Form::Bytes => HostEvent::SnapshotTaken { slot, bytes: kept::to_bytes(&cut.chunks()?) },
+            Form::Chunks(Strategy::Quiescent) => HostEvent::Checkpointed { slot, chunks: cut.chunks()? },
+            Form::Chunks(Strategy::Rolling) => HostEvent::CutTaken { slot, cut },
+        })
+    }
+
     /// The commands that wait in the restored state.
-    fn restore(&self, bytes: &[u8]) -> Result<Vec<Errand>, RestoreError> {
-        let whole = Whole::read(bytes)?;
-        catch_unwind(AssertUnwindSafe(|| self.application.restore(whole.application())))
+    fn restore(&self, image: Image) -> Result<Vec<Arc<Errand>>, RestoreError> {
+        let chunks = match image {
+            Image::Bytes(bytes) => kept::from_bytes(&bytes)?,
+            Image::Chunks(chunks) => chunks,
+        };
+        let (kept, application) = Kept::read(&chunks)?;
+        catch_unwind(AssertUnwindSafe(|| self.application.restore_chunks(application)))
             .unwrap_or_else(|_| Err(RestoreError::new("the application panicked at it")))?;
-        Ok(whole.take_over(&self.timers))
+        Ok(kept.take_over(&self.timers))
     }
 
     fn admit(self: &Arc<Self>, ticket: Ticket) {
@@ -443,7 +517,7 @@ impl<A: Application> Inner<A> {
         self.pump();
     }
 
-    fn rested(&self, restores: u64, event: HostEvent, waiting: Vec<Errand>) {
+    fn rested(&self, restores: u64, event: HostEvent, waiting: Vec<Arc<Errand>>) {
         let report = self.desk().line.rested(restores, event, waiting);
         report.into_iter().for_each(|event| (self.sink)(event));
     }
@@ -531,6 +605,13 @@ impl Drop for Idle<'_> {
         if let Ok(mut desk) = self.0.lock() {
             desk.busy = false;
         }
+    }
+}
+
+#[cfg(test)]
+impl<A: Application> Host<A> {
+    pub(crate) fn application(&self) -> &A {
+        &self.0.application
     }
 }
 

@@ -26,3 +26,28 @@ pub static DROPS_THE_FILL_AFTER_A_CHECKPOINT: Bug = Bug {
 /// All of them.
 pub const ALL: &[&Bug] =
     &[&TIMERS_NOT_IN_THE_SNAPSHOT, &WAITING_LOST_AT_A_CHECKPOINT, &DROPS_THE_FILL_AFTER_A_CHECKPOINT];
+
+/// In `Page::writable`: the digest of what was there stays.
+pub static WRITE_NOT_MARKED: Bug = Bug {
+    name: "write-not-marked",
+    what: "A page that is written keeps the digest that it had, so a checkpoint takes it for unchanged.",
+    source: "every incremental backup that was restored in vain",
+};
+
+/// In `Cut::chunking`: the trees as they are by then.
+pub static CUT_SEES_LATER_VALUES: Bug = Bug {
+    name: "cut-sees-later-values",
+    what: "A checkpoint holds what was written after its place in the order.",
+    source: "fuzzy checkpoints without copies, as in our own first sketch",
+};
+
+/// In `Stripes::view`: each lock is free again before the next is taken.
+pub static STRIPES_SEEN_ONE_AFTER_THE_OTHER: Bug = Bug {
+    name: "stripes-seen-one-after-the-other",
+    what: "A look at all entries shows parts of a table at different moments, and misses what moves between them.",
+    source: "the phantom of Eswaran, Gray, Lorie and Traiger, CACM 1976",
+};
+
+/// Of the containers of `state`: found by the tests of this crate, not by runs of whole services, whose tables have
+/// few pages.
+pub const OF_STATE: &[&Bug] = &[&WRITE_NOT_MARKED, &CUT_SEES_LATER_VALUES, &STRIPES_SEEN_ONE_AFTER_THE_OTHER];

@@ -268,6 +268,8 @@ fn host_sink(results: Results) -> EventSink {
             HostEvent::Executed { slot, outcomes, late } => Event::Executed { slot, outcomes, late },
             HostEvent::SnapshotTaken { slot, bytes } => Event::SnapshotTaken { slot, bytes },
             HostEvent::SnapshotFailed { slot } => Event::SnapshotFailed(slot),
+            // Nobody asks for checkpoints in chunks here.
+            HostEvent::Checkpointed { .. } | HostEvent::CutTaken { .. } => return,
             HostEvent::Restored { slot, result } => {
                 Event::Restored { slot, result: result.map_err(|error| error.to_string()) }
             }

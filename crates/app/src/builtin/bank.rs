@@ -13,75 +13,70 @@
 //!   help                      these lines
 //! ```
 //!
-//! An account that does not exist is answered `(none)`. Locks are taken in the order of names, so nobody waits in a
-//! circle; the list of accounts comes before them all. `total` holds it and every account at once and so never sees money under
-//! way.
+//! An account that does not exist is answered `(none)`. Two accounts are locked in one call, so nobody waits in a
+//! circle. `total` sees every account at one moment, and so never sees money under way.
 
 mod command;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use smr_uds::{Condvar, Mutex, MutexGuard, RwLock};
-
 use crate::application::{Application, Context, RestoreError};
+use crate::state::{Counter, State, Table};
 use crate::text::write_word;
 use command::{BadCommand, Command};
 
 /// Accounts at most.
-const ACCOUNTS_MAX: usize = 1 << 16;
+const ACCOUNTS_MAX: u64 = 1 << 16;
 
 /// The bank.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bank {
-    accounts: RwLock<BTreeMap<Vec<u8>, Arc<Account>>>,
+    state: State,
+    /// Balances, by name. Whoever lets one grow says so to those who wait at it.
+    accounts: Table<Vec<u8>, u64>,
+    /// How many accounts there are. Locked after them.
+    opened: Counter,
 }
 
-#[derive(Debug, Default)]
-struct Account {
-    balance: Mutex<u64>,
-    /// Told of every growth of the balance.
-    grown: Condvar,
+impl Default for Bank {
+    fn default() -> Bank {
+        let mut state = State::new();
+        let (accounts, opened) = (state.table("accounts"), state.counter("opened"));
+        Bank { state, accounts, opened }
+    }
 }
 
 impl Bank {
-    /// The account called `name`. The list of accounts is free again when this returns.
-    async fn find(&self, name: &[u8]) -> Option<Arc<Account>> {
-        self.accounts.read().await.get(name).cloned()
-    }
-
-    async fn open(&self, name: Vec<u8>) -> Vec<u8> {
-        let mut accounts = self.accounts.write().await;
-        if accounts.contains_key(&name) {
+    async fn open(&self, name: &[u8]) -> Vec<u8> {
+        let mut account = self.accounts.lock(name).await;
+        if account.is_some() {
             return b"exists".to_vec();
         }
-        if accounts.len() == ACCOUNTS_MAX {
+        if self.opened.add_up_to(1, ACCOUNTS_MAX).await.is_none() {
             return BadCommand::Full.reply();
         }
-        accounts.insert(name, Arc::default());
+        *account = Some(0);
         b"ok".to_vec()
     }
 
     async fn deposit(&self, name: &[u8], amount: u64) -> Vec<u8> {
-        let Some(account) = self.find(name).await else { return none() };
-        let mut balance = account.balance.lock().await;
-        match grow(&mut balance, amount) {
+        let mut account = self.accounts.lock(name).await;
+        let Some(balance) = *account else { return none() };
+        match grown(balance, amount) {
             Err(error) => error.reply(),
-            Ok(()) => {
-                let reply = balance.to_string().into_bytes();
-                account.grown.notify_all().await;
-                reply
+            Ok(new) => {
+                *account = Some(new);
+                account.notify_all().await;
+                new.to_string().into_bytes()
             }
         }
     }
 
     async fn withdraw(&self, name: &[u8], amount: u64) -> Vec<u8> {
-        let Some(account) = self.find(name).await else { return none() };
-        let mut balance = account.balance.lock().await;
+        let mut account = self.accounts.lock(name).await;
+        let Some(balance) = *account else { return none() };
         match balance.checked_sub(amount) {
-            None => short(*balance),
+            None => short(balance),
             Some(left) => {
-                *balance = left;
+                *account = Some(left);
                 left.to_string().into_bytes()
             }
         }
@@ -89,33 +84,38 @@ impl Bank {
 
     /// Moves money, if it is there.
     async fn transfer(&self, from: &[u8], to: &[u8], amount: u64) -> Vec<u8> {
-        let (Some(giver), Some(taker)) = (self.find(from).await, self.find(to).await) else { return none() };
         if from == to {
-            let balance = giver.balance.lock().await;
-            return if *balance < amount { short(*balance) } else { b"ok".to_vec() };
+            return match *self.accounts.lock(from).await {
+                None => none(),
+                Some(balance) if balance < amount => short(balance),
+                Some(_) => b"ok".to_vec(),
+            };
         }
-        let (mut has, mut gets) = in_order(from < to, &giver, &taker).await;
-        let Some(left) = has.checked_sub(amount) else { return short(*has) };
-        if let Err(error) = grow(&mut gets, amount) {
-            return error.reply();
+        let mut both = self.accounts.lock_each([from, to]).await;
+        let [Some(has), Some(gets)] = *both else { return none() };
+        let Some(left) = has.checked_sub(amount) else { return short(has) };
+        match grown(gets, amount) {
+            Err(error) => error.reply(),
+            Ok(new) => {
+                *both = [Some(left), Some(new)];
+                both.notify_all(1).await;
+                b"ok".to_vec()
+            }
         }
-        *has = left;
-        taker.grown.notify_all().await;
-        b"ok".to_vec()
     }
 
     /// Moves money, once it is there. It waits before it has changed anything, holding nothing but the one lock.
     async fn pay(&self, from: &[u8], to: &[u8], amount: u64) -> Vec<u8> {
-        let Some(giver) = self.find(from).await else { return none() };
-        if self.find(to).await.is_none() {
+        if !self.accounts.contains(to).await {
             return none();
         }
         loop {
-            let mut balance = giver.balance.lock().await;
-            while *balance < amount {
-                balance = giver.grown.wait(balance).await;
+            let short_of_it = |balance: &Option<u64>| balance.is_some_and(|balance| balance < amount);
+            let giver = self.accounts.lock(from).await.wait_while(short_of_it).await;
+            if giver.is_none() {
+                return none();
             }
-            drop(balance);
+            drop(giver);
             // Between the two locks somebody else may have been faster.
             let reply = self.transfer(from, to, amount).await;
             if !reply.starts_with(SHORT) {
@@ -125,14 +125,9 @@ impl Bank {
     }
 
     async fn total(&self) -> Vec<u8> {
-        // Held to the end: an account that opens meanwhile could get money of one that is not counted yet.
-        let accounts = self.accounts.read().await;
-        let mut held = Vec::with_capacity(accounts.len());
-        for account in accounts.values() {
-            held.push(account.balance.lock().await);
-        }
-        let sum: u128 = held.iter().map(|balance| u128::from(**balance)).sum();
-        format!("{} {sum}", held.len()).into_bytes()
+        let view = self.accounts.view().await;
+        let sum: u128 = view.iter().map(|(_, balance)| u128::from(balance)).sum();
+        format!("{} {sum}", view.load().entries).into_bytes()
     }
 
     async fn each(ctx: &Context, from: &[u8], amount: u64, to: Vec<Vec<u8>>) -> Vec<u8> {
@@ -154,15 +149,14 @@ impl Application for Bank {
     async fn execute(&self, ctx: &Context, command: &[u8]) -> Vec<u8> {
         match Command::parse(command) {
             Err(error) => error.reply(),
-            Ok(Command::Open { name }) => self.open(name).await,
+            Ok(Command::Open { name }) => self.open(&name).await,
             Ok(Command::Deposit { name, amount }) => self.deposit(&name, amount).await,
             Ok(Command::Withdraw { name, amount }) => self.withdraw(&name, amount).await,
             Ok(Command::Transfer { from, to, amount }) => self.transfer(&from, &to, amount).await,
             Ok(Command::Pay { from, to, amount }) => self.pay(&from, &to, amount).await,
-            Ok(Command::Balance { name }) => match self.find(&name).await {
-                None => none(),
-                Some(account) => account.balance.lock().await.to_string().into_bytes(),
-            },
+            Ok(Command::Balance { name }) => {
+                self.accounts.get(&name).await.map_or_else(none, |balance| balance.to_string().into_bytes())
+            }
             Ok(Command::Total) => self.total().await,
             Ok(Command::Each { from, amount, to }) => Bank::each(ctx, &from, amount, to).await,
             Ok(Command::After { delay_ms, command }) => match ctx.after(delay_ms, command.to_vec()).await {
@@ -173,33 +167,18 @@ impl Application for Bank {
         }
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        let list: Vec<(Vec<u8>, u64)> = self
-            .accounts
-            .at_rest(|accounts| {
-                let pairs = accounts.iter().map(|(name, account)| {
-                    (name.clone(), account.balance.at_rest(|balance| *balance).expect(AT_REST))
-                });
-                pairs.collect()
-            })
-            .expect(AT_REST);
-        borsh::to_vec(&list).expect("writing to memory cannot fail")
+    fn state(&self) -> Option<&State> {
+        Some(&self.state)
     }
 
-    fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let list: Vec<(Vec<u8>, u64)> =
-            borsh::from_slice(snapshot).map_err(|error| RestoreError::new(error.to_string()))?;
-        if !list.is_sorted_by(|(before, _), (after, _)| before < after) || list.len() > ACCOUNTS_MAX {
-            return Err(RestoreError::new("its accounts do not ascend, or there are too many"));
+    fn restored(&self) -> Result<(), RestoreError> {
+        let accounts = self.accounts.view_at_rest().load().entries;
+        if accounts > ACCOUNTS_MAX || self.opened.at_rest() != accounts {
+            return Err(RestoreError::new("it does not have as many accounts as were opened, or too many"));
         }
-        let account = |balance| Arc::new(Account { balance: Mutex::new(balance), grown: Condvar::default() });
-        let accounts = list.into_iter().map(|(name, balance)| (name, account(balance))).collect();
-        self.accounts.at_rest(|old| *old = accounts).expect(AT_REST);
         Ok(())
     }
 }
-
-const AT_REST: &str = "no command runs meanwhile, and none leaks its guard";
 
 const HELP: &str = "\
 open NAME                 a new account with nothing in it
@@ -224,24 +203,8 @@ fn none() -> Vec<u8> {
     b"(none)".to_vec()
 }
 
-fn grow(balance: &mut u64, amount: u64) -> Result<(), BadCommand> {
-    *balance = balance.checked_add(amount).ok_or(BadCommand::TooMuch)?;
-    Ok(())
-}
-
-/// Both balances, locked in the order of names.
-async fn in_order<'a>(
-    giver_first: bool,
-    giver: &'a Account,
-    taker: &'a Account,
-) -> (MutexGuard<'a, u64>, MutexGuard<'a, u64>) {
-    if giver_first {
-        let has = giver.balance.lock().await;
-        (has, taker.balance.lock().await)
-    } else {
-        let gets = taker.balance.lock().await;
-        (giver.balance.lock().await, gets)
-    }
+fn grown(balance: u64, amount: u64) -> Result<u64, BadCommand> {
+    balance.checked_add(amount).ok_or(BadCommand::TooMuch)
 }
 
 #[cfg(test)]

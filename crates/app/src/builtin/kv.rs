@@ -14,34 +14,30 @@
 //! KEY, EXPECTED and START are words, in quotes where they hold spaces (see [`crate::text`]); `differs` and `scan`
 //! write words the same way. Anything else is answered `error: ` and what would be right.
 //!
-//! Keys are spread over shards with a lock each, so commands on different keys run side by side; `scan` and `size`
-//! hold all of them, in order, and see the store at one moment.
+//! Commands on different keys run side by side; `scan` and `size` see the store at one moment.
 
 mod command;
-mod shard;
+mod portions;
+mod text_value;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::ops::Bound;
-
-use smr_uds::{Mutex, RwLock, RwLockReadGuard};
+use smr_uds::Mutex;
 
 use crate::application::{Application, Context, RestoreError};
+use crate::state::{Entry, Load, State, Table};
 use crate::text::write_word;
 use command::{BadCommand, Command};
-use shard::{Portions, Shard};
-
-/// Locks around the keys. More let more commands run side by side, and make `scan` and `size` slower.
-const SHARDS: usize = 16;
+use portions::Portions;
+use text_value::Text;
 
 /// The store.
 #[derive(Debug)]
 pub struct Kv {
     limits: Limits,
     portions: Portions,
-    shards: [RwLock<Shard>; SHARDS],
-    /// Portions of `store_bytes_max` that no shard has taken. Locked last.
-    free: Mutex<usize>,
+    state: State,
+    entries: Table<Vec<u8>, Text>,
+    /// Portions of `store_bytes_max` that the entries of no lock have taken. Locked last; follows from the entries.
+    free: Mutex<u64>,
 }
 
 impl Kv {
@@ -49,70 +45,69 @@ impl Kv {
     #[must_use]
     pub fn new(limits: Limits) -> Kv {
         let portions = Portions::of(&limits);
-        Kv { limits, portions, shards: Default::default(), free: Mutex::new(portions.all(&limits)) }
-    }
-
-    fn shard(&self, key: &[u8]) -> &RwLock<Shard> {
-        &self.shards[shard_of(key)]
-    }
-
-    /// All shards at one moment.
-    async fn all(&self) -> Vec<RwLockReadGuard<'_, Shard>> {
-        let mut all = Vec::with_capacity(SHARDS);
-        for shard in &self.shards {
-            all.push(shard.read().await);
-        }
-        all
+        let mut state = State::new();
+        let entries = state.table("entries");
+        Kv { limits, portions, state, entries, free: Mutex::new(portions.all(&limits)) }
     }
 
     async fn apply(&self, command: Command<'_>) -> Vec<u8> {
         match command {
-            Command::Get { key } => {
-                self.shard(&key).read().await.entries.get(&key).cloned().unwrap_or_else(none)
-            }
-            Command::Put { key, value } => self.put(&mut *self.shard(&key).write().await, key, value).await,
+            Command::Get { key } => self.entries.get(&key).await.map_or_else(none, |Text(value)| value),
+            Command::Put { key, value } => self.put(self.entries.lock(&key).await, &key, value).await,
             Command::Delete { key } => {
-                let mut shard = self.shard(&key).write().await;
-                let before = shard.bytes;
-                if !shard.remove(&key) {
+                let mut entry = self.entries.lock(&key).await;
+                if entry.stored().is_none() {
                     return none();
                 }
-                self.take(before, shard.bytes).await;
+                self.take(entry.load().bytes, bytes_without(&entry, &key)).await;
+                entry.clear();
                 ok()
             }
             Command::Cas { key, expected, new } => {
-                let mut shard = self.shard(&key).write().await;
-                let current = shard.entries.get(&key);
-                if current == expected.as_ref() {
-                    return self.put(&mut shard, key, new).await;
+                let entry = self.entries.lock(&key).await;
+                if entry.stored() == expected.as_deref() {
+                    return self.put(entry, &key, new).await;
                 }
                 let mut reply = b"differs ".to_vec();
-                match current {
+                match entry.stored() {
                     None => reply.extend(none()),
                     Some(value) => write_word(&mut reply, value),
                 }
                 reply
             }
-            Command::Scan { start, count } => scan(&self.all().await, &start, count, &self.limits),
-            Command::Size => {
-                let keys: usize = self.all().await.iter().map(|shard| shard.entries.len()).sum();
-                keys.to_string().into_bytes()
-            }
+            Command::Scan { start, count } => self.scan(&start, count).await,
+            Command::Size => self.entries.view().await.load().entries.to_string().into_bytes(),
             Command::Help => HELP.as_bytes().to_vec(),
         }
     }
 
-    async fn put(&self, shard: &mut Shard, key: Vec<u8>, value: &[u8]) -> Vec<u8> {
-        if !self.take(shard.bytes, shard.bytes_with(&key, value)).await {
+    async fn put(&self, mut entry: Entry<'_, Text>, key: &[u8], value: &[u8]) -> Vec<u8> {
+        let after = bytes_without(&entry, key) + (key.len() + value.len()) as u64;
+        if !self.take(entry.load().bytes, after).await {
             return BadCommand::StoreFull { bytes_max: self.limits.store_bytes_max }.reply();
         }
-        shard.insert(key, value.to_vec());
+        entry.set(Text(value.to_vec()));
         ok()
     }
 
-    /// Takes what a shard needs to go from so many bytes to so many, or gives back what it does not need any more.
-    /// Whether there was enough.
-    async fn take(&self, before: usize, after: usize) -> bool {
+    async fn scan(&self, start: &[u8], count: usize) -> Vec<u8> {
+        let view = self.entries.view().await;
+        let mut reply = Vec::new();
+        for (key, Text(value)) in view.range(start..).take(count) {
+            write_word(&mut reply, &key);
+            reply.push(b' ');
+            write_word(&mut reply, &value);
+            reply.push(b'\n');
+            if reply.len() > self.limits.scan_bytes_max {
+                break;
+            }
+        }
+        reply
+    }
+
+    /// Takes what the entries of a lock need to go from so many bytes to so many, or gives back what they do not need
+    /// any more. Whether there was enough.
+    async fn take(&self, before: u64, after: u64) -> bool {
         let (has, needs) = (self.portions.taken(before), self.portions.taken(after));
         if has == needs {
             return true;
@@ -126,6 +121,11 @@ impl Kv {
     }
 }
 
+/// Bytes of all entries that share a lock, but for this one.
+fn bytes_without(entry: &Entry<'_, Text>, key: &[u8]) -> u64 {
+    entry.load().bytes - entry.stored().map_or(0, |value| (key.len() + value.len()) as u64)
+}
+
 /// Bounds of a store; equal on all replicas.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -133,8 +133,8 @@ pub struct Limits {
     pub key_bytes_max: usize,
     /// Bytes of a value at most. Below the host's `reply_bytes_max`, so that it can be read back.
     pub value_bytes_max: usize,
-    /// Bytes of all keys and values at most; memory is about three times as much where they are short. Counted in
-    /// portions of a 4096th for each shard, so a store may be full a little earlier.
+    /// Bytes of all keys and values at most; memory is about one and a half times as much where they are
+    /// short. Counted in portions of a 4096th for each lock, so a store may be full a little earlier.
     pub store_bytes_max: usize,
     /// Lines that one `scan` gives at most.
     pub scan_lines_max: usize,
@@ -163,34 +163,23 @@ impl Application for Kv {
         }
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        let mut list: Vec<Pair> = Vec::new();
-        for shard in &self.shards {
-            let pairs =
-                |shard: &mut Shard| shard.entries.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-            list.append(&mut shard.at_rest(pairs).expect(AT_REST));
-        }
-        list.sort_unstable();
-        borsh::to_vec(&list).expect("writing to memory cannot fail")
+    fn state(&self) -> Option<&State> {
+        Some(&self.state)
     }
 
-    fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let mut shards: [Shard; SHARDS] = Default::default();
-        for (key, value) in read(snapshot, &self.limits)? {
-            shards[shard_of(&key)].insert(key, value);
-        }
-        let taken: usize = shards.iter().map(|shard| self.portions.taken(shard.bytes)).sum();
+    fn restored(&self) -> Result<(), RestoreError> {
+        let view = self.entries.view_at_rest();
+        let fits = |(key, Text(value)): (Vec<u8>, Text)| {
+            key.len() <= self.limits.key_bytes_max && value.len() <= self.limits.value_bytes_max
+        };
+        let taken: u64 = view.loads().map(|Load { bytes, .. }| self.portions.taken(bytes)).sum();
         let free = self.portions.all(&self.limits).checked_sub(taken);
-        let free = free.ok_or_else(|| RestoreError::new(TOO_LARGE))?;
-        self.free.at_rest(|old| *old = free).expect(AT_REST);
-        for (old, new) in self.shards.iter().zip(shards) {
-            old.at_rest(|old| *old = new).expect(AT_REST);
-        }
+        let free = free.filter(|_| view.iter().all(fits)).ok_or_else(|| RestoreError::new(TOO_LARGE))?;
+        self.free.at_rest(|old| *old = free).expect("no command runs meanwhile, and none leaks its guard");
         Ok(())
     }
 }
 
-const AT_REST: &str = "no command runs meanwhile, and none leaks its guard";
 const TOO_LARGE: &str = "it holds more than the store's limits allow";
 
 const HELP: &str = "\
@@ -202,54 +191,6 @@ scan START COUNT       up to COUNT lines KEY VALUE from START on; \"\" is the fi
 size                   how many keys there are
 Words with spaces stand in double quotes, with \\\" \\\\ \\n \\r \\t \\xHH inside.
 ";
-
-/// Where a key belongs. FNV-1a: short, equal everywhere, and nobody gains by crowding one shard but himself.
-fn shard_of(key: &[u8]) -> usize {
-    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    usize::try_from((hash ^ (hash >> 32)) % SHARDS as u64).expect("fewer than there are shards")
-}
-
-/// The lines of a scan, merged from the shards in order of keys.
-fn scan(shards: &[RwLockReadGuard<'_, Shard>], start: &[u8], count: usize, limits: &Limits) -> Vec<u8> {
-    let from = (Bound::Included(start), Bound::Unbounded);
-    let mut rests: Vec<_> = shards.iter().map(|shard| shard.entries.range::<[u8], _>(from)).collect();
-    let mut heads: BinaryHeap<_> = BinaryHeap::with_capacity(rests.len());
-    for (place, rest) in rests.iter_mut().enumerate() {
-        heads.extend(rest.next().map(|pair| Reverse((pair, place))));
-    }
-    let mut reply = Vec::new();
-    for _ in 0..count {
-        let Some(Reverse(((key, value), place))) =
-            heads.pop().filter(|_| reply.len() <= limits.scan_bytes_max)
-        else {
-            break;
-        };
-        write_word(&mut reply, key);
-        reply.push(b' ');
-        write_word(&mut reply, value);
-        reply.push(b'\n');
-        heads.extend(rests[place].next().map(|pair| Reverse((pair, place))));
-    }
-    reply
-}
-
-/// A key and its value.
-type Pair = (Vec<u8>, Vec<u8>);
-
-/// The pairs that `snapshot` is the one encoding of.
-fn read(snapshot: &[u8], limits: &Limits) -> Result<Vec<Pair>, RestoreError> {
-    let list: Vec<Pair> =
-        borsh::from_slice(snapshot).map_err(|error| RestoreError::new(error.to_string()))?;
-    if !list.is_sorted_by(|(before, _), (after, _)| before < after) {
-        return Err(RestoreError::new("its keys do not ascend"));
-    }
-    let fits = |(key, value): &(Vec<u8>, Vec<u8>)| {
-        key.len() <= limits.key_bytes_max && value.len() <= limits.value_bytes_max
-    };
-    if list.iter().all(fits) { Ok(list) } else { Err(RestoreError::new(TOO_LARGE)) }
-}
 
 fn ok() -> Vec<u8> {
     b"ok".to_vec()

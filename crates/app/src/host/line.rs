@@ -21,9 +21,10 @@ use smr_uds::{Suspension, WokenBy};
 use smr_wire::{ClientId, Slot, Timestamp};
 
 use super::errand::Errand;
-use super::{CommandOutcome, HostConfig, HostError, HostEvent, SlotWork};
+use super::{CommandOutcome, HostConfig, HostError, HostEvent, SlotWork, Strategy};
 use crate::application::Place;
 use crate::known_bugs;
+use crate::state::Chunk;
 use open::{OpenSlot, Part};
 
 /// Operations in their order, from when they are given to when they are reported.
@@ -46,12 +47,14 @@ pub(super) struct Line {
     /// Commands that run, spawned ones and those overtaken by a restore included; those that wait are not counted.
     busy: u32,
     /// Commands that wait in the state that was restored last; they begin with the next slot.
-    carried: Vec<Errand>,
+    carried: Vec<Arc<Errand>>,
     /// Nothing has entered the scheduler since its last fill marker.
     filled: bool,
     /// Restores given so far. What was given before the last one is of no interest any more.
     restores: u64,
     rest: Rest,
+    /// Cuts that somebody still keeps.
+    cuts: u32,
 }
 
 impl Line {
@@ -71,6 +74,7 @@ impl Line {
             filled: true,
             restores: 0,
             rest: Rest::None,
+            cuts: 0,
         }
     }
 
@@ -86,23 +90,23 @@ impl Line {
     }
 
     /// A snapshot after `slot`, which is the last one given.
-    pub(super) fn snapshot(&mut self, slot: Slot) -> Result<(), HostError> {
+    pub(super) fn snapshot(&mut self, slot: Slot, form: Form) -> Result<(), HostError> {
         let last = self.next_slot.ok_or(HostError::NoState)?.minus(1);
         if slot != last {
             return Err(HostError::NotLast { slot, last });
         }
-        self.give(Operation::Snapshot(slot))
+        self.give(Operation::Snapshot(slot, form))
     }
 
     /// A new beginning after `slot`.
-    pub(super) fn restore(&mut self, slot: Slot, bytes: Vec<u8>) {
+    pub(super) fn restore(&mut self, slot: Slot, image: Image) {
         self.restores += 1;
         self.waiting.clear();
         self.entering.clear();
         self.open.clear();
         self.carried.clear();
         self.next_slot = Some(slot.next());
-        self.waiting.push_back(Operation::Restore(slot, bytes));
+        self.waiting.push_back(Operation::Restore(slot, image));
     }
 
     /// What begins under `ticket`, and the agreed time; none if a restore has overtaken it.
@@ -151,6 +155,16 @@ impl Line {
         self.gone(ticket);
     }
 
+    /// A cut was taken.
+    pub(super) fn cut_taken(&mut self) {
+        self.cuts += 1;
+    }
+
+    /// Nobody keeps a cut that was taken any more.
+    pub(super) fn cut_dropped(&mut self) {
+        self.cuts -= 1;
+    }
+
     /// The scheduler has come to a suspension.
     pub(super) fn suspended(&mut self, suspension: Suspension) {
         self.rest = Rest::Suspended(suspension);
@@ -162,7 +176,7 @@ impl Line {
         &mut self,
         restores: u64,
         event: HostEvent,
-        carried: Vec<Errand>,
+        carried: Vec<Arc<Errand>>,
     ) -> Option<HostEvent> {
         if let Rest::Busy(suspension) = std::mem::replace(&mut self.rest, Rest::None) {
             self.rest = Rest::Suspended(suspension);
@@ -208,6 +222,9 @@ impl Line {
 
     /// A step towards the snapshot or restore that is first in line.
     fn come_to_rest(&mut self) -> Option<Act> {
+        if self.cuts > 0 && matches!(self.waiting.front(), Some(Operation::Snapshot(..))) {
+            return None;
+        }
         let Rest::Suspended(suspension) = &self.rest else {
             self.rest = Rest::Coming;
             return Some(Act::Suspend);
@@ -226,14 +243,14 @@ impl Line {
         self.rest = Rest::Busy(suspension.clone());
         match self.waiting.pop_front()? {
             Operation::Execute(_) => unreachable!("a slot needs no rest"),
-            Operation::Snapshot(slot) => {
-                let of = |number: &u64| Errand::clone(&self.running[&Ticket(*number)].errand);
+            Operation::Snapshot(slot, form) => {
+                let of = |number: &u64| Arc::clone(&self.running[&Ticket(*number)].errand);
                 let waiting = suspension.waiting.iter().map(of).chain(self.carried.iter().cloned());
                 let lost = known_bugs::WAITING_LOST_AT_A_CHECKPOINT.is_on();
                 let waiting = waiting.filter(|_| !lost).collect();
-                Some(Act::Snapshot { slot, trace: suspension.trace, waiting, restores })
+                Some(Act::Snapshot { slot, form, trace: suspension.trace, waiting, restores })
             }
-            Operation::Restore(slot, bytes) => Some(Act::Restore { slot, bytes, restores }),
+            Operation::Restore(slot, image) => Some(Act::Restore { slot, image, restores }),
         }
     }
 
@@ -277,12 +294,12 @@ impl Line {
         self.entering.extend(carried.into_iter().map(|errand| Entry::Command(errand, Part::Late)));
         if timers {
             let errand = Errand { place: place(u32::MAX), caller: NOBODY, command: Vec::new() };
-            self.entering.push_back(Entry::Timers(errand));
+            self.entering.push_back(Entry::Timers(Arc::new(errand)));
         }
         for (position, command) in commands.into_iter().enumerate() {
             let index = u32::try_from(position).expect("a batch has fewer commands");
             let errand = Errand { place: place(index), caller: command.caller, command: command.command };
-            self.entering.push_back(Entry::Command(errand, Part::Own(position)));
+            self.entering.push_back(Entry::Command(Arc::new(errand), Part::Own(position)));
         }
         if fill {
             self.entering.push_back(Entry::Fill);
@@ -316,13 +333,12 @@ impl Line {
     }
 
     /// Something enters the scheduler, in the block of the last open slot.
-    fn ticket(&mut self, errand: Errand, part: Part) -> Ticket {
+    fn ticket(&mut self, errand: Arc<Errand>, part: Part) -> Ticket {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
         self.busy += 1;
         self.filled = false;
         let block = self.open.back().map(|open| open.slot);
-        let errand = Arc::new(errand);
         let running = Running { restores: self.restores, block, errand, part, members: 1 };
         self.running.insert(ticket, running);
         self.joins(ticket);
@@ -383,9 +399,9 @@ pub(super) enum Act {
     /// Let the scheduler go on as if it were new, what waits first.
     Resume,
     /// Take a snapshot in which `waiting` wait, and say [`Line::rested`].
-    Snapshot { slot: Slot, trace: u64, waiting: Vec<Errand>, restores: u64 },
+    Snapshot { slot: Slot, form: Form, trace: u64, waiting: Vec<Arc<Errand>>, restores: u64 },
     /// Restore a snapshot, and say [`Line::rested`].
-    Restore { slot: Slot, bytes: Vec<u8>, restores: u64 },
+    Restore { slot: Slot, image: Image, restores: u64 },
     /// Tell the sink.
     Report(HostEvent),
 }
@@ -397,16 +413,30 @@ pub(super) struct Ticket(pub(super) u64);
 #[derive(Debug)]
 enum Operation {
     Execute(SlotWork),
-    Snapshot(Slot),
-    Restore(Slot, Vec<u8>),
+    Snapshot(Slot, Form),
+    Restore(Slot, Image),
+}
+
+/// As what a snapshot is reported.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    Bytes,
+    Chunks(Strategy),
+}
+
+/// As what a state is given back.
+#[derive(Debug)]
+pub(super) enum Image {
+    Bytes(Vec<u8>),
+    Chunks(Vec<Chunk>),
 }
 
 /// What enters the scheduler.
 #[derive(Debug)]
 enum Entry {
     Resume,
-    Command(Errand, Part),
-    Timers(Errand),
+    Command(Arc<Errand>, Part),
+    Timers(Arc<Errand>),
     Fill,
 }
 

@@ -146,15 +146,17 @@ fn text(outcome: CommandOutcome) -> String {
 /// The slot and the accounts of a snapshot.
 fn accounts(event: &HostEvent) -> (u64, [i64; 4]) {
     let HostEvent::SnapshotTaken { slot, bytes } = event else { panic!("{event:?} is no snapshot") };
-    let whole = Whole::read(bytes).unwrap();
+    let chunks = kept::from_bytes(bytes).unwrap();
+    let (_, application) = Kept::read(&chunks).unwrap();
     let value = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().unwrap());
-    let values: Vec<i64> = whole.application().chunks(8).map(value).collect();
+    let values: Vec<i64> = application[0].bytes().chunks(8).map(value).collect();
     (slot.0, values.try_into().unwrap())
 }
 
 /// A snapshot of four empty accounts.
 fn nothing() -> Vec<u8> {
-    Whole::write(0, Vec::new(), &Timers::new(), vec![0; 32])
+    let kept = Kept::new(0, Vec::new(), &Timers::new());
+    kept::to_bytes(&[kept.chunks(), vec![Chunk::new(vec![0; 32])]].concat())
 }
 
 fn slot_of(event: &HostEvent) -> u64 {

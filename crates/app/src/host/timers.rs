@@ -1,15 +1,14 @@
-//! Commands that begin at an agreed time, and the whole of a host as bytes.
+//! Commands that begin at an agreed time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use borsh::{BorshDeserialize, BorshSerialize};
 use smr_uds::Mutex;
 use smr_wire::{ClientId, Timestamp};
 
 use super::errand::Errand;
-use crate::application::{Place, RestoreError, Unavailable};
-use crate::known_bugs;
+use crate::application::{Place, Unavailable};
 
 /// Commands that may wait for their time.
 pub const TIMERS_MAX: usize = 1 << 14;
@@ -30,9 +29,13 @@ pub(super) struct Timers {
 
 #[derive(Debug, Default)]
 struct Table {
-    timed: BTreeMap<(Timestamp, Place), (ClientId, Vec<u8>)>,
+    /// Shared with whoever keeps a cut; who writes then copies the table, but not the commands.
+    timed: Arc<Timed>,
     bytes: usize,
 }
+
+/// Commands, and whose they are, by their times.
+pub(super) type Timed = BTreeMap<(Timestamp, Place), (ClientId, Arc<[u8]>)>;
 
 impl Timers {
     pub(super) fn new() -> Timers {
@@ -53,7 +56,8 @@ impl Timers {
             return Err(Unavailable::TooManyTimers);
         }
         table.bytes = bytes;
-        table.timed.insert((due, errand.place), (errand.caller, errand.command));
+        let command = errand.command.into();
+        Arc::make_mut(&mut table.timed).insert((due, errand.place), (errand.caller, command));
         self.hint(&table);
         Ok(())
     }
@@ -61,11 +65,13 @@ impl Timers {
     /// Takes out the first [`DUE_MAX`] commands that are due at `now`, in order of their times.
     pub(super) async fn take_due(&self, now: Timestamp) -> Vec<(ClientId, Vec<u8>)> {
         let mut table = self.table.lock().await;
+        let due = |table: &Table| table.timed.first_key_value().is_some_and(|((due, _), _)| *due <= now);
         let mut taken = Vec::new();
         while taken.len() < DUE_MAX
-            && let Some(first) = table.timed.first_entry().filter(|first| first.key().0 <= now)
+            && due(&table)
+            && let Some((_, (caller, command))) = Arc::make_mut(&mut table.timed).pop_first()
         {
-            taken.push(first.remove());
+            taken.push((caller, command.to_vec()));
         }
         table.bytes -= taken.iter().map(|(_, command)| command.len()).sum::<usize>();
         self.hint(&table);
@@ -77,66 +83,15 @@ impl Timers {
         self.due.store(due, Ordering::Relaxed);
     }
 
-    fn list(&self) -> Vec<Timed> {
-        let list = |table: &mut Table| {
-            let timed = table.timed.iter().map(|((due, place), (caller, command))| Timed {
-                due: *due,
-                errand: Errand { place: place.clone(), caller: *caller, command: command.clone() },
-            });
-            timed.collect()
-        };
-        self.table.at_rest(list).expect("nothing runs meanwhile")
+    /// What waits for its time, while no command runs.
+    pub(super) fn cut(&self) -> Arc<Timed> {
+        self.table.at_rest(|table| Arc::clone(&table.timed)).expect("nothing runs meanwhile")
     }
 
-    fn replace(&self, timed: Vec<Timed>) {
-        let bytes = timed.iter().map(|timed| timed.errand.command.len()).sum();
-        let timed = timed.into_iter().map(|Timed { due, errand: Errand { place, caller, command } }| {
-            ((due, place), (caller, command))
-        });
-        let new = Table { timed: timed.collect(), bytes };
+    pub(super) fn replace(&self, timed: Timed) {
+        let bytes = timed.values().map(|(_, command)| command.len()).sum();
+        let new = Table { timed: Arc::new(timed), bytes };
         self.hint(&new);
         self.table.at_rest(|table| *table = new).expect("nothing runs meanwhile");
-    }
-}
-
-/// A command that waits for its time.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
-struct Timed {
-    due: Timestamp,
-    errand: Errand,
-}
-
-/// The whole of a host at rest: equal bytes on every replica.
-#[derive(BorshSerialize, BorshDeserialize)]
-pub(super) struct Whole {
-    /// Digest of all lock grants since the snapshot before, so that replicas whose schedules differ are found out.
-    trace: u64,
-    /// Commands that wait on a condition, in the order in which they begin again.
-    waiting: Vec<Errand>,
-    timed: Vec<Timed>,
-    application: Vec<u8>,
-}
-
-impl Whole {
-    pub(super) fn write(trace: u64, waiting: Vec<Errand>, timers: &Timers, application: Vec<u8>) -> Vec<u8> {
-        let lost = known_bugs::TIMERS_NOT_IN_THE_SNAPSHOT.is_on();
-        let timed = if lost { Vec::new() } else { timers.list() };
-        let whole = Whole { trace, waiting, timed, application };
-        borsh::to_vec(&whole).expect("writing to memory cannot fail")
-    }
-
-    pub(super) fn read(bytes: &[u8]) -> Result<Whole, RestoreError> {
-        borsh::from_slice(bytes).map_err(|error| RestoreError::new(error.to_string()))
-    }
-
-    /// What the application wrote.
-    pub(super) fn application(&self) -> &[u8] {
-        &self.application
-    }
-
-    /// Puts the timers in place; the commands that wait.
-    pub(super) fn take_over(self, timers: &Timers) -> Vec<Errand> {
-        timers.replace(self.timed);
-        self.waiting
     }
 }

@@ -288,6 +288,8 @@ impl World {
                 }
                 HostEvent::SnapshotTaken { slot, bytes } => Event::SnapshotTaken { slot, bytes },
                 HostEvent::SnapshotFailed { slot } => Event::SnapshotFailed(slot),
+                // Nobody asks for checkpoints in chunks here.
+                HostEvent::Checkpointed { .. } | HostEvent::CutTaken { .. } => continue,
                 HostEvent::Restored { slot, result } => {
                     Event::Restored { slot, result: result.map_err(|error| error.to_string()) }
                 }

@@ -56,9 +56,11 @@ fn what_is_not_there_or_not_understood_is_said_so() {
 fn a_restored_bank_is_the_one_that_was_written() {
     let (bank, _) = after(Bank::default(), &["open b", "open a", "deposit a 5"]);
     let copy = Bank::default();
-    copy.restore(&bank.snapshot()).unwrap();
-    assert_eq!(copy.snapshot(), bank.snapshot());
-    assert!(copy.restore(&[1]).is_err());
+    let chunks = bank.cut().chunks().unwrap();
+    copy.restore_chunks(&chunks).unwrap();
+    assert_eq!(copy.cut().chunks().unwrap(), chunks);
+    assert!(copy.restore_chunks(&chunks[1..]).is_err());
+    assert!(copy.restore_chunks(&chunks[..chunks.len() - 1]).is_err());
     let (_, replies) = after(copy, &["transfer a b 5", "balance b", "total"]);
     assert_eq!(replies, ["ok", "5", "2 5"]);
 }

@@ -116,21 +116,19 @@ fn a_full_store_refuses_growth_and_takes_it_again_after_a_delete() {
 }
 
 #[test]
-fn only_a_stores_own_encoding_is_restored() {
+fn a_store_with_more_than_its_limits_allow_is_not_restored() {
     let limits = Limits::default();
-    let list = |keys: &[&str]| {
-        let list: Vec<_> = keys.iter().map(|key| (key.as_bytes().to_vec(), vec![1u8])).collect();
-        borsh::to_vec(&list).unwrap()
-    };
-    let restore = |bytes: &[u8], limits| Kv::new(limits).restore(bytes);
-    assert_eq!(restore(&list(&["a", "b"]), limits), Ok(()));
-    for bad in
-        [list(&["b", "a"]), list(&["a", "a"]), vec![1], [list(&["a"]), vec![0]].concat(), vec![255; 40]]
-    {
-        assert!(restore(&bad, limits).is_err(), "{bad:?}");
+    let (full, _) = crate::builtin::tests::after(Kv::new(limits), &["put a 12345", "put b 1"]);
+    let chunks = full.cut().chunks().unwrap();
+    let restore = |limits| Kv::new(limits).restore_chunks(&chunks);
+    assert_eq!(restore(limits), Ok(()));
+    for small in [
+        Limits { store_bytes_max: 7, ..limits },
+        Limits { key_bytes_max: 0, ..limits },
+        Limits { value_bytes_max: 4, ..limits },
+    ] {
+        assert!(restore(small).is_err(), "{small:?}");
     }
-    let small = Limits { store_bytes_max: 3, ..limits };
-    assert!(restore(&list(&["a", "b"]), small).is_err());
 }
 
 #[test]
@@ -143,8 +141,9 @@ fn a_restored_store_has_as_much_room_as_the_one_that_wrote_the_snapshot() {
     let (full, replies) = crate::builtin::tests::after(full, &puts);
     assert!(replies.iter().any(|reply| reply.starts_with("error: the store holds")), "{replies:?}");
     let copy = Kv::new(limits);
-    copy.restore(&full.snapshot()).unwrap();
-    assert_eq!(copy.snapshot(), full.snapshot());
+    let chunks = full.cut().chunks().unwrap();
+    copy.restore_chunks(&chunks).unwrap();
+    assert_eq!(copy.cut().chunks().unwrap(), chunks);
     let free = |kv: &Kv| kv.free.at_rest(|free| *free).unwrap();
     assert_eq!(free(&copy), free(&full));
 }
