@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use smr_node::store::files::Files;
 use smr_node::store::writer::{Report, Writer};
-use smr_store::{Store, StoreConfig};
+use smr_store::{Found, Store, StoreConfig};
 
 /// Bytes of a record.
 const RECORD: &[u8] = &[0x5a; 1000];
@@ -26,6 +26,9 @@ const ROUND: Duration = Duration::from_millis(300);
 
 /// Records of a group.
 const GROUPS: [u64; 3] = [1, 16, 256];
+
+/// Chunks of 1 MiB of a checkpoint that is written beside the log.
+const CHECKPOINT_CHUNKS: u32 = 256;
 
 /// Slots after which the log is pruned, as in a service with checkpoints.
 const PRUNE_EVERY_SLOTS: u64 = 32_768;
@@ -40,17 +43,28 @@ fn main() {
     std::fs::create_dir_all(&directory).unwrap();
     let mut by_hand = ByHand::new(&directory.join("by-hand"));
     let mut by_store = ByStore::new(&directory.join("store"));
-    let mut by_threads = ByThreads::new(&directory.join("threads"));
+    let mut by_threads = ByThreads::new(&directory.join("threads"), Keeps::Nothing);
+    let mut beside = ByThreads::new(&directory.join("beside"), Keeps::Checkpoints);
     for group in GROUPS {
-        let mut ways: [Way<'_>; 3] = [
+        let mut ways: [Way<'_>; 4] = [
             Way::new("append + fdatasync", || by_hand.commit(group)),
             Way::new("store", || by_store.commit(group)),
-            Way::new("store, through its threads", || by_threads.commit(group)),
+            Way::new("through its threads", || by_threads.commit(group)),
+            Way::new("the same, keeping states", || beside.commit(group)),
         ];
         (0..ROUNDS).for_each(|_| ways.iter_mut().for_each(Way::round));
         ways.iter().for_each(|way| way.show(group));
     }
-    by_threads.writer.stop();
+    [by_threads, beside].into_iter().for_each(|way| way.writer.stop());
+    by_store.store.close().unwrap();
+    let began = Instant::now();
+    let (store, found) = open(&directory.join("store"));
+    let (records, segments) = (found.records.len(), store.segments());
+    println!(
+        "opened: {records} records in {segments} segments, {:.0} ms",
+        began.elapsed().as_secs_f64() * 1e3
+    );
+    drop(store);
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
@@ -87,7 +101,7 @@ impl<'a> Way<'a> {
         let (best, middle) = (rates[ROUNDS - 1] * group as f64, rates[ROUNDS / 2] * group as f64);
         let (median, high) = (us(times.len() / 2), us(times.len() * 99 / 100));
         println!(
-            "{:<27} n = {group:>3}: best {best:>9.0} records/s, median {middle:>9.0}; p50 {median:>6.0} us, p99 {high:>6.0} us",
+            "{:<24} n = {group:>3}: best {best:>9.0} records/s, median {middle:>9.0}; p50 {median:>6.0} us, p99 {high:>6.0} us",
             self.name
         );
     }
@@ -106,8 +120,8 @@ impl ByHand {
     }
 }
 
-fn open(path: &Path) -> Store<Files> {
-    Store::open(Files::open(path).unwrap(), StoreConfig::with_salt(0x5a17), &[1; 32]).unwrap().0
+fn open(path: &Path) -> (Store<Files>, Found) {
+    Store::open(Files::open(path).unwrap(), StoreConfig::with_salt(0x5a17), &[1; 32]).unwrap()
 }
 
 /// The slot up to which records go, where it is time for it.
@@ -122,7 +136,7 @@ struct ByStore {
 
 impl ByStore {
     fn new(path: &Path) -> ByStore {
-        let mut way = ByStore { store: open(path), slot: 0 };
+        let mut way = ByStore { store: open(path).0, slot: 0 };
         while way.slot < WARM_UP_SLOTS {
             way.commit(1024);
         }
@@ -141,15 +155,24 @@ impl ByStore {
     }
 }
 
+/// What is written beside the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    Nothing,
+    /// One after the other, so that there is always one under way.
+    Checkpoints,
+}
+
 struct ByThreads {
     writer: Writer,
+    keeps: Keeps,
     durable: Receiver<u64>,
     slot: u64,
 }
 
 impl ByThreads {
-    fn new(path: &Path) -> ByThreads {
-        let store = open(path);
+    fn new(path: &Path, keeps: Keeps) -> ByThreads {
+        let (store, _) = open(path);
         let disk = store.disk().clone();
         let (send, durable) = channel();
         let tell = Arc::new(move |report| match report {
@@ -157,7 +180,8 @@ impl ByThreads {
             Report::Failed(error) => panic!("{error}"),
             Report::Pruned(_) | Report::Kept(_) | Report::NotKept { .. } => {}
         });
-        let mut way = ByThreads { writer: Writer::start(store, disk, tell).unwrap(), durable, slot: 0 };
+        let mut way =
+            ByThreads { writer: Writer::start(store, disk, tell).unwrap(), keeps, durable, slot: 0 };
         while way.slot < WARM_UP_SLOTS {
             way.commit(1024);
         }
@@ -165,6 +189,10 @@ impl ByThreads {
     }
 
     fn commit(&mut self, group: u64) {
+        if self.keeps == Keeps::Checkpoints {
+            let chunks = (0..CHECKPOINT_CHUNKS).map(|_| vec![0x5a; 1 << 20]);
+            let _ = self.writer.keep(self.slot, Vec::new(), Box::new(chunks));
+        }
         let mut last = 0;
         for _ in 0..group {
             self.slot += 1;
