@@ -8,122 +8,199 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use smr_node::store::files::Files;
 use smr_node::store::writer::{Report, Writer};
-use smr_store::{Store, StoreConfig};
+use smr_store::{Found, Store, StoreConfig};
 
 /// Bytes of a record.
 const RECORD: &[u8] = &[0x5a; 1000];
 
-/// How long each case is measured.
-const MEASURED: Duration = Duration::from_secs(3);
+/// Rounds of each way in turn, so that other work of the machine meets all of them alike.
+const ROUNDS: usize = 9;
+
+/// How long a round is.
+const ROUND: Duration = Duration::from_millis(300);
 
 /// Records of a group.
 const GROUPS: [u64; 3] = [1, 16, 256];
 
-/// Slots after which the log is pruned, so that its segments are recycled, as in a service with checkpoints.
-const PRUNE_EVERY_SLOTS: u64 = 65_536;
+/// Chunks of 1 MiB of a checkpoint that is written beside the log.
+const CHECKPOINT_CHUNKS: u32 = 256;
+
+/// Slots after which the log is pruned, as in a service with checkpoints.
+const PRUNE_EVERY_SLOTS: u64 = 32_768;
+
+/// Slots after which segments are recycled and none is filled with zeros any more.
+const WARM_UP_SLOTS: u64 = 6 * PRUNE_EVERY_SLOTS;
 
 fn main() {
-    let directory = std::env::args()
-        .skip(1)
-        .find(|word| !word.starts_with('-'))
-        .map_or_else(std::env::temp_dir, PathBuf::from);
+    let given = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let directory = given.map_or_else(std::env::temp_dir, PathBuf::from);
     let directory = directory.join(format!("smrcloud-bench-store-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
+    let mut by_hand = ByHand::new(&directory.join("by-hand"));
+    let mut by_store = ByStore::new(&directory.join("store"));
+    let mut by_threads = ByThreads::new(&directory.join("threads"), Keeps::Nothing);
+    let mut beside = ByThreads::new(&directory.join("beside"), Keeps::Checkpoints);
     for group in GROUPS {
-        show("append + fdatasync", group, &by_hand(&directory.join("by-hand"), group));
-        show("store", group, &by_store(&directory.join(format!("store-{group}")), group));
-        show(
-            "store, through its threads",
-            group,
-            &by_threads(&directory.join(format!("threads-{group}")), group),
-        );
+        let mut ways: [Way<'_>; 4] = [
+            Way::new("append + fdatasync", || by_hand.commit(group)),
+            Way::new("store", || by_store.commit(group)),
+            Way::new("through its threads", || by_threads.commit(group)),
+            Way::new("the same, keeping states", || beside.commit(group)),
+        ];
+        (0..ROUNDS).for_each(|_| ways.iter_mut().for_each(Way::round));
+        ways.iter().for_each(|way| way.show(group));
     }
+    [by_threads, beside].into_iter().for_each(|way| way.writer.stop());
+    by_store.store.close().unwrap();
+    let began = Instant::now();
+    let (store, found) = open(&directory.join("store"));
+    let (records, segments) = (found.records.len(), store.segments());
+    println!(
+        "opened: {records} records in {segments} segments, {:.0} ms",
+        began.elapsed().as_secs_f64() * 1e3
+    );
+    drop(store);
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
-fn show(what: &str, group: u64, groups: &[Duration]) {
-    let mut times = groups.to_vec();
-    times.sort_unstable();
-    let us = |at: usize| times[at].as_secs_f64() * 1e6;
-    let rate = times.len() as f64 * group as f64 / times.iter().sum::<Duration>().as_secs_f64();
-    let (median, high) = (us(times.len() / 2), us(times.len() * 99 / 100));
-    println!("{what:<27} n = {group:>3}: {rate:>9.0} records/s, p50 {median:>6.0} us, p99 {high:>6.0} us");
+/// A way to make records durable.
+struct Way<'a> {
+    name: &'static str,
+    commit: Box<dyn FnMut() + 'a>,
+    /// How long each group took.
+    times: Vec<Duration>,
+    /// Groups a second, of each round.
+    rates: Vec<f64>,
 }
 
-/// How long each group took, of as many as there is time for.
-fn measure(mut one: impl FnMut()) -> Vec<Duration> {
-    let began = Instant::now();
-    let mut times = Vec::new();
-    while began.elapsed() < MEASURED {
-        let before = Instant::now();
-        one();
-        times.push(before.elapsed());
+impl<'a> Way<'a> {
+    fn new(name: &'static str, commit: impl FnMut() + 'a) -> Way<'a> {
+        Way { name, commit: Box::new(commit), times: Vec::new(), rates: Vec::new() }
     }
-    times
+
+    fn round(&mut self) {
+        let (began, before) = (Instant::now(), self.times.len());
+        while began.elapsed() < ROUND {
+            let one = Instant::now();
+            (self.commit)();
+            self.times.push(one.elapsed());
+        }
+        self.rates.push((self.times.len() - before) as f64 / began.elapsed().as_secs_f64());
+    }
+
+    fn show(&self, group: u64) {
+        let (mut times, mut rates) = (self.times.clone(), self.rates.clone());
+        times.sort_unstable();
+        rates.sort_unstable_by(f64::total_cmp);
+        let us = |at: usize| times[at].as_secs_f64() * 1e6;
+        let (best, middle) = (rates[ROUNDS - 1] * group as f64, rates[ROUNDS / 2] * group as f64);
+        let (median, high) = (us(times.len() / 2), us(times.len() * 99 / 100));
+        println!(
+            "{:<24} n = {group:>3}: best {best:>9.0} records/s, median {middle:>9.0}; p50 {median:>6.0} us, p99 {high:>6.0} us",
+            self.name
+        );
+    }
 }
 
-fn by_hand(path: &Path, group: u64) -> Vec<Duration> {
-    let mut file: File = OpenOptions::new().append(true).create(true).open(path).unwrap();
-    let bytes = RECORD.repeat(usize::try_from(group).unwrap());
-    let times = measure(|| {
-        file.write_all(&bytes).unwrap();
-        file.sync_data().unwrap();
-    });
-    std::fs::remove_file(path).unwrap();
-    times
+struct ByHand(File);
+
+impl ByHand {
+    fn new(path: &Path) -> ByHand {
+        ByHand(OpenOptions::new().append(true).create(true).open(path).unwrap())
+    }
+
+    fn commit(&mut self, group: u64) {
+        self.0.write_all(&RECORD.repeat(usize::try_from(group).unwrap())).unwrap();
+        self.0.sync_data().unwrap();
+    }
 }
 
-fn open(path: &Path) -> Store<Files> {
-    let config = StoreConfig::with_salt(Instant::now().elapsed().subsec_nanos().into());
-    Store::open(Files::open(path).unwrap(), config, &[1; 32]).unwrap().0
+fn open(path: &Path) -> (Store<Files>, Found) {
+    Store::open(Files::open(path).unwrap(), StoreConfig::with_salt(0x5a17), &[1; 32]).unwrap()
 }
 
-fn by_store(path: &Path, group: u64) -> Vec<Duration> {
-    let mut store = open(path);
-    let mut slot = 0;
-    let times = measure(|| {
+/// The slot up to which records go, where it is time for it.
+fn prune_at(slot: u64, group: u64) -> Option<u64> {
+    (slot % PRUNE_EVERY_SLOTS < group).then(|| slot.saturating_sub(PRUNE_EVERY_SLOTS))
+}
+
+struct ByStore {
+    store: Store<Files>,
+    slot: u64,
+}
+
+impl ByStore {
+    fn new(path: &Path) -> ByStore {
+        let mut way = ByStore { store: open(path).0, slot: 0 };
+        while way.slot < WARM_UP_SLOTS {
+            way.commit(1024);
+        }
+        way
+    }
+
+    fn commit(&mut self, group: u64) {
         for _ in 0..group {
-            slot += 1;
-            store.append(slot, RECORD).unwrap();
+            self.slot += 1;
+            self.store.append(self.slot, RECORD).unwrap();
         }
-        store.sync().unwrap();
-        if slot % PRUNE_EVERY_SLOTS < group {
-            store.prune(slot.saturating_sub(PRUNE_EVERY_SLOTS), &[RECORD]).unwrap();
+        self.store.sync().unwrap();
+        if let Some(slot) = prune_at(self.slot, group) {
+            self.store.prune(slot, &[RECORD]).unwrap();
         }
-    });
-    drop(store);
-    std::fs::remove_dir_all(path).unwrap();
-    times
+    }
 }
 
-fn by_threads(path: &Path, group: u64) -> Vec<Duration> {
-    let store = open(path);
-    let disk = store.disk().clone();
-    let (send, durable) = channel();
-    let tell = Arc::new(move |report| match report {
-        Report::Durable(ticket) => drop(send.send(ticket)),
-        Report::Failed(error) => panic!("{error}"),
-        Report::Pruned(_) | Report::Kept(_) | Report::NotKept { .. } => {}
-    });
-    let mut writer = Writer::start(store, disk, tell).unwrap();
-    let mut slot = 0;
-    let times = measure(|| {
+/// What is written beside the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    Nothing,
+    /// One after the other, so that there is always one under way.
+    Checkpoints,
+}
+
+struct ByThreads {
+    writer: Writer,
+    keeps: Keeps,
+    durable: Receiver<u64>,
+    slot: u64,
+}
+
+impl ByThreads {
+    fn new(path: &Path, keeps: Keeps) -> ByThreads {
+        let (store, _) = open(path);
+        let disk = store.disk().clone();
+        let (send, durable) = channel();
+        let tell = Arc::new(move |report| match report {
+            Report::Durable(ticket) => drop(send.send(ticket)),
+            Report::Failed(error) => panic!("{error}"),
+            Report::Pruned(_) | Report::Kept(_) | Report::NotKept { .. } => {}
+        });
+        let mut way =
+            ByThreads { writer: Writer::start(store, disk, tell).unwrap(), keeps, durable, slot: 0 };
+        while way.slot < WARM_UP_SLOTS {
+            way.commit(1024);
+        }
+        way
+    }
+
+    fn commit(&mut self, group: u64) {
+        if self.keeps == Keeps::Checkpoints {
+            let chunks = (0..CHECKPOINT_CHUNKS).map(|_| vec![0x5a; 1 << 20]);
+            let _ = self.writer.keep(self.slot, Vec::new(), Box::new(chunks));
+        }
         let mut last = 0;
         for _ in 0..group {
-            slot += 1;
-            last = writer.append(slot, RECORD.to_vec());
+            self.slot += 1;
+            last = self.writer.append(self.slot, RECORD.to_vec());
         }
-        while durable.recv().unwrap() < last {}
-        if slot % PRUNE_EVERY_SLOTS < group {
-            writer.prune(slot.saturating_sub(PRUNE_EVERY_SLOTS), vec![RECORD.to_vec()]);
+        while self.durable.recv().unwrap() < last {}
+        if let Some(slot) = prune_at(self.slot, group) {
+            self.writer.prune(slot, vec![RECORD.to_vec()]);
         }
-    });
-    writer.stop();
-    std::fs::remove_dir_all(path).unwrap();
-    times
+    }
 }

@@ -136,6 +136,11 @@ impl SimDisk {
         self.0.replace(image.0.clone());
     }
 
+    /// The disk reads nothing of a file any more.
+    pub fn make_unreadable(&self, name: &str) {
+        self.0.borrow_mut().named(name).expect("a file to damage").unreadable = true;
+    }
+
     /// Loses a file, or what is in it from `bytes` on.
     pub fn lose(&self, name: &str, bytes: Option<usize>) {
         let mut platter = self.0.borrow_mut();
@@ -179,6 +184,7 @@ struct SimFile {
     durable: Vec<u8>,
     /// In order: where, and what.
     unsynced: Vec<(usize, Vec<u8>)>,
+    unreadable: bool,
 }
 
 impl SimFile {
@@ -266,7 +272,10 @@ impl Disk for SimDisk {
     fn read(&self, name: &str, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
         let platter = self.0.borrow();
         platter.check_running()?;
-        let seen = &platter.files[&platter.id(name)?].seen;
+        let SimFile { seen, unreadable, .. } = &platter.files[&platter.id(name)?];
+        if *unreadable {
+            return Err(io::Error::other("input/output error"));
+        }
         let from = place(offset).min(seen.len());
         Ok(seen[from..from.saturating_add(bytes_max).min(seen.len())].to_vec())
     }

@@ -14,8 +14,8 @@ const SEEDS_TO_EVERY_CALL: u64 = 40;
 /// Crashes at each of these.
 const ENDINGS: u64 = 4;
 
-/// Seeds in which a known bug must be found.
-const SEEDS_MAX: u64 = 2_000;
+/// Seeds in one of which, at least, a known bug must be found.
+const SEEDS_MAX: u64 = 1_000;
 
 fn all(seeds: impl Iterator<Item = u64>, run: impl Fn(u64) -> Result<Summary, Failure>) -> Summary {
     seeds
@@ -60,10 +60,10 @@ fn the_same_seed_has_the_same_result() {
 fn each_known_bug_is_found() {
     for bug in ALL {
         let switched = bug.switch_on();
-        let found = (1..=SEEDS_MAX).find_map(|seed| run(seed).err());
+        let failures: Vec<Failure> = (1..=SEEDS_MAX).filter_map(|seed| run(seed).err()).collect();
         drop(switched);
-        let failure = found.unwrap_or_else(|| panic!("{} was not found in {SEEDS_MAX} seeds", bug.name));
-        println!("{}: {failure}", bug.name);
-        run(failure.seed).unwrap_or_else(|failure| panic!("without {}: {failure}", bug.name));
+        let first = failures.first().unwrap_or_else(|| panic!("{} in none of {SEEDS_MAX} seeds", bug.name));
+        println!("{}: in {} of {SEEDS_MAX} seeds, first {first}", bug.name, failures.len());
+        run(first.seed).unwrap_or_else(|failure| panic!("without {}: {failure}", bug.name));
     }
 }

@@ -223,7 +223,7 @@ fn part_bytes(slot: u64, number: u32, length: u32, part: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Reads and verifies the whole checkpoint after `slot`; what is wrong with it is no reason not to open the store.
+/// Reads and verifies the whole checkpoint after `slot`. What is wrong with it is no reason not to open the store.
 pub(crate) fn find<D: Disk>(
     disk: &D,
     config: &StoreConfig,
@@ -231,39 +231,53 @@ pub(crate) fn find<D: Disk>(
     slot: u64,
 ) -> Result<Result<FoundCheckpoint, Damage>, OpenError> {
     let file = names::checkpoint(slot);
-    let read =
-        |offset, bytes| disk.read(&file, offset, bytes).map_err(|e| StoreError::io(&file, "reading", e));
-    match sheet::decode::<CheckpointSheet>(&read(0, SHEET_BYTES)?) {
+    let read = |offset, bytes| {
+        let read = disk.read(&file, offset, bytes);
+        read.map_err(|error| Damage::new(&file, offset, Fault::Unreadable(error.to_string())))
+    };
+    let sheet = match read(0, SHEET_BYTES) {
+        Ok(sheet) => sheet::decode::<CheckpointSheet>(&sheet),
+        Err(damage) => return Ok(Err(damage)),
+    };
+    match sheet {
         Ok(sheet) if sheet.slot == slot && sheet.owner == *owner => {}
         Ok(sheet) if sheet.slot == slot => return Err(OpenError::OtherOwner { file }),
         Err(SheetFault::Version(found)) => return Err(OpenError::Version { file, found, ours: VERSION }),
         Ok(_) | Err(SheetFault::Destroyed) => return Ok(Err(Damage::new(&file, 0, Fault::Header))),
     }
-    let mut parts = Vec::new();
+    Ok(read_parts(config, slot, &file, read))
+}
+
+fn read_parts(
+    config: &StoreConfig,
+    slot: u64,
+    file: &str,
+    read: impl Fn(u64, usize) -> Result<Vec<u8>, Damage>,
+) -> Result<FoundCheckpoint, Damage> {
+    let mut found = FoundCheckpoint { slot, header: Vec::new(), chunks: Vec::new() };
     let mut offset = SHEET_BYTES as u64;
-    let mut header = Vec::new();
     for number in 0..=config.chunks_max.saturating_add(1) {
-        let damage = Ok(Err(Damage::new(&file, offset, Fault::Part { part: number })));
+        let damage = || Err(Damage::new(file, offset, Fault::Part { part: number }));
         let head = read(offset, PART_HEAD_BYTES)?;
         if head.len() < PART_HEAD_BYTES {
-            return damage;
+            return damage();
         }
         let length = word(&head, 4);
         let part = Part { number, offset, bytes: if length == END { 0 } else { length as usize } };
         if part.bytes > config.chunk_bytes_max {
-            return damage;
+            return damage();
         }
         let bytes = read(offset, PART_HEAD_BYTES + part.bytes)?;
         if !part.is_in(&bytes, slot) {
-            return damage;
+            return damage();
         }
         match (length, number) {
-            (END, 0) => return damage,
-            (END, _) => return Ok(Ok(FoundCheckpoint { slot, header, chunks: parts })),
-            (_, 0) => header = bytes[PART_HEAD_BYTES..].to_vec(),
-            (..) => parts.push(part),
+            (END, 0) => return damage(),
+            (END, _) => return Ok(found),
+            (_, 0) => found.header = bytes[PART_HEAD_BYTES..].to_vec(),
+            (..) => found.chunks.push(part),
         }
         offset += bytes.len() as u64;
     }
-    Ok(Err(Damage::new(&file, offset, Fault::Part { part: config.chunks_max })))
+    Err(Damage::new(file, offset, Fault::Part { part: config.chunks_max }))
 }

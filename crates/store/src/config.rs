@@ -49,7 +49,8 @@ impl StoreConfig {
     /// Why it cannot be used, if so.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let room = self.segment_bytes.saturating_sub(RECORDS_AT as u64);
-        let largest = padded(self.record_bytes_max.saturating_add(HEAD_BYTES)) as u64;
+        // With the marker behind it.
+        let largest = padded(self.record_bytes_max.saturating_add(2 * HEAD_BYTES)) as u64;
         let faults = [
             (!(8 << 10..=1 << 30).contains(&self.segment_bytes), "segment_bytes must be 8 KiB to 1 GiB"),
             (!self.segment_bytes.is_multiple_of(4096), "segment_bytes must be a multiple of 4096"),

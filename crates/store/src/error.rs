@@ -134,6 +134,9 @@ pub enum Fault {
         /// How long it was.
         made: u64,
     },
+    /// The disk does not read a part of a file.
+    #[error("the disk cannot read it: {0}")]
+    Unreadable(String),
     /// A file of the log is not there.
     #[error("the file is missing")]
     Missing,

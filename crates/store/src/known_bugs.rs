@@ -51,7 +51,7 @@ pub static DAMAGE_IS_TORN: Bug = Bug {
     source: "Alagappan et al., Protocol-Aware Recovery, FAST 2018: ZooKeeper, etcd and LogCabin at corrupted entries",
 };
 
-/// In `recovery`: the numbers of segments are not compared.
+/// In `recovery`: the seal is not looked at.
 pub static MISSES_NO_SEGMENT: Bug = Bug {
     name: "misses-no-segment",
     what: "A log whose last segment is gone opens as a shorter one.",

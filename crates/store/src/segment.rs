@@ -2,7 +2,7 @@
 //! name, and then only its records and its seal are written.
 //!
 //! ```text
-//!   0: header | 512: seal, once another segment follows | 4096: records ...
+//!   0: header | 512: seal, once another segment follows | 4096: records ... | room for a marker
 //! ```
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -12,7 +12,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::known_bugs::{FORGETS_THE_DIRECTORY, RENAMES_UNSYNCED};
 use crate::names;
-use crate::record::Seed;
+use crate::record::{HEAD_BYTES, Seed};
 use crate::sheet::{self, Sheet};
 
 /// Where the records of a segment begin.
@@ -86,7 +86,7 @@ pub(crate) fn make<D: Disk>(
     header: &Header,
     records: &[u8],
 ) -> Result<Header, StoreError> {
-    let needed = ((RECORDS_AT + records.len()) as u64).next_multiple_of(BLOCK_BYTES);
+    let needed = ((RECORDS_AT + records.len() + HEAD_BYTES) as u64).next_multiple_of(BLOCK_BYTES);
     let header = Header { bytes: needed.max(config.segment_bytes), ..header.clone() };
     let name = names::segment(header.number);
     let spare = find_spare(disk, header.bytes)?;

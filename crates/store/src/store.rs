@@ -72,8 +72,8 @@ impl<D: Disk> Store<D> {
         if bytes > bytes_max {
             return Err(StoreError::TooLarge { what: "record", bytes, bytes_max });
         }
-        let needed = record::padded(HEAD_BYTES + bytes) as u64;
-        if self.current.end + self.buffer.len() as u64 + needed > self.current.bytes {
+        let needed = (self.buffer.len() + record::padded(HEAD_BYTES + bytes) + HEAD_BYTES) as u64;
+        if self.current.end + needed > self.current.bytes {
             if self.full.len() + 1 >= self.config.segments_max {
                 return Err(StoreError::LogTooLong { segments_max: self.config.segments_max });
             }
@@ -193,15 +193,12 @@ impl<D: Disk> Store<D> {
             self.sync_current()?;
         }
         self.unsynced_from = self.next;
+        let (end, bytes) = (self.current.end, self.current.bytes);
+        assert!(end + HEAD_BYTES as u64 <= bytes, "no room for a marker: {end} of {bytes}");
         // Durable with the next sync, or when the system pleases. It needs none: it only proves what is so already.
-        if self.current.end + HEAD_BYTES as u64 <= self.current.bytes {
-            let name = names::segment(self.current.number);
-            let marker = record::marker(self.current.seed, self.next);
-            self.disk
-                .write(&name, self.current.end, &marker)
-                .map_err(|e| StoreError::io(&name, "writing", e))?;
-        }
-        Ok(())
+        let name = names::segment(self.current.number);
+        let marker = record::marker(self.current.seed, self.next);
+        self.disk.write(&name, end, &marker).map_err(|e| StoreError::io(&name, "writing", e))
     }
 
     /// Goes on in another segment.

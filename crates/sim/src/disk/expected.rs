@@ -36,6 +36,7 @@ struct Record {
 
 #[derive(Clone, Debug)]
 struct Pruning {
+    slot: u64,
     head: Range<usize>,
     needed_from: usize,
 }
@@ -80,7 +81,7 @@ impl Expected {
         let above = |record: &Record| record.slot.is_some_and(|at| at > slot);
         let needed_from = self.records.iter().position(above).unwrap_or(begin);
         self.records.extend(head.iter().map(|bytes| Record { slot: None, bytes: bytes.clone() }));
-        self.pruning = Some(Pruning { head: begin..self.records.len(), needed_from });
+        self.pruning = Some(Pruning { slot, head: begin..self.records.len(), needed_from });
     }
 
     pub(super) fn pruned(&mut self) {
@@ -108,19 +109,19 @@ impl Expected {
 
     /// Judges what was found, and goes on from there.
     pub(super) fn check<D: Disk>(&mut self, found: &Found, disk: &D, allowed: Allowed) -> Result<(), String> {
-        let begin = self.place_of(&found.records)?;
+        let durable = match allowed {
+            Allowed::Nothing => self.durable,
+            Allowed::TheLastGroup => self.proven,
+        };
+        let begin = self.place_of(found, durable)?;
         let end = begin + found.records.len();
         for (place, bytes) in found.records.iter().enumerate() {
             if self.records[begin + place].bytes != *bytes {
                 return Err(format!("record {place} of those found is not what was appended there"));
             }
         }
-        let durable = match allowed {
-            Allowed::Nothing => self.durable,
-            Allowed::TheLastGroup => self.proven,
-        };
         let mut needed_from = self.needed_from;
-        if let Some(Pruning { head, needed_from: then }) = &self.pruning {
+        if let Some(Pruning { head, needed_from: then, .. }) = &self.pruning {
             if end >= head.end {
                 needed_from = needed_from.max(*then);
             } else if end > head.start {
@@ -146,14 +147,16 @@ impl Expected {
     }
 
     /// Where those that were found begin. No two are alike, so the first one says it.
-    fn place_of(&self, found: &[Vec<u8>]) -> Result<usize, String> {
-        let Some(first) = found.first() else {
-            // Nothing is there, so all that was there is behind the end or was pruned.
-            return Ok(self.needed_from.min(self.durable));
+    fn place_of(&self, found: &Found, durable: usize) -> Result<usize, String> {
+        let Some(first) = found.records.first() else {
+            // All that was durable must have been pruned, perhaps by a prune that has not returned.
+            let not_yet = durable <= self.needed_from;
+            let pruning = self.pruning.as_ref().filter(|pruning| !not_yet && found.pruned >= pruning.slot);
+            return Ok(pruning.map_or(durable, |pruning| pruning.head.end));
         };
         let begin = self.records.iter().position(|record| record.bytes == *first);
         let begin = begin.ok_or("the first record that was found was never appended, or was cut before")?;
-        if begin + found.len() > self.records.len() {
+        if begin + found.records.len() > self.records.len() {
             return Err("more records than were appended".to_string());
         }
         Ok(begin)

@@ -383,7 +383,11 @@ impl Run {
                 expected.lost(&file.name);
                 format!("without {}", file.name)
             }
-            2 | 3 if file.bytes > 0 => {
+            2 => {
+                self.disk.make_unreadable(&file.name);
+                format!("with {} that cannot be read", file.name)
+            }
+            3 if file.bytes > 0 => {
                 let left = self.rng.within(0, file.bytes - 1);
                 self.disk.lose(&file.name, Some(usize::try_from(left).expect("small")));
                 format!("with {left} of {} bytes of {}", file.bytes, file.name)
@@ -410,6 +414,8 @@ impl Run {
                     return Err(format!("{done}: what was damaged was changed"));
                 }
             }
+            // Where the disk says itself that it cannot read.
+            Err(OpenError::Store(StoreError::Io { doing: "reading", .. })) => self.summary.told += 1,
             Err(error) => return Err(format!("{done}: {error}")),
         }
         self.disk.put_back(&image);

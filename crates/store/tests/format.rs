@@ -1,0 +1,165 @@
+//! Limits of a store, and its files byte by byte, on a disk that is a map.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+use smr_mutate::pins::Pins;
+use smr_store::{Disk, FileEntry, OpenError, Store, StoreConfig, StoreError};
+
+const OWNER: [u8; 32] = [7; 32];
+
+#[derive(Clone, Default)]
+struct Memory(Rc<RefCell<BTreeMap<String, Vec<u8>>>>);
+
+impl Memory {
+    fn file<T>(&self, name: &str, look: impl FnOnce(&mut Vec<u8>) -> T) -> io::Result<T> {
+        let mut files = self.0.borrow_mut();
+        Ok(look(files.get_mut(name).ok_or(io::ErrorKind::NotFound)?))
+    }
+}
+
+impl Disk for Memory {
+    fn list(&self) -> io::Result<Vec<FileEntry>> {
+        let entry =
+            |(name, bytes): (&String, &Vec<u8>)| FileEntry { name: name.clone(), bytes: bytes.len() as u64 };
+        Ok(self.0.borrow().iter().map(entry).collect())
+    }
+
+    fn read(&self, name: &str, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+        self.file(name, |file| {
+            let from = usize::try_from(offset).unwrap().min(file.len());
+            file[from..(from + bytes_max).min(file.len())].to_vec()
+        })
+    }
+
+    fn create(&mut self, name: &str, bytes: u64) -> io::Result<()> {
+        let before = self.0.borrow_mut().insert(name.to_string(), vec![0; usize::try_from(bytes).unwrap()]);
+        assert!(before.is_none(), "{name} was there");
+        Ok(())
+    }
+
+    fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(name, |file| {
+            let from = usize::try_from(offset).unwrap();
+            file.resize(file.len().max(from + bytes.len()), 0);
+            file[from..from + bytes.len()].copy_from_slice(bytes);
+        })
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        self.file(name, |_| ())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.0.borrow_mut();
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_string(), file);
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.0.borrow_mut().remove(name).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn small() -> StoreConfig {
+    StoreConfig {
+        segment_bytes: 8 << 10,
+        record_bytes_max: 1000,
+        buffer_bytes_max: 2000,
+        segments_max: 3,
+        chunk_bytes_max: 100,
+        chunks_max: 2,
+        ..StoreConfig::with_salt(0x5a17)
+    }
+}
+
+fn open() -> Store<Memory> {
+    Store::open(Memory::default(), small(), &OWNER).unwrap().0
+}
+
+#[test]
+fn its_files_are_what_they_were() {
+    let mut store = open();
+    for slot in 1..=5 {
+        store.append(slot, &[u8::try_from(slot).unwrap(); 900]).unwrap();
+        store.sync().unwrap();
+    }
+    store.checkpoint_writer(store.disk().clone()).keep(4, b"header", [b"one", b"two"]).unwrap();
+    let files = store.disk().0.borrow();
+
+    // FNV-1a: what is pinned has to differ where the bytes do, and nobody attacks it.
+    let hash = |bytes: &[u8]| {
+        let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+            (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("{sum:016x}")
+    };
+    let mut pins = Pins::new();
+    for (name, bytes) in files.iter() {
+        pins.add_bytes(name, bytes, hash);
+    }
+    pins.compare(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format.txt"));
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_the_log_goes_on() {
+    let mut store = open();
+    let refused = store.append(1, &[0; 1001]);
+    assert!(matches!(refused, Err(StoreError::TooLarge { bytes: 1001, bytes_max: 1000, .. })));
+    let refused = store.prune(1, &[&[0; 1001]]);
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
+    let mut checkpoints = store.checkpoint_writer(Memory::default());
+    assert!(matches!(checkpoints.keep(1, &[0; 101], [b""]), Err(StoreError::TooLarge { .. })));
+    assert!(matches!(
+        checkpoints.keep(1, b"", [b"", b"", b""]),
+        Err(StoreError::TooManyChunks { chunks_max: 2 })
+    ));
+    checkpoints.keep(1, &[0; 100], [[0; 100], [1; 100]]).unwrap();
+    assert_eq!(store.append(1, &[0; 1000]).unwrap(), 1);
+    assert_eq!(store.sync().unwrap(), 1);
+}
+
+#[test]
+fn a_log_that_is_not_pruned_ends_and_goes_on_once_it_is() {
+    let mut store = open();
+    let mut slot = 0;
+    let refused = loop {
+        slot += 1;
+        if let Err(refused) = store.append(slot, &[0; 1000]) {
+            break refused;
+        }
+    };
+    assert!(matches!(refused, StoreError::LogTooLong { segments_max: 3 }));
+    assert_eq!((slot, store.segments()), (10, 3), "three records fit into each of three segments");
+    store.prune(6, &[b"head"]).unwrap();
+    assert_eq!(store.segments(), 2);
+    store.append(slot, &[0; 1000]).unwrap();
+    assert_eq!(store.sync().unwrap(), 11);
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused() {
+    let wrong = [
+        StoreConfig { segment_bytes: 4096, ..small() },
+        StoreConfig { segment_bytes: 10_000, ..small() },
+        StoreConfig { record_bytes_max: 5000, ..small() },
+        StoreConfig { segments_max: 1, ..small() },
+        StoreConfig { spares_max: 17, ..small() },
+        StoreConfig { checkpoints_kept: 1, ..small() },
+        StoreConfig { chunk_bytes_max: 0, ..small() },
+    ];
+    for config in wrong {
+        let opened = Store::open(Memory::default(), config.clone(), &OWNER);
+        assert!(matches!(opened, Err(OpenError::Config(_))), "{config:?}");
+    }
+    Store::open(Memory::default(), StoreConfig::with_salt(1), &OWNER).unwrap();
+}
