@@ -5,7 +5,7 @@
 use smr_sim::disk::run::{Failure, Summary, run, run_to_every_call};
 use smr_store::known_bugs::ALL;
 
-/// Seeds of every test run; more on demand, see below.
+/// Seeds of every test run.
 const SEEDS: u64 = 4_000;
 
 /// Seeds of which every call is the last one in turn.
@@ -17,18 +17,28 @@ const ENDINGS: u64 = 4;
 /// Seeds in one of which, at least, a known bug must be found.
 const SEEDS_MAX: u64 = 1_000;
 
-fn all(seeds: impl Iterator<Item = u64>, run: impl Fn(u64) -> Result<Summary, Failure>) -> Summary {
-    seeds
-        .map(|seed| run(seed).unwrap_or_else(|failure| panic!("{failure}")))
-        .fold(Summary::default(), Summary::and)
+/// What `seed` stands for, or how to repeat it.
+fn sound(seed: u64) -> Summary {
+    let repeat = format!(
+        "SMRCLOUD_STORE_FIRST={seed} SMRCLOUD_STORE_SEEDS=1 cargo test -p smr-sim --test store nothing"
+    );
+    run(seed).unwrap_or_else(|failure| panic!("{failure}\nrepeat with: {repeat}"))
+}
+
+/// More, or others, than those of every test run.
+fn asked(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|number| number.parse().unwrap())
 }
 
 #[test]
 fn nothing_durable_is_missing_without_a_word() {
-    let seeds =
-        std::env::var("SMRCLOUD_STORE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
-    let summary = all(1..=seeds, run);
-    println!("{seeds} seeds: {summary:?}");
+    let seeds = asked("SMRCLOUD_STORE_SEEDS").unwrap_or(SEEDS);
+    let first = asked("SMRCLOUD_STORE_FIRST").unwrap_or(1);
+    let summary = (first..first + seeds).map(sound).fold(Summary::default(), Summary::and);
+    println!("{seeds} seeds from {first}: {summary:?}");
+    if seeds < SEEDS {
+        return;
+    }
     // Runs in which nothing happens show nothing.
     for (what, times) in [
         ("durable", summary.durable),
@@ -44,7 +54,8 @@ fn nothing_durable_is_missing_without_a_word() {
 
 #[test]
 fn every_call_of_the_disk_may_be_the_last() {
-    let summary = all(1..=SEEDS_TO_EVERY_CALL, |seed| run_to_every_call(seed, ENDINGS));
+    let each = |seed| run_to_every_call(seed, ENDINGS).unwrap_or_else(|failure| panic!("{failure}"));
+    let summary = (1..=SEEDS_TO_EVERY_CALL).map(each).fold(Summary::default(), Summary::and);
     println!("{SEEDS_TO_EVERY_CALL} seeds: {summary:?}");
     assert!(summary.crashes > SEEDS_TO_EVERY_CALL * ENDINGS * 10, "only {} crashes", summary.crashes);
 }
