@@ -11,6 +11,7 @@ use smr_consensus::lanes::schedule::Exclusion;
 use smr_consensus::lanes::{self, Endorsement, Message as Lanes};
 use smr_consensus::pbft::{Decision, Message as Pbft, NewView, PrefixProof, ViewChange};
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
+use smr_consensus::record::{Began, Proof, Record, Vote};
 use smr_consensus::registry::PROTOCOLS;
 use smr_consensus::suspicion::Suspect;
 use smr_consensus::upkeep::Upkeep;
@@ -95,6 +96,21 @@ fn encodings_are_those_of_before() {
     for (name, message) in messages {
         pins.add(&format!("pbft.{name}"), &Message::Pbft(message), hash);
     }
+    let vote = Vote { ballot: prepare, batch: batch.clone(), ground: None };
+    let new_view = NewView::sign(seat, View(4), seats[..3].iter().map(change).collect());
+    let records = [
+        ("entered", Record::Entered(View(4))),
+        ("begins", Record::Begins(View(4))),
+        ("began", Record::Began(Began::Pbft(new_view))),
+        ("voted", Record::Voted(Box::new(vote))),
+        ("prepared", Record::Prepared(certificate(Phase::Prepare))),
+        ("held", Record::Held { slot: Slot(3), batch: batch.clone() }),
+        ("decided", decided(Proof::Quorum(certificate(Phase::Commit)), None)),
+        ("decided.alone", decided(Proof::Alone, Some(&batch))),
+    ];
+    for (name, record) in records {
+        pins.add(&format!("record.{name}"), &record, hash);
+    }
     pins.add("statement.ballot", &prepare.statement(group), hash);
     pins.add("statement.checkpoint", &checkpoint.statement(group), hash);
     pins.add("config", &Config::default(), hash);
@@ -103,6 +119,10 @@ fn encodings_are_those_of_before() {
     }
     lanes(&mut pins, seat, batch, stable);
     pins.compare(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/encodings.txt"));
+}
+
+fn decided(proof: Proof, batch: Option<&Batch>) -> Record {
+    Record::Decided { slot: Slot(3), proof, batch: batch.cloned() }
 }
 
 /// What the replicas of `lanes` say, and what their cores sign.
@@ -143,6 +163,17 @@ fn lanes(pins: &mut Pins, seat: &Seat, batch: Batch, stable: CheckpointCertifica
     let new_view =
         beginning::NewView { view: View(4), changes: vec![change.clone()], attestation: signature };
     let digest = beginning.digest();
+    let ballot = Ballot { phase: Phase::Commit, view: View(2), slot: Slot(3), digest: item.digest };
+    let ground = Some(Ground::Proposed(seat.me, vote.clone()));
+    let voted = Vote { ballot, batch: batch.clone(), ground };
+    let records = [
+        ("began", Record::Began(Began::Lanes(begun.clone()))),
+        ("voted", Record::Voted(Box::new(voted))),
+        ("decided", decided(Proof::Lanes(certificate.clone()), Some(&batch))),
+    ];
+    for (name, record) in records {
+        pins.add(&format!("lanes.record.{name}"), &record, hash);
+    }
     let messages = [
         ("endorse", Lanes::Endorse { endorsement: vote, batches: vec![(Slot(3), batch.clone())] }),
         ("endorse.unsigned", Lanes::Endorse { endorsement: Arc::new(unsigned), batches: Vec::new() }),

@@ -31,6 +31,9 @@ const STORE_DIR: &str = "store";
 /// Bytes of a segment of the log at least; twice as many records of the largest size fit into each.
 const SEGMENT_BYTES_MIN: u64 = 16 << 20;
 
+/// Segments of the log beside those for batches: votes, proofs, and what each prune leaves unused.
+const SEGMENTS_BESIDE: u64 = 64;
+
 /// Bytes of a record beside its batch at most: votes and proofs.
 const PROOF_BYTES_MAX: usize = 4 << 20;
 
@@ -103,11 +106,17 @@ pub(crate) fn open(dir: &Path, genesis: &Genesis, me: ReplicaId, has_run: bool) 
 
 fn config(genesis: &Genesis) -> Result<StoreConfig, DiskError> {
     let salt = getrandom::u64().map_err(|error| DiskError::Chance(error.to_string()))?;
-    let batch = genesis.config.consensus.batch_bytes_max as usize;
-    let record_bytes_max = batch + PROOF_BYTES_MAX;
+    let limits = &genesis.config.consensus;
+    let record_bytes_max = limits.batch_bytes_max as usize + PROOF_BYTES_MAX;
     let segment_bytes = (2 * record_bytes_max as u64).next_multiple_of(4096).max(SEGMENT_BYTES_MIN);
     let chunk_bytes_max = (genesis.config.chunk_bytes as usize).max(PROOF_BYTES_MAX);
-    Ok(StoreConfig { record_bytes_max, segment_bytes, chunk_bytes_max, ..StoreConfig::with_salt(salt) })
+    // Voting ends a log above the last state that is on disk, and the log here reaches back to the one before. A slot may be
+    // voted for in several views, so this is room for each as large as can be, twice.
+    let slots = 2 * (limits.log_slots_max + genesis.config.checkpoint_slots);
+    let segments = (slots * u64::from(limits.batch_bytes_max)).div_ceil(segment_bytes) + SEGMENTS_BESIDE;
+    let segments_max = usize::try_from(segments).unwrap_or(usize::MAX);
+    let config = StoreConfig::with_salt(salt);
+    Ok(StoreConfig { record_bytes_max, segment_bytes, segments_max, chunk_bytes_max, ..config })
 }
 
 type State = (CheckpointCertificate, Chunked);

@@ -13,9 +13,9 @@ use smr_mutate::pins::Pins;
 use smr_replica::message::PeerMessage;
 use smr_replica::sessions::{Opening, Place};
 use smr_replica::system::{Chunked, Image, SystemCommand, SystemState};
-use smr_replica::{Config, Genesis, Member, Message, Scheduling, Statement};
+use smr_replica::{Config, Genesis, Member, Message, Scheduling, Statement, Voucher};
 use smr_wire::client::About;
-use smr_wire::{ClientId, Epoch, Outcome, ReplicaId, RequestNumber, SessionId, Slot, Timestamp};
+use smr_wire::{ClientId, Epoch, Generation, Outcome, ReplicaId, RequestNumber, SessionId, Slot, Timestamp};
 
 fn hash(bytes: &[u8]) -> String {
     Digest::plain(&[bytes]).to_string()
@@ -81,6 +81,7 @@ fn encodings_are_those_of_before() {
         ("share-query", PeerMessage::ShareQuery { statement: endpoints }),
         ("checkpoint-vote", PeerMessage::CheckpointVote { checkpoint, signature }),
         ("stable", PeerMessage::Stable(certificate.clone())),
+        ("moved", PeerMessage::Moved(certificate.clone())),
         ("state-query", PeerMessage::StateQuery { above: Slot(3), begun: Some(Slot(2)) }),
         ("state-offer", PeerMessage::StateOffer { certificate, chunks: 3 }),
         ("chunk-query", PeerMessage::ChunkQuery { slot: Slot(8), index: 1 }),
@@ -93,10 +94,13 @@ fn encodings_are_those_of_before() {
     let confirm = Box::new(Command::Confirm(Confirm::default()));
     let dealing = Dealing::make(&smr_replica::epoch::setup(&genesis, 0), 0, &[7; 32]);
     let dealt = AttestedDealing { attempt: 1, dealing, attestation: signature };
+    let (administrator, core) = (IdentityKey::from_seed(&[9; 32]), IdentityKey::from_seed(&[8; 32]).public());
+    let voucher = Voucher::sign(&administrator, genesis.service(), ReplicaId(1), Generation(2), core);
     let commands = [
         ("ceremony", SystemCommand::Ceremony { attempt: 1, command: confirm }),
         ("fill", SystemCommand::Fill { end: Slot(3) }),
         ("timers", SystemCommand::Timers { end: Slot(3) }),
+        ("rejoin", SystemCommand::Rejoin(voucher)),
         ("attested", SystemCommand::Attested(Box::new(dealt))),
     ];
     for (name, command) in commands {
