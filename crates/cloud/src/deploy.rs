@@ -131,11 +131,16 @@ async fn stopped_again(
     handles: &[Handle],
     error: DeployError,
 ) -> DeployError {
-    match stop_all(provider, handles, UNDO_PATIENCE).await {
-        Ok(_) => DeployError::NotResumed { error: Box::new(error), dir: service.path() },
+    let stopped = stop_all(provider, handles, UNDO_PATIENCE).await.map_err(DeployError::from);
+    let noted = stopped.and_then(|_| {
+        let record = service.record()?.map(Record::stopped);
+        Ok(record.map_or(Ok(()), |record| service.keep(&record))?)
+    });
+    match noted {
+        Ok(()) => DeployError::NotResumed { error: Box::new(error), dir: service.path() },
         Err(cleaning) => DeployError::NotUndone {
             error: Box::new(error),
-            cleaning: Box::new(cleaning.into()),
+            cleaning: Box::new(cleaning),
             name: service.name().clone(),
         },
     }
@@ -256,7 +261,7 @@ pub enum DeployError {
     /// The name belongs to a service that is dead.
     #[error(
         "the service `{name}` was up before, but none of its replicas runs any more. Its state was in their memory, \
-         so it is gone; clear what is left with `smrcloud down {name} --erase`, then try again"
+         so it is gone; clear what is left with `smrcloud down {name}`, then try again"
     )]
     Stale {
         /// Whose name.

@@ -311,6 +311,13 @@ pub struct ReplicaRecord {
 }
 
 impl Record {
+    /// The same, after it was told to stop.
+    #[must_use]
+    pub fn stopped(mut self) -> Record {
+        self.stopped = true;
+        self
+    }
+
     /// Of a service that is about to be built.
     #[must_use]
     pub fn new(blueprint: Blueprint) -> Record {

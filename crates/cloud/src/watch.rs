@@ -252,7 +252,7 @@ fn all_is_lost(blueprint: &Blueprint, lost: usize) -> String {
     let (name, faults) = (&blueprint.name, blueprint.faults);
     format!(
         "{} ended, gave up or lost a trusted core, and the service was made to survive {faults}. It cannot go on, and its \
-         state is lost. `smrcloud down {name} --erase` clears what is left; `smrcloud up` with its description then begins anew, \
+         state is lost. `smrcloud down {name}` clears what is left; `smrcloud up` with its description then begins anew, \
          with a new service key.",
         counted(lost, "replica"),
     )

@@ -140,6 +140,7 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
             decided: self.decided(),
             highest: self.catch_up.highest(self.seat.group.one_correct()).max(self.decided()),
             log_base: self.ledger.log.base(),
+            stable: self.ledger.checkpoints().0,
             waiting: self.pool.len(),
         }
     }
@@ -152,6 +153,11 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
         if let Some(certificate) = checkpoint {
             self.ledger.install(certificate);
         }
+    }
+
+    /// Others wished for this view, or a later one.
+    pub fn resume_wishes(&mut self, wishes: Vec<Suspect>) {
+        wishes.into_iter().for_each(|wish| self.suspicion.add(wish));
     }
 
     /// It was on the way to `view`, or in it.
@@ -299,8 +305,16 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
 
     fn note_entered<M>(&self, effects: &mut Effects<M>) {
         if self.seat.group.is_bound_by_disk() {
-            effects.push(Effect::Persist(Record::Entered(self.view)));
+            effects.push(Effect::Persist(self.entered()));
         }
+    }
+
+    /// Which view it is in, or on the way to, and on whose wishes.
+    #[must_use]
+    pub fn entered(&self) -> Record {
+        let left = View(self.view.0.saturating_sub(1));
+        let wishes = self.suspicion.target(left, &self.seat.group).map_or(Vec::new(), |(_, wishes)| wishes);
+        Record::Entered { view: self.view, wishes }
     }
 
     /// Tells `primary` all that waits.

@@ -384,7 +384,9 @@ impl Protocol for Lanes {
         effects: &mut Effects<Message>,
     ) -> Result<(), Unfit> {
         self.basis.resume(checkpoint);
-        records.into_iter().try_for_each(|record| self.take_up(record, effects))
+        records.into_iter().try_for_each(|record| self.take_up(record, effects))?;
+        self.resumed();
+        Ok(())
     }
 
     fn standing(&self) -> Vec<Record> {

@@ -243,7 +243,9 @@ impl Protocol for Pbft {
         effects: &mut Effects<Message>,
     ) -> Result<(), Unfit> {
         self.basis.resume(checkpoint);
-        records.into_iter().try_for_each(|record| self.take_up(record, effects))
+        records.into_iter().try_for_each(|record| self.take_up(record, effects))?;
+        self.resumed();
+        Ok(())
     }
 
     fn standing(&self) -> Vec<Record> {

@@ -201,6 +201,8 @@ pub struct Status {
     pub highest: Slot,
     /// The slot below the first decision that is kept.
     pub log_base: Slot,
+    /// The last stable checkpoint that is known here, reached or not.
+    pub stable: Slot,
     /// Entries that wait.
     pub waiting: usize,
 }

@@ -11,6 +11,7 @@ use crate::batch::Batch;
 use crate::decision::Decides as _;
 use crate::lanes::beginning::{Ground, ViewCertificate};
 use crate::quorum::{Ballot, QuorumCertificate};
+use crate::suspicion::Suspect;
 use crate::verified::Rules;
 use crate::{lanes, pbft};
 
@@ -18,7 +19,12 @@ use crate::{lanes, pbft};
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Record {
     /// No vote in an earlier view will follow.
-    Entered(View),
+    Entered {
+        /// The view.
+        view: View,
+        /// On whose wishes it left, if it did on wishes: those who have not heard them may stay where they are for ever.
+        wishes: Vec<Suspect>,
+    },
     /// As the coordinator of this view, this replica says how it begins; only once.
     Begins(View),
     /// A view began.
@@ -94,7 +100,7 @@ impl Record {
     #[must_use]
     pub fn slot(&self) -> Option<Slot> {
         match self {
-            Record::Entered(_) | Record::Begins(_) | Record::Began(_) => None,
+            Record::Entered { .. } | Record::Begins(_) | Record::Began(_) => None,
             Record::Voted(vote) => Some(vote.ballot.slot),
             Record::Prepared(certificate) => Some(certificate.ballot.slot),
             Record::Held { slot, .. } | Record::Decided { slot, .. } => Some(*slot),

@@ -99,7 +99,7 @@ fn encodings_are_those_of_before() {
     let vote = Vote { ballot: prepare, batch: batch.clone(), ground: None };
     let new_view = NewView::sign(seat, View(4), seats[..3].iter().map(change).collect());
     let records = [
-        ("entered", Record::Entered(View(4))),
+        ("entered", Record::Entered { view: View(4), wishes: vec![Suspect::sign(seat, View(4))] }),
         ("begins", Record::Begins(View(4))),
         ("began", Record::Began(Began::Pbft(new_view))),
         ("voted", Record::Voted(Box::new(vote))),

@@ -469,8 +469,8 @@ fn durability(blueprint: &Blueprint) -> Choice {
         Durability::Disk => choice(
             "durability",
             "disk",
-            "what a replica promises is on its disk before anybody hears of it, so all of them may stop at once and go on \
-             with everything that was acknowledged",
+            "a promise is on disk before it is said; so all replicas may stop at once, and go on with everything that was \
+             acknowledged",
         ),
         Durability::Memory => choice(
             "durability",

@@ -14,7 +14,7 @@ use crate::disk::SimDisk;
 use crate::rng::Rng;
 
 /// Small enough that several are filled in a run, large enough for any record of one.
-const SEGMENT_BYTES: u64 = 512 << 10;
+const SEGMENT_BYTES: u64 = 128 << 10;
 
 /// Whose every store here is.
 const OWNER: [u8; 32] = [1; 32];
@@ -44,7 +44,7 @@ pub(crate) struct Back {
 fn config() -> StoreConfig {
     StoreConfig {
         segment_bytes: SEGMENT_BYTES,
-        record_bytes_max: usize::try_from(SEGMENT_BYTES / 2).expect("small"),
+        record_bytes_max: usize::try_from(SEGMENT_BYTES * 3 / 4).expect("small"),
         ..StoreConfig::with_salt(1)
     }
 }
@@ -131,13 +131,17 @@ impl Durable {
         open(disk).expect("it was in order").0
     }
 
-    /// The machine fails: what was not synced may be lost, whole or in part. With `rots`, a bit of what is there flips.
+    /// The machine fails: what was not synced may be lost, whole or in part. With `rots` it stops in order, and then a bit of
+    /// what is there flips: that the last group was durable cannot be told where both go wrong at once.
     ///
     /// # Errors
     /// What is there is damaged, so that the machine must not go on.
     pub(crate) fn crash(self, rng: &mut Rng, rots: bool) -> Result<Back, OpenError> {
         let Durable { disk, store, states, under_way, .. } = self;
-        drop((store, states));
+        drop(states);
+        if rots {
+            store.close().expect("the disk works");
+        }
         disk.crash(rng);
         if rots {
             disk.flip(rng);

@@ -129,7 +129,7 @@ pub struct Observer {
     votes: BTreeMap<(usize, Phase, View, Slot), Digest>,
     /// What replicas that came back had decided.
     found: BTreeMap<usize, Slot>,
-    /// The highest stable checkpoint of a correct replica.
+    /// The highest stable checkpoint that a correct replica knows of.
     stable: Slot,
     /// The highest view that a correct replica wanted out of its own impatience.
     wanted: View,
@@ -214,13 +214,19 @@ impl Observer {
         if to <= wanted { Ok(()) } else { Err(Violation::Views { replica, to, wanted }) }
     }
 
-    /// Where a correct replica stands: it keeps its limits. A decision takes the votes of correct replicas, each of
-    /// which has a checkpoint that is not further behind than the log may be long.
+    /// Where a correct replica stands, which knows of a stable checkpoint at `stable`: it keeps its limits. A decision takes
+    /// the votes of correct replicas, each of which knows of a checkpoint that is not further behind than the log may be long.
     ///
     /// # Errors
     /// [`Violation::Limit`].
-    pub fn keeps(&mut self, replica: usize, status: &Status, config: &Config) -> Result<(), Violation> {
-        self.stable = self.stable.max(status.stable);
+    pub fn keeps(
+        &mut self,
+        replica: usize,
+        status: &Status,
+        stable: Slot,
+        config: &Config,
+    ) -> Result<(), Violation> {
+        self.stable = self.stable.max(stable);
         let found = self.found.get(&replica).copied().unwrap_or_default();
         let limits = [
             ("the log", self.stable.plus(config.log_slots_max)),

@@ -1,16 +1,21 @@
 //! A service that was stopped goes on: every replica from its own disk, under its own keys, at its own address.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use smr_node::Public;
 use smr_node::operator::NodePhase;
 use smr_plan::Blueprint;
 use smr_wire::Descriptor;
+use tokio::time::Instant;
 
 use super::steps::{Deployment, ask_all, launch, log_tail};
 use super::{DeployError, Progress, Waiting};
 use crate::provider::Provider;
 use crate::provider::process::LOG_FILE;
+
+/// How long those that the service survives are waited for once enough of them serve.
+const GRACE: Duration = Duration::from_secs(10);
 
 impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
     /// Starts all replicas again and waits until they serve, but for those that end and that it survives.
@@ -36,6 +41,8 @@ impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
             self.service.keep(&self.record)?;
             self.tell(Progress::Started { replica, of });
         }
+        let needed = of - usize::from(self.record.blueprint.faults);
+        let mut serves_since = None;
         loop {
             let ended = self.ended();
             if ended.len() > usize::from(self.record.blueprint.faults) {
@@ -47,7 +54,9 @@ impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
             let ready =
                 statuses.iter().flatten().filter(|s| s.phase == NodePhase::Ready && s.certified).count();
             self.tell(Progress::Returning { ready, of });
-            if ready + ended.len() == of {
+            // One that it survives may be in any state; it is waited for, but not for long.
+            let serves = (ready >= needed).then(|| *serves_since.get_or_insert_with(Instant::now));
+            if serves.is_some_and(|since| ready + ended.len() >= of || since.elapsed() > GRACE) {
                 return Ok(descriptor);
             }
             let phases = statuses.iter().map(|status| status.as_ref().map(|s| s.phase)).collect();

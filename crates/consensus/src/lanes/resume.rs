@@ -35,9 +35,13 @@ impl Lanes {
                 return self.basis.resume_decided(certificate, batch, effects);
             }
             _ if !self.basis.seat.group.is_bound_by_disk() => {}
-            Record::Entered(view) => self.resume_on_the_way(view),
+            Record::Entered { view, wishes } => {
+                self.basis.resume_wishes(wishes);
+                self.resume_on_the_way(view);
+            }
             Record::Begins(view) if view <= self.registers.begun() => {}
             Record::Begins(view) => {
+                self.raise_floor(view);
                 let digest = smr_crypto::Digest::default();
                 self.registers.apply(&Operation::Begin { view, digest }).map_err(|_| CORE)?;
             }
@@ -94,6 +98,8 @@ impl Lanes {
         if item.slot <= self.decided() || known_bugs::RETURNS_WITHOUT_ITS_VOTES.is_on() {
             return Ok(());
         }
+        // Whoever voted in a view had entered it; where that was written down may be gone, and what stands comes later.
+        self.raise_floor(view);
         self.registers.apply(&Operation::Endorse { view, items: vec![item] }).map_err(|_| CORE)?;
         let Some(place) = self.basis.ledger.window.entry(item.slot) else {
             return Err(Unfit("a vote lies beyond the window"));
@@ -108,11 +114,20 @@ impl Lanes {
         place.ours = Some((view, ground));
         let endorsement = Arc::new(Endorsement { view, items: vec![item], signature: None });
         place.votes.add(me, view, item.digest, endorsement);
-        self.seen = self.seen.max(item.slot);
-        if is_ours {
-            self.proposed = self.proposed.max(item.slot);
-        }
         Ok(())
+    }
+
+    /// Everything is taken up: what was proposed in this view, and how far others are, as own votes show.
+    pub(super) fn resumed(&mut self) {
+        let view = self.basis.view;
+        for (slot, place) in self.basis.ledger.window.iter() {
+            if place.is_ours == Some(view) {
+                self.proposed = self.proposed.max(slot);
+            }
+            if place.ours.as_ref().is_some_and(|(ours, _)| *ours == view) {
+                self.seen = self.seen.max(slot);
+            }
+        }
     }
 
     /// The batches that the next view's beginning names, but for those that are written down with a vote: with f+1
@@ -147,7 +162,7 @@ impl Lanes {
         let ordered = earlier.copied().chain(last.map(|last| last.view));
         records.extend(ordered.filter_map(begun).map(|certificate| Record::Began(Began::Lanes(certificate))));
         if self.registers.floor() > View(0) && !self.basis.installed {
-            records.push(Record::Entered(self.registers.floor()));
+            records.push(self.basis.entered());
         }
         if self.registers.begun() > View(0) && self.registers.begun() == self.registers.floor() {
             records.push(Record::Begins(self.registers.begun()));

@@ -22,7 +22,10 @@ impl Pbft {
     /// Takes up one record.
     pub(super) fn take_up(&mut self, record: Record, effects: &mut Effects<Message>) -> Result<(), Unfit> {
         match record {
-            Record::Entered(view) => self.resume_on_the_way(view),
+            Record::Entered { view, wishes } => {
+                self.basis.resume_wishes(wishes);
+                self.resume_on_the_way(view);
+            }
             Record::Began(Began::Pbft(new_view)) => self.resume_in(new_view),
             Record::Voted(vote) => return self.resume_voted(*vote),
             Record::Prepared(certificate) => return self.resume_prepared(certificate),
@@ -61,9 +64,6 @@ impl Pbft {
 
     fn resume_voted(&mut self, vote: Vote) -> Result<(), Unfit> {
         let Vote { ballot, batch, .. } = vote;
-        if ballot.view == self.basis.view && self.is_primary() {
-            self.proposed = self.proposed.max(ballot.slot);
-        }
         if ballot.slot <= self.decided() || known_bugs::RETURNS_WITHOUT_ITS_VOTES.is_on() {
             return Ok(());
         }
@@ -75,6 +75,16 @@ impl Pbft {
         place.prepare_sent = Some(ballot.view);
         place.prepares.add(me, ballot.view, ballot.digest, signature);
         Ok(())
+    }
+
+    /// Everything is taken up: a primary goes on behind what it proposed in this view, as its own votes show.
+    pub(super) fn resumed(&mut self) {
+        if !self.is_primary() {
+            return;
+        }
+        let (view, places) = (self.basis.view, self.basis.ledger.window.iter());
+        let proposed = places.filter(|(_, place)| place.prepare_sent == Some(view)).map(|(slot, _)| slot);
+        self.proposed = proposed.max().unwrap_or_default().max(self.proposed);
     }
 
     fn resume_prepared(&mut self, certificate: QuorumCertificate) -> Result<(), Unfit> {
@@ -97,7 +107,7 @@ impl Pbft {
     pub(super) fn bound_by(&self) -> Vec<Record> {
         let began = self.new_view.clone().map(|new_view| Record::Began(Began::Pbft(new_view)));
         let is_first = self.basis.view == View(0);
-        let entered = (!is_first).then_some(Record::Entered(self.basis.view));
+        let entered = (!is_first).then(|| self.basis.entered());
         entered.into_iter().chain(began).collect()
     }
 }

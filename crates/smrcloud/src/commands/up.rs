@@ -11,7 +11,7 @@ use smr_cloud::{
     DeployOptions, Deployed, Home, Life, Mend, Mender, Processes, Progress, Removed, deploy, mend, remove,
 };
 use smr_node::trusted::tpm::Device;
-use smr_plan::{Application, Blueprint, TrustedHardware};
+use smr_plan::{Application, Blueprint, Durability, TrustedHardware};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::status::{Seen, ask};
@@ -141,7 +141,11 @@ fn next_steps(deployed: &Deployed, blueprint: &Blueprint, detached: bool) -> Str
              {smrcloud} bench {name} --workload examples/ycsb/workload_a --clients 16 --seconds 10\n"
         );
     }
-    let end = if detached { format!("  {smrcloud} down {name}") } else { "Ctrl-C ends it.".to_owned() };
+    let end = match (detached, blueprint.durability) {
+        (true, _) => format!("  {smrcloud} down {name}"),
+        (false, Durability::Disk) => "Ctrl-C stops it; what it has on disk stays.".to_owned(),
+        (false, Durability::Memory) => "Ctrl-C ends it.".to_owned(),
+    };
     #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
     let took = deployed.took_ms as f64 / 1000.0;
     format!(

@@ -73,7 +73,7 @@ fn a_total_misses_no_money_that_goes_to_an_account_that_opens_meanwhile() {
     commands.push("deposit z 10");
     let (before, _) = after(Bank::default(), &commands);
     let bank = Bank::default();
-    bank.restore(&before.snapshot()).unwrap();
+    bank.restore_chunks(&before.cut().chunks().unwrap()).unwrap();
     let replies = beside(bank, &["total", "open a", "transfer z a 4"]);
     assert!(["8 10", "9 10"].contains(&replies[0].as_str()), "{replies:?}");
 }

@@ -22,7 +22,7 @@ fn begins(effects: &[Effect<Message>]) -> Option<NewView> {
 
 fn entered(effects: &[Effect<Message>]) -> Vec<u64> {
     let view = |effect: &Effect<Message>| match effect {
-        Effect::Persist(Record::Entered(view)) => Some(view.0),
+        Effect::Persist(Record::Entered { view, .. }) => Some(view.0),
         _ => None,
     };
     effects.iter().filter_map(view).collect()
