@@ -121,6 +121,7 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
             decided: self.decided(),
             highest: self.catch_up.highest(self.seat.group.one_correct()).max(self.decided()),
             log_base: self.ledger.log.base(),
+            stable: self.ledger.checkpoints().0,
             waiting: self.pool.len(),
         }
     }

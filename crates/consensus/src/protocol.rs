@@ -208,6 +208,8 @@ pub struct Status {
     pub highest: Slot,
     /// The slot below the first decision that is kept.
     pub log_base: Slot,
+    /// The last stable checkpoint that it knows of, which it need not have reached.
+    pub stable: Slot,
     /// Entries that wait.
     pub waiting: usize,
 }

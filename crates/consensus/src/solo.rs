@@ -123,6 +123,7 @@ impl Protocol for Solo {
             decided: self.decided,
             highest: self.decided,
             log_base: self.log_base,
+            stable: self.log_base,
             waiting: self.pool.len(),
         }
     }

@@ -127,7 +127,7 @@ pub struct Observer {
     last: BTreeMap<usize, Slot>,
     times: BTreeMap<Slot, Timestamp>,
     votes: BTreeMap<(usize, Phase, View, Slot), Digest>,
-    /// The highest stable checkpoint of a correct replica.
+    /// The highest stable checkpoint that a correct replica knows of.
     stable: Slot,
     /// The highest view that a correct replica wanted out of its own impatience.
     wanted: View,
@@ -212,12 +212,19 @@ impl Observer {
     }
 
     /// Where a correct replica stands: it keeps its limits. A decision takes the votes of correct replicas, each of
-    /// which has a checkpoint that is not further behind than the log may be long.
+    /// which knows a checkpoint, `stable`, that is not further behind than the log may be long. It need not have that state
+    /// itself: a liar may show it the certificate before any correct replica has made one of the same votes.
     ///
     /// # Errors
     /// [`Violation::Limit`].
-    pub fn keeps(&mut self, replica: usize, status: &Status, config: &Config) -> Result<(), Violation> {
-        self.stable = self.stable.max(status.stable);
+    pub fn keeps(
+        &mut self,
+        replica: usize,
+        status: &Status,
+        stable: Slot,
+        config: &Config,
+    ) -> Result<(), Violation> {
+        self.stable = self.stable.max(stable);
         let limits = [
             ("the log", self.stable.plus(config.log_slots_max)),
             ("the backlog", status.executed.plus(config.backlog_slots_max)),

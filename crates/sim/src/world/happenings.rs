@@ -1,5 +1,6 @@
 //! What can happen in a world, and what follows from it.
 
+use smr_consensus::Protocol;
 use smr_replica::{Event, Incoming, Input, Message, Timer};
 use smr_wire::{FromContact, Generation, ToContact};
 
@@ -120,7 +121,8 @@ impl World {
             let status = self.machines[machine].replica.status();
             let stands = self.observer.stands(machine, status.executed, status.digest);
             self.fail(stands);
-            let keeps = self.observer.keeps(machine, &status, &self.genesis.config.consensus);
+            let stable = self.machines[machine].replica.engine().status().stable;
+            let keeps = self.observer.keeps(machine, &status, stable, &self.genesis.config.consensus);
             self.fail(keeps);
         }
     }
