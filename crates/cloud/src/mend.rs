@@ -133,8 +133,8 @@ pub async fn mend(
     }
 }
 
-fn unclear(replica: ReplicaId, why: impl ToString) -> DeployError {
-    DeployError::ReplicaUnclear { replica: replica.index(), why: why.to_string() }
+fn unclear(replica: ReplicaId, why: impl Into<String>) -> DeployError {
+    DeployError::ReplicaUnclear { replica: replica.index(), why: why.into() }
 }
 
 /// Starts the process of a replica again where it was.
@@ -172,8 +172,8 @@ async fn vouch(
     let needs_tpm = record.blueprint.trusted_hardware == Some(TrustedHardware::Tpm);
     let Some(kept) = record.replicas.get_mut(replica.index()) else { return Ok(false) };
     let Some(public) = kept.public.clone() else { return Ok(false) };
-    let file =
-        PublicFile::read(&service.replica(replica.index())).map_err(|error| unclear(replica, error))?;
+    let file = PublicFile::read(&service.replica(replica.index()))
+        .map_err(|error| unclear(replica, error.to_string()))?;
     let Handle::Process { pid, .. } = kept.handle;
     let is_first = kept.vouched.is_none();
     let may = kept.restarts > 0 && kept.vouched.is_none_or(|vouched| vouched == core);
@@ -196,7 +196,7 @@ async fn vouch(
     let administrator = service.administrator()?;
     let connected = Client::connect(&public.address, public.channel, &administrator, ASK_PATIENCE);
     let asked = async { connected.await?.vouch(voucher).await };
-    asked.await.map_err(|error| unclear(replica, error))?;
+    asked.await.map_err(|error| unclear(replica, error.to_string()))?;
     Ok(is_first)
 }
 

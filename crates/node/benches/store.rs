@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -176,6 +177,8 @@ enum Keeps {
 struct ByThreads {
     writer: Writer,
     keeps: Keeps,
+    /// Whether a checkpoint is being written.
+    under_way: Arc<AtomicBool>,
     durable: Receiver<u64>,
     slot: u64,
 }
@@ -185,13 +188,16 @@ impl ByThreads {
         let (store, _) = open(path);
         let disk = store.disk().clone();
         let (send, durable) = channel();
+        let under_way = Arc::new(AtomicBool::new(false));
+        let ends = under_way.clone();
         let tell = Arc::new(move |report| match report {
             Report::Durable(ticket) => drop(send.send(ticket)),
             Report::Failed(error) => panic!("{error}"),
-            Report::Pruned(_) | Report::Kept(_) | Report::NotKept { .. } => {}
+            Report::Kept(_) | Report::NotKept { .. } => ends.store(false, Ordering::Relaxed),
+            Report::Pruned(_) => {}
         });
-        let mut way =
-            ByThreads { writer: Writer::start(store, disk, tell).unwrap(), keeps, durable, slot: 0 };
+        let writer = Writer::start(store, disk, tell).unwrap();
+        let mut way = ByThreads { writer, keeps, under_way, durable, slot: 0 };
         while way.slot < WARM_UP_SLOTS {
             way.commit(1024);
         }
@@ -199,9 +205,9 @@ impl ByThreads {
     }
 
     fn commit(&mut self, group: u64) {
-        if self.keeps == Keeps::Checkpoints {
+        if self.keeps == Keeps::Checkpoints && !self.under_way.swap(true, Ordering::Relaxed) {
             let chunks = (0..CHECKPOINT_CHUNKS).map(|_| vec![0x5a; 1 << 20]);
-            let _ = self.writer.keep(self.slot, Vec::new(), Box::new(chunks));
+            self.writer.keep(self.slot, Vec::new(), Box::new(chunks));
         }
         let mut last = 0;
         for _ in 0..group {
