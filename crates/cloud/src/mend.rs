@@ -9,7 +9,7 @@ use serde::Serialize;
 use smr_crypto::PublicKey;
 use smr_crypto::boot::Evidence;
 use smr_node::operator::Client;
-use smr_node::serve::PublicFile;
+use smr_node::serve::{GENESIS_FILE, PublicFile};
 use smr_plan::{Blueprint, TrustedHardware};
 use smr_wire::{Generation, ReplicaId};
 
@@ -149,6 +149,9 @@ fn restart(
     let Some(public) = kept.public.as_ref().filter(|_| !provider.is_alive(&kept.handle)) else {
         return Ok(false);
     };
+    if !service.replica(replica.index()).join(GENESIS_FILE).exists() {
+        return Err(unclear(replica, "its directory is gone, and its keys with it, so it cannot come back"));
+    }
     let address = public.address.parse::<SocketAddr>();
     let listen = address.map_err(|error| unclear(replica, format!("{}: {error}", public.address)))?;
     let launch = launch(&record.blueprint, options, service.replica(replica.index()), listen);

@@ -31,18 +31,19 @@ pub async fn remove(
     }
     // Without a record nothing was started: it is written before the first replica.
     let mut record = service.record()?;
-    if let Some(record) = &mut record {
-        // Whoever watches over it brings nothing back from here on.
+    // Whoever watches over it brings nothing back from here on. A full disk keeps nobody from stopping it, or from erasing it.
+    let noted = record.as_mut().map_or(Ok(()), |record| {
         record.stopped = true;
-        service.keep(record)?;
-    }
+        service.keep(record)
+    });
     let replicas = record.iter().flat_map(|record| &record.replicas);
     let handles: Vec<_> = replicas.map(|replica| replica.handle.clone()).collect();
     let endings = stop_all(provider, &handles, patience).await?;
     let can_go_on = record.is_some_and(|record| is_on_disk(&record.blueprint) && record.descriptor.is_some());
     let kept = (can_go_on && !erase).then(|| service.path());
-    if kept.is_none() {
-        service.erase()?;
+    match kept {
+        None => service.erase()?,
+        Some(_) => noted?,
     }
     Ok(Removed { name: name.clone(), endings, kept })
 }

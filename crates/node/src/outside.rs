@@ -59,7 +59,7 @@ fn key(seed: u8) -> IdentityKey {
     IdentityKey::from_seed(&[seed; 32])
 }
 
-fn genesis() -> Genesis {
+pub(crate) fn genesis() -> Genesis {
     let member = |seed: u8| Member {
         identity: key(seed).public(),
         channel: key(seed + 100).public(),

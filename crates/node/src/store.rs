@@ -18,12 +18,13 @@ use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_crypto::Digest;
 use smr_replica::system::Chunked;
 use smr_replica::{Found, Genesis};
-use smr_store::{FoundCheckpoint, OpenError, Store, StoreConfig, StoreError};
+use smr_store::{Disk as _, FoundCheckpoint, OpenError, Store, StoreConfig, StoreError};
 use smr_wire::ReplicaId;
 use tracing::{info, warn};
 
 use self::files::{Files, FilesError};
 pub(crate) use self::keeper::{Keeper, Progress};
+use crate::files::FileError;
 
 /// Its directory in a replica's.
 const STORE_DIR: &str = "store";
@@ -79,11 +80,13 @@ pub enum DiskError {
 pub(crate) fn open(dir: &Path, genesis: &Genesis, me: ReplicaId, has_run: bool) -> Result<Opened, DiskError> {
     let dir = dir.join(STORE_DIR);
     let files = Files::open(&dir)?;
-    let owner = Digest::of_value("SMRCLOUD-STORE-OWNER-V1", &(genesis.service(), me));
-    let (store, found) = Store::open(files, config(genesis)?, &owner.0)?;
-    if found.fresh && has_run {
+    // Before anything is made: the next start would find that.
+    let listed = files.list().map_err(|error| FilesError::from(FileError::io(&dir, error)))?;
+    if has_run && listed.is_empty() {
         return Err(DiskError::Gone(dir));
     }
+    let owner = Digest::of_value("SMRCLOUD-STORE-OWNER-V1", &(genesis.service(), me));
+    let (store, found) = Store::open(files, config(genesis)?, &owner.0)?;
     if let Some(torn) = &found.torn {
         info!(%torn, "what was not durable when this replica stopped is cut off");
     }
@@ -134,4 +137,21 @@ fn read_state(store: &Store<Files>, found: &FoundCheckpoint) -> Result<Result<St
         return Ok(Err("a state is another one than its certificate says".to_owned()));
     }
     Ok(Ok((certificate, state)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outside::genesis;
+
+    #[test]
+    fn one_that_has_run_is_refused_an_empty_disk_however_often_it_tries() {
+        let (dir, genesis) = (tempfile::tempdir().unwrap(), genesis());
+        let open = |has_run| open(dir.path(), &genesis, ReplicaId(1), has_run);
+        for _ in 0..3 {
+            assert!(matches!(open(true), Err(DiskError::Gone(_))));
+        }
+        drop(open(false).unwrap());
+        assert_eq!(open(true).unwrap().found.records, []);
+    }
 }

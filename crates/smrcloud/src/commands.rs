@@ -48,7 +48,7 @@ verbs! {
     /// the word of a replica, over an encrypted connection, whose channel the service's key has certified. A replica that
     /// lies can be believed by the second, so it is accepted only where machines may stop but not lie (against = "crash").
     Descriptor: descriptor;
-    /// Stop a service and remove what it left on this machine.
+    /// Stop a service; what it has on disk stays, unless it is to be erased.
     Down: down;
     /// Run whole replicas in the seeded simulator, with faults and adversaries.
     Simulate: simulate;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smr_node::Public;
 use smr_node::operator::NodePhase;
+use smr_node::serve::GENESIS_FILE;
 use smr_plan::Blueprint;
 use smr_wire::Descriptor;
 use tokio::time::Instant;
@@ -30,6 +31,10 @@ impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
         self.record.stopped = false;
         for (replica, member) in members.iter().enumerate() {
             let dir = self.service.replica(replica);
+            // One whose directory is gone would make new keys, and wait for a service that does not know them.
+            if !dir.join(GENESIS_FILE).exists() {
+                continue;
+            }
             let listen = member.address.parse::<SocketAddr>().map_err(|error| {
                 let why = format!("{}: {error}", member.address);
                 DeployError::ReplicaUnclear { replica, why }

@@ -83,3 +83,23 @@ async fn a_service_that_was_taken_down_goes_on_under_the_same_key() {
     clients.answered(ENOUGH).await;
     clients.judge().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_disk_is_gone_stays_away_however_often_it_is_started_and_the_others_go_on() {
+    let deployed = Deployed::up(PAXOS.on_disk());
+    let clients = Clients::start(deployed.descriptor(), CLIENTS);
+    clients.answered(ENOUGH).await;
+    deployed.run(&["down", "kv"]);
+    let store = deployed.home.path().join("services/kv/replicas/1/store");
+    std::fs::remove_dir_all(store).expect("it was there");
+    for _ in 0..2 {
+        deployed.up_again();
+        clients.answered(ENOUGH).await;
+        let status = deployed.status();
+        assert_eq!(status["group"]["up"], 2, "{status}");
+        assert_eq!(status["replicas"][1]["state"], "down", "{status}");
+        deployed.run(&["down", "kv"]);
+    }
+    deployed.up_again();
+    clients.judge().await;
+}
