@@ -90,11 +90,11 @@ pub async fn deploy(
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         }),
         Err(error) => {
-            let handles = deployment.handles();
+            let handles = deployment.started();
             let undone = if goes_on {
-                stopped_again(&service, provider, &handles, error).await
+                stopped_again(&service, provider, handles, error).await
             } else {
-                undone(&service, provider, &handles, error).await
+                undone(&service, provider, handles, error).await
             };
             Err(undone)
         }
@@ -133,7 +133,8 @@ async fn stopped_again(
 ) -> DeployError {
     let stopped = stop_all(provider, handles, UNDO_PATIENCE).await.map_err(DeployError::from);
     let noted = stopped.and_then(|_| {
-        let record = service.record()?.map(Record::stopped);
+        let runs = |record: &Record| record.replicas.iter().any(|of| provider.is_alive(&of.handle));
+        let record = service.record()?.filter(|record| !runs(record)).map(Record::stopped);
         Ok(record.map_or(Ok(()), |record| service.keep(&record))?)
     });
     match noted {
@@ -219,7 +220,8 @@ pub enum Progress {
     },
 }
 
-/// What is kept of a service of this name that was stopped and can go on; none if the name is free.
+/// What is kept of a service of this name that was stopped, or of which replicas ended, and that can go on; none if the name is
+/// free.
 fn stopped(
     service: &ServiceDir,
     blueprint: &Blueprint,
@@ -231,14 +233,16 @@ fn stopped(
     let name = service.name().clone();
     let Some(record) = service.record()? else { return Err(DeployError::Stale { name }) };
     let alive = record.replicas.iter().filter(|replica| provider.is_alive(&replica.handle)).count();
-    if alive > 0 {
-        Err(DeployError::Running { name, alive, of: record.replicas.len() })
-    } else if !is_on_disk(&record.blueprint) || record.descriptor.is_none() {
-        Err(DeployError::Stale { name })
-    } else if !again::is_same(&record.blueprint, blueprint) {
-        Err(DeployError::Another { name })
-    } else {
+    let goes_on = is_on_disk(&record.blueprint) && record.descriptor.is_some();
+    let lacks_some = goes_on && alive < record.replicas.len() && again::is_same(&record.blueprint, blueprint);
+    if lacks_some {
         Ok(Some(record))
+    } else if alive > 0 {
+        Err(DeployError::Running { name, alive, of: record.replicas.len() })
+    } else if !goes_on {
+        Err(DeployError::Stale { name })
+    } else {
+        Err(DeployError::Another { name })
     }
 }
 
@@ -278,7 +282,7 @@ pub enum DeployError {
         name: ServiceName,
     },
     /// A service that was stopped did not go on.
-    #[error("{error}\nNothing is left running; what the service has on disk stays in {dir}")]
+    #[error("{error}\nWhat was started is ended again; what the service has on disk stays in {dir}")]
     NotResumed {
         /// Why.
         #[source]

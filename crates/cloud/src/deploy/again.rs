@@ -1,4 +1,4 @@
-//! A service that was stopped goes on: every replica from its own disk, under its own keys, at its own address.
+//! A service that was stopped, or of which replicas ended, goes on: every replica from its own disk, under its own keys, at its own address.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use smr_plan::Blueprint;
 use smr_wire::Descriptor;
 use tokio::time::Instant;
 
-use super::steps::{Deployment, ask_all, launch, log_tail};
+use super::steps::{Deployment, ask_all, log_tail};
 use super::{DeployError, Progress, Waiting};
 use crate::provider::Provider;
 use crate::provider::process::LOG_FILE;
@@ -19,7 +19,7 @@ use crate::provider::process::LOG_FILE;
 const GRACE: Duration = Duration::from_secs(10);
 
 impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
-    /// Starts all replicas again and waits until they serve, but for those that end and that it survives.
+    /// Starts all replicas again that do not run, and waits until they serve, but for those that end and that it survives.
     pub(super) async fn go_on(&mut self) -> Result<Descriptor, DeployError> {
         let Some(descriptor) = self.record.descriptor.clone() else {
             return Err(DeployError::Stale { name: self.service.name().clone() });
@@ -32,14 +32,16 @@ impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
         for (replica, member) in members.iter().enumerate() {
             let dir = self.service.replica(replica);
             // One whose directory is gone would make new keys, and wait for a service that does not know them.
-            if !dir.join(GENESIS_FILE).exists() {
+            if self.provider.is_alive(&self.record.replicas[replica].handle)
+                || !dir.join(GENESIS_FILE).exists()
+            {
                 continue;
             }
             let listen = member.address.parse::<SocketAddr>().map_err(|error| {
                 let why = format!("{}: {error}", member.address);
                 DeployError::ReplicaUnclear { replica, why }
             })?;
-            let handle = self.provider.start(&launch(&self.record.blueprint, self.options, dir, listen))?;
+            let handle = self.start(dir, listen)?;
             let kept = &mut self.record.replicas[replica];
             (kept.handle, kept.vouched) = (handle, None);
             kept.restarts += 1;

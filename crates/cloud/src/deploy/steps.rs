@@ -44,6 +44,7 @@ pub(super) struct Deployment<'a, P, F> {
     pub(super) options: &'a DeployOptions,
     pub(super) provider: &'a P,
     pub(super) record: Record,
+    started: Vec<Handle>,
     began: Instant,
     on_progress: F,
 }
@@ -57,12 +58,19 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         began: Instant,
         on_progress: F,
     ) -> Self {
-        Deployment { service, options, provider, record, began, on_progress }
+        Deployment { service, options, provider, record, started: Vec::new(), began, on_progress }
     }
 
     /// What was started so far.
-    pub(super) fn handles(&self) -> Vec<Handle> {
-        self.record.replicas.iter().map(|replica| replica.handle.clone()).collect()
+    pub(super) fn started(&self) -> &[Handle] {
+        &self.started
+    }
+
+    /// Starts a replica.
+    pub(super) fn start(&mut self, dir: PathBuf, listen: SocketAddr) -> Result<Handle, DeployError> {
+        let handle = self.provider.start(&launch(&self.record.blueprint, self.options, dir, listen))?;
+        self.started.push(handle.clone());
+        Ok(handle)
     }
 
     pub(super) async fn run(&mut self) -> Result<Descriptor, DeployError> {
@@ -111,8 +119,7 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         let of = usize::from(self.record.blueprint.replicas);
         for replica in 0..of {
             let (dir, listen) = (self.service.replica(replica), SocketAddr::new(self.options.host, 0));
-            let launch = launch(&self.record.blueprint, self.options, dir, listen);
-            let handle = self.provider.start(&launch)?;
+            let handle = self.start(dir, listen)?;
             self.record.replicas.push(ReplicaRecord { handle, public: None, restarts: 0, vouched: None });
             self.service.keep(&self.record)?;
             self.tell(Progress::Started { replica, of });

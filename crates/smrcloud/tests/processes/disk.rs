@@ -103,3 +103,17 @@ async fn a_replica_whose_disk_is_gone_stays_away_however_often_it_is_started_and
     deployed.up_again();
     clients.judge().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_brings_back_the_replicas_of_a_detached_service_that_ended() {
+    let deployed = Deployed::up(PAXOS.on_disk());
+    let clients = Clients::start(deployed.descriptor(), CLIENTS);
+    clients.answered(ENOUGH).await;
+    let (kept, lost) = (deployed.pid(0), deployed.pid(2));
+    signal(lost, Signal::KILL);
+    until("it is gone", || deployed.status()["replicas"][2]["state"] == "down").await;
+    deployed.up_again();
+    assert!(deployed.is_healthy(|status| status["replicas"][0]["pid"] == kept));
+    clients.answered(ENOUGH).await;
+    clients.judge().await;
+}
