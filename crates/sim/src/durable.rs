@@ -123,6 +123,11 @@ impl Durable {
         self.store.prune(slot.0, &standing).expect("there is room");
     }
 
+    /// Has everything written that is no promise either.
+    pub(crate) fn settle(&mut self) {
+        self.store.sync().expect("the disk works");
+    }
+
     /// The same, of a machine at rest.
     pub(crate) fn again(&self) -> Durable {
         assert!(self.rests(), "nothing is on its way in a world at rest");

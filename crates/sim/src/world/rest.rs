@@ -52,6 +52,7 @@ impl World {
             }
             self.run(self.now_us + LOOK_US, u64::MAX)?;
         }
+        self.machines.iter_mut().filter_map(|machine| machine.disk.as_mut()).for_each(Durable::settle);
         let slot = self.machines[0].replica.status().executed;
         let applications = self.machines.iter_mut().map(|machine| machine.write_state(slot)).collect();
         Ok(Rest { world: self, applications, slot })
