@@ -126,7 +126,15 @@ impl World {
         let Machine { seat, secrets, .. } = &self.machines[machine];
         let (seat, secrets, me, verifier) = (seat.clone(), secrets.clone(), seat.me, self.verifier.clone());
         let replica = Replica::resume(self.genesis.clone(), me, secrets.clone(), None, verifier, found);
-        let replica = replica.expect("a disk that does what it should keeps all that matters");
+        let replica = match replica {
+            Ok(replica) => replica,
+            // A state that was fetched and then damaged leaves a gap before what came after it.
+            Err(why) if rots => {
+                self.note(|_| Note::says(Party::Replica(machine), format!("stays away: {why}")));
+                return;
+            }
+            Err(why) => panic!("a disk that does what it should keeps all that matters: {why}"),
+        };
         self.observer.returns(machine, replica.status().decided);
         self.watch.iter_mut().for_each(|watch| watch.returns(me));
         let seed = self.rng.draw();
