@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smr_wire::View;
 
-use super::beginning::{Beginning, Ground, ViewCertificate};
+use super::beginning::{Ground, ViewCertificate};
 use super::core::{Item, Operation, Scope};
 use super::{Endorsement, Lanes, Message};
 use crate::basis::Place as _;
@@ -155,12 +155,8 @@ impl Lanes {
         if !self.basis.seat.group.is_bound_by_disk() {
             return Vec::new();
         }
-        let mut records = Vec::new();
-        let begun = |view: View| self.begun.get(&view).cloned();
-        let last: Option<&Beginning> = self.basis.installed.then_some(&self.beginning);
-        let earlier = self.begun.keys().filter(|view| last.is_none_or(|last| **view != last.view));
-        let ordered = earlier.copied().chain(last.map(|last| last.view));
-        records.extend(ordered.filter_map(begun).map(|certificate| Record::Began(Began::Lanes(certificate))));
+        let began = |certificate: &ViewCertificate| Record::Began(Began::Lanes(certificate.clone()));
+        let mut records: Vec<Record> = self.begun.values().map(began).collect();
         if self.registers.floor() > View(0) && !self.basis.installed {
             records.push(self.basis.entered());
         }

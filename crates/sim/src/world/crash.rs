@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use smr_consensus::Record;
 use smr_consensus::checkpoint::CheckpointCertificate;
+use smr_consensus::{Protocol as _, Record};
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Event, Replica};
 
@@ -136,7 +136,8 @@ impl World {
             Err(why) => panic!("a disk that does what it should keeps all that matters: {why}"),
         };
         self.observer.returns(machine, replica.status().decided);
-        self.watch.iter_mut().for_each(|watch| watch.returns(me));
+        let stands = (replica.status().decided, replica.engine().status().stable);
+        self.watch.iter_mut().for_each(|watch| watch.returns(me, replica.group(), stands));
         let seed = self.rng.draw();
         self.machines[machine] = Machine::new(seat, secrets, replica, &self.genesis, None, seed);
         self.machines[machine].disk = Some(disk);

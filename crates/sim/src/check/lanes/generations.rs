@@ -64,10 +64,14 @@ impl Watches {
         })
     }
 
-    /// A correct replica came back with what is on its disk: it may know less than before, but what it voted for.
-    pub fn returns(&mut self, who: ReplicaId) {
-        for watch in self.0.values_mut() {
+    /// A correct replica came back with what is on its disk: it may know less than before, but for what it voted for, and
+    /// stands `(decided, stable)` in the generation of `group`.
+    pub fn returns(&mut self, who: ReplicaId, group: &Group, stands: (Slot, Slot)) {
+        for (generation, watch) in &mut self.0 {
             watch.stood.remove(&who);
+            if *generation == group.generation {
+                watch.stood.insert(who, stands);
+            }
         }
     }
 
