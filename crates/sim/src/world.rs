@@ -399,8 +399,7 @@ pub fn hasty_config() -> Config {
             ..OrderingConfig::default()
         },
         checkpoint_slots: 6,
-        chunk_bytes: 1 << 10,
-        chunks_in_flight: 2,
+        answer_bytes: 1 << 10,
         transfer_ms: 200,
         repeat_ms: 100,
         ceremony_ms: 300,
