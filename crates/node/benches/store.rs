@@ -146,7 +146,7 @@ impl ByStore {
         let (store, _) = open(path);
         // Without one, a log that was pruned does not open.
         let mut checkpoints = store.checkpoint_writer(store.disk().clone());
-        checkpoints.keep(u64::MAX, b"", [b""]).unwrap();
+        checkpoints.keep(u64::MAX, b"", &vec![([0; 32], b"")]).unwrap();
         let mut way = ByStore { store, slot: 0 };
         while way.slot < WARM_UP_SLOTS {
             way.commit(1024);

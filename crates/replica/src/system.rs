@@ -264,6 +264,15 @@ impl Chunked {
         &self.chunks
     }
 
+    /// The digest of a chunk, as it stands in the tree.
+    ///
+    /// # Panics
+    /// If there are not as many chunks.
+    #[must_use]
+    pub fn leaf(&self, index: usize) -> Digest {
+        self.tree.leaf(index)
+    }
+
     /// What they make up.
     ///
     /// # Errors

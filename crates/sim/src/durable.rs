@@ -7,7 +7,7 @@ use smr_consensus::Record;
 use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_replica::system::Chunked;
 use smr_replica::{Effect, Found, Gate};
-use smr_store::{CheckpointWriter, OpenError, Store, StoreConfig};
+use smr_store::{CheckpointWriter, ChunkName, OpenError, Store, StoreConfig};
 use smr_wire::Slot;
 
 use crate::disk::SimDisk;
@@ -113,7 +113,9 @@ impl Durable {
     /// Keeps a state.
     pub(crate) fn keep(&mut self, certificate: &CheckpointCertificate, image: &Arc<Chunked>) {
         let header = smr_wire::encode(certificate);
-        let kept = self.states.keep(certificate.checkpoint.slot.0, &header, image.chunks());
+        let chunks: Vec<(ChunkName, &[u8])> =
+            (0..).zip(image.chunks()).map(|(index, chunk)| (image.leaf(index).0, chunk.as_slice())).collect();
+        let kept = self.states.keep(certificate.checkpoint.slot.0, &header, &chunks);
         kept.expect("there is room");
     }
 

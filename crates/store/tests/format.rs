@@ -8,7 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use smr_mutate::pins::Pins;
-use smr_store::{Disk, FileEntry, OpenError, Store, StoreConfig, StoreError};
+use smr_store::{ChunkName, Disk, FileEntry, OpenError, Store, StoreConfig, StoreError};
 
 const OWNER: [u8; 32] = [7; 32];
 
@@ -86,6 +86,12 @@ fn open() -> Store<Memory> {
     Store::open(Memory::default(), small(), &OWNER).unwrap().0
 }
 
+/// Each is called by what it begins with.
+fn chunks(of: &[&[u8]]) -> Vec<(ChunkName, Vec<u8>)> {
+    let name = |chunk: &[u8]| std::array::from_fn(|at| chunk.get(at).copied().unwrap_or_default());
+    of.iter().map(|chunk| (name(chunk), chunk.to_vec())).collect()
+}
+
 #[test]
 fn its_files_are_what_they_were() {
     let mut store = open();
@@ -93,7 +99,7 @@ fn its_files_are_what_they_were() {
         store.append(slot, &[u8::try_from(slot).unwrap(); 900]).unwrap();
         store.sync().unwrap();
     }
-    store.checkpoint_writer(store.disk().clone()).keep(4, b"header", [b"one", b"two"]).unwrap();
+    store.checkpoint_writer(store.disk().clone()).keep(4, b"header", &chunks(&[b"one", b"two"])).unwrap();
     let files = store.disk().0.borrow();
 
     // FNV-1a: what is pinned has to differ where the bytes do, and nobody attacks it.
@@ -118,12 +124,14 @@ fn what_is_too_large_is_refused_and_the_log_goes_on() {
     let refused = store.prune(1, &[&[0; 1001]]);
     assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
     let mut checkpoints = store.checkpoint_writer(Memory::default());
-    assert!(matches!(checkpoints.keep(1, &[0; 101], [b""]), Err(StoreError::TooLarge { .. })));
+    assert!(matches!(checkpoints.keep(1, &[0; 101], &chunks(&[b""])), Err(StoreError::TooLarge { .. })));
     assert!(matches!(
-        checkpoints.keep(1, b"", [b"", b"", b""]),
+        checkpoints.keep(1, b"", &chunks(&[b"", b"", b""])),
         Err(StoreError::TooManyChunks { chunks_max: 2 })
     ));
-    checkpoints.keep(1, &[0; 100], [[0; 100], [1; 100]]).unwrap();
+    let refused = checkpoints.keep(1, b"", &chunks(&[&[0; 101]]));
+    assert!(matches!(refused, Err(StoreError::TooLarge { what: "chunk", .. })));
+    checkpoints.keep(1, &[0; 100], &chunks(&[&[0; 100], &[1; 100]])).unwrap();
     assert_eq!(store.append(1, &[0; 1000]).unwrap(), 1);
     assert_eq!(store.sync().unwrap(), 1);
 }
@@ -156,6 +164,9 @@ fn limits_that_contradict_each_other_are_refused() {
         StoreConfig { spares_max: 17, ..small() },
         StoreConfig { checkpoints_kept: 1, ..small() },
         StoreConfig { chunk_bytes_max: 0, ..small() },
+        StoreConfig { chunks_max: u32::MAX, ..small() },
+        StoreConfig { chunk_file_bytes: 0, ..small() },
+        StoreConfig { chunk_files_max: 31, ..small() },
     ];
     for config in wrong {
         let opened = Store::open(Memory::default(), config.clone(), &OWNER);

@@ -7,9 +7,10 @@ use smr_consensus::Record;
 use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_replica::Event;
 use smr_replica::system::Chunked;
-use smr_store::Store;
+use smr_store::{ChunkName, Chunks, Store};
 use smr_wire::Slot;
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::files::Files;
 use super::writer::{Report, Writer};
@@ -43,7 +44,12 @@ impl Keeper {
         };
         let tell = move |report| match report {
             Report::Durable(ticket) => progress.send_modify(|progress| progress.durable = ticket),
-            Report::Kept(kept) => results.put(Event::Kept(Slot(kept.slot))),
+            Report::Kept(kept) => {
+                if let Some(damage) = &kept.mended {
+                    warn!(%damage, "a part of a state was damaged on disk; it is written anew");
+                }
+                results.put(Event::Kept(Slot(kept.slot)));
+            }
             Report::Pruned(_) => {}
             Report::NotKept { error, .. } | Report::Failed(error) => {
                 progress.send_modify(|progress| fail(progress, error.to_string()));
@@ -65,11 +71,23 @@ impl Keeper {
 
     /// Keeps a state.
     pub(crate) fn keep(&self, certificate: &CheckpointCertificate, image: Arc<Chunked>) {
-        let mut next = 0;
-        let chunks = std::iter::from_fn(move || {
-            next += 1;
-            image.chunks().get(next - 1).cloned()
-        });
-        self.0.keep(certificate.checkpoint.slot.0, smr_wire::encode(certificate), Box::new(chunks));
+        self.0.keep(certificate.checkpoint.slot.0, smr_wire::encode(certificate), Box::new(State(image)));
+    }
+}
+
+/// A state as the store takes it: the leaves of its tree are the names of its chunks.
+struct State(Arc<Chunked>);
+
+impl Chunks for State {
+    fn count(&self) -> usize {
+        self.0.chunks().len()
+    }
+
+    fn name(&self, index: usize) -> ChunkName {
+        self.0.leaf(index).0
+    }
+
+    fn bytes(&self, index: usize) -> &[u8] {
+        &self.0.chunks()[index]
     }
 }

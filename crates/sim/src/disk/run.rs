@@ -8,10 +8,14 @@
 //!
 //! What must hold is [`Failure`]'s list of what can be wrong.
 
-use smr_store::{CheckpointWriter, Fault, Found, OpenError, Store, StoreConfig, StoreError, make_spare};
+use smr_crypto::merkle;
+use smr_store::{
+    CheckpointWriter, ChunkName, Disk as _, Fault, Found, OpenError, Store, StoreConfig, StoreError,
+    make_spare,
+};
 
 use super::SimDisk;
-use super::expected::{Allowed, CHECKPOINTS_KEPT, Expected};
+use super::expected::{Allowed, CHECKPOINTS_KEPT, CHUNK_FILES_MAX, Expected};
 use crate::rng::Rng;
 
 /// Times that a store is opened in a run, at most.
@@ -22,6 +26,9 @@ const DEEDS_MAX: u64 = 40;
 
 /// Calls after which the machine stops in a life, if it does, at most.
 const CALLS_MAX: u64 = 150;
+
+/// Chunks of a state, at most.
+const CHUNKS_MAX: u32 = 24;
 
 /// Of the digest, which only has to differ: FNV-1a.
 const PRIME: u64 = 0x0100_0000_01b3;
@@ -45,6 +52,10 @@ pub struct Summary {
     pub skipped: u64,
     /// Of those, the ones that took a group that nothing could prove.
     pub unprovable: u64,
+    /// Checkpoints that were kept.
+    pub kept: u64,
+    /// Of those, the ones of which a part was on the disk already.
+    pub built_on: u64,
     /// Errors of the disk that reached whoever stores.
     pub errors: u64,
     /// Digest of everything found.
@@ -64,6 +75,8 @@ impl Summary {
             told: self.told + other.told,
             skipped: self.skipped + other.skipped,
             unprovable: self.unprovable + other.unprovable,
+            kept: self.kept + other.kept,
+            built_on: self.built_on + other.built_on,
             errors: self.errors + other.errors,
             digest: self.digest.rotate_left(1) ^ other.digest,
         }
@@ -132,6 +145,8 @@ struct Run {
     prune_to: Option<u64>,
     /// No two records are alike.
     written: u64,
+    /// What is kept next: what it was, changed in part.
+    state: Vec<Vec<u8>>,
     /// Of a size, so that old records lie where new ones are looked for.
     record_bytes: u64,
     /// The disk was told to fail.
@@ -171,7 +186,9 @@ impl Run {
             spares_max: *rng.pick(&[0, 1, 2]),
             checkpoints_kept: CHECKPOINTS_KEPT,
             chunk_bytes_max: 1500,
-            chunks_max: 16,
+            chunks_max: CHUNKS_MAX,
+            chunk_file_bytes: *rng.pick(&[1, 1000, 5000]),
+            chunk_files_max: CHUNK_FILES_MAX,
             salt: 0,
         };
         let (crashes_by, owner, record_bytes) = (rng.fork(), rng.bytes32(), rng.within(8, 700));
@@ -186,6 +203,7 @@ impl Run {
             slot: 1,
             prune_to: None,
             written: 0,
+            state: Vec::new(),
             record_bytes,
             fails: false,
             stopped: false,
@@ -288,6 +306,9 @@ impl Run {
         match Store::open(self.disk.clone(), self.config.clone(), &self.owner) {
             Ok((store, found)) => {
                 self.expected.check(&found, &self.disk, Allowed::Nothing).map_err(Wrong::Found)?;
+                if let Some(damage) = found.skipped.first() {
+                    return Err(Wrong::Found(format!("skipped what nothing had damaged: {damage}")));
+                }
                 self.summary.torn += u64::from(found.torn.is_some());
                 self.digest(&found);
                 Ok(store)
@@ -338,15 +359,50 @@ impl Run {
     fn keep(&mut self, checkpoints: &mut CheckpointWriter<SimDisk>) -> Result<(), Wrong> {
         self.slot += 1;
         let header = self.record();
-        let chunks: Vec<Vec<u8>> = (0..self.rng.within(0, 3)).map(|_| self.record()).collect();
-        self.expected.keeps(self.slot, &header, &chunks);
+        self.change_state();
+        self.expected.keeps(self.slot, &header, &self.state);
+        let chunks: Vec<(ChunkName, &[u8])> =
+            self.state.iter().map(|chunk| (merkle::leaf(chunk).0, chunk.as_slice())).collect();
         let kept = checkpoints.keep(self.slot, &header, &chunks);
         // The log goes on where a checkpoint could not be kept.
         if let Some(kept) = self.judge(kept)? {
             self.expected.kept(kept.slot);
             self.prune_to = kept.prune_to.or(self.prune_to);
+            self.summary.kept += 1;
+            let given = self.state.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+            self.summary.built_on += u64::from(kept.written_bytes < given);
+            if let Some(damage) = kept.mended {
+                return Err(Wrong::Found(format!("mended what nothing had damaged: {damage}")));
+            }
+            let files = self.disk.list().map_err(|_| Wrong::Disk)?;
+            self.expected.check_room(&files).map_err(Wrong::Found)?;
         }
         Ok(())
+    }
+
+    /// Some chunks change, come, go, move or are as they were long ago.
+    fn change_state(&mut self) {
+        let changes = if self.rng.chance(100) { 2 * u64::from(CHUNKS_MAX) } else { self.rng.within(0, 6) };
+        for _ in 0..changes {
+            let (chunk, chunks) = (self.chunk(), self.state.len());
+            let at = usize::try_from(self.rng.within(0, chunks as u64)).expect("small");
+            match self.rng.within(0, 9) {
+                0..6 if at < chunks => self.state[at] = chunk,
+                6 if at < chunks => drop(self.state.remove(at)),
+                7 if at < chunks => self.state.swap(0, at),
+                _ if chunks < CHUNKS_MAX as usize => self.state.insert(at, chunk),
+                _ => {}
+            }
+        }
+    }
+
+    /// A new one, or one of a few that come again and again, an empty one among them.
+    fn chunk(&mut self) -> Vec<u8> {
+        if self.rng.chance(800) {
+            return self.record();
+        }
+        let which = self.rng.within(0, 3);
+        vec![which.to_le_bytes()[0]; usize::try_from(which * 100).expect("small")]
     }
 
     fn prune(&mut self, store: &mut Store<SimDisk>) -> Result<(), Wrong> {
