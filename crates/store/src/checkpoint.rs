@@ -31,14 +31,14 @@ mod chunk_file;
 mod plan;
 mod table;
 
-use crate::config::{CHUNK_FILES_ADDED_MAX, StoreConfig};
+use crate::config::StoreConfig;
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StoreError};
 use crate::known_bugs::{BUILDS_ON_THE_NEWEST, FORGETS_THE_OTHER_CHAIN, TAKES_FROM_ANOTHER_FILE};
 use crate::names;
 use crate::segment;
 
-use self::chunk_file::{ChunkFileWriter, FileRef, IndexEntry};
+use self::chunk_file::{ChunkFileWriter, FileRef};
 use self::plan::Plan;
 pub use self::table::FoundCheckpoint;
 pub(crate) use self::table::find;
@@ -105,10 +105,11 @@ pub(crate) struct Standing {
 }
 
 /// What a checkpoint builds on.
+#[derive(Default)]
 struct Base {
     /// Number of the file that was verified last.
     verified: u64,
-    files: Vec<(FileRef, Vec<IndexEntry>)>,
+    files: Vec<FileRef>,
     damage: Option<Damage>,
 }
 
@@ -130,15 +131,13 @@ impl<D: Disk> CheckpointWriter<D> {
     pub fn keep(&mut self, slot: u64, header: &[u8], chunks: &dyn Chunks) -> Result<Kept, StoreError> {
         self.check(header, chunks)?;
         self.remove_leftovers()?;
-        let Base { verified, files, mut damage } = self.base(slot)?;
-        let mut plan = Plan::new(self.config.salt, files, chunks.count());
-        plan.take(chunks, self.config.chunk_bytes_max)?;
-        plan.compact(self.config.chunk_files_max);
-        let (verified, found) = self.verify_next(&mut plan, verified);
-        damage = damage.or(found);
+        let mut base = self.base(slot)?;
+        let mut plan = self.plan(&mut base, chunks)?;
+        let (verified, damage) = self.verify_next(&mut plan, base.verified);
         let written_bytes = plan.bytes_to_write();
         let files = self.write_chunks(&mut plan, chunks)?;
         let table = table(slot, header, verified, &plan, &files);
+        drop(plan);
         if let Err(error) = self.write_table(&table) {
             // It may have its name or not: what stands there counts for nothing until the next is kept.
             self.kept.retain(|standing| standing.slot != slot);
@@ -152,7 +151,7 @@ impl<D: Disk> CheckpointWriter<D> {
         self.kept.drain(..self.kept.len().saturating_sub(stay));
         self.remove_others()?;
         let prune_to = (self.kept.len() >= stay).then(|| self.kept[0].slot);
-        Ok(Kept { slot, prune_to, written_bytes, mended: damage })
+        Ok(Kept { slot, prune_to, written_bytes, mended: base.damage.or(damage) })
     }
 
     fn check(&self, header: &[u8], chunks: &dyn Chunks) -> Result<(), StoreError> {
@@ -166,7 +165,7 @@ impl<D: Disk> CheckpointWriter<D> {
         Ok(())
     }
 
-    /// What the checkpoint after `slot` builds on: the newest of those that go when it is kept.
+    /// What the checkpoint after `slot` builds on: the newest of those that go when it is kept, if it can be read.
     fn base(&self, slot: u64) -> Result<Base, StoreError> {
         let others: Vec<&Standing> = self.kept.iter().filter(|standing| standing.slot != slot).collect();
         let going = (others.len() + 1).saturating_sub(self.config.checkpoints_kept);
@@ -176,25 +175,33 @@ impl<D: Disk> CheckpointWriter<D> {
         if BUILDS_ON_THE_NEWEST.is_on() {
             (base, staying) = (self.kept.last(), &[]);
         }
-        let mut found = Base { verified: 0, files: Vec::new(), damage: None };
-        let Some(base) = base else { return Ok(found) };
-        let table = match Table::read(&self.disk, &self.config, self.owner, base.slot) {
-            Ok(Ok(table)) => table,
-            Ok(Err(damage)) => return Ok(Base { damage: Some(damage), ..found }),
-            Err(OpenError::Store(error)) => return Err(error),
+        let Some(base) = base else { return Ok(Base::default()) };
+        match Table::read(&self.disk, &self.config, self.owner, base.slot) {
+            Ok(Ok(Table { verified, mut files, .. })) => {
+                // One that stays shares no file with this one, unless something has gone wrong in between.
+                files.retain(|file| staying.iter().all(|other| !other.files.contains(&file.number)));
+                Ok(Base { verified, files, damage: None })
+            }
+            Ok(Err(damage)) => Ok(Base { damage: Some(damage), ..Base::default() }),
+            Err(OpenError::Store(error)) => Err(error),
             // Of another version or owner than when it was found.
-            Err(_) => return Ok(found),
-        };
-        found.verified = table.verified;
-        // One that stays shares no file with this one, unless something has gone wrong in between.
-        let is_free = |file: &&FileRef| staying.iter().all(|other| !other.files.contains(&file.number));
-        for file in table.files.iter().filter(is_free) {
+            Err(_) => Ok(Base::default()),
+        }
+    }
+
+    /// What is written for a state, and what is not.
+    fn plan(&self, base: &mut Base, chunks: &dyn Chunks) -> Result<Plan, StoreError> {
+        let known: usize = base.files.iter().map(|file| file.chunks as usize).sum();
+        let mut plan = Plan::new(self.config.salt, known.max(chunks.count()));
+        for file in &base.files {
             match chunk_file::read_index(&self.disk, self.owner, file) {
-                Ok(index) => found.files.push((*file, index)),
-                Err(damage) => found.damage = Some(damage),
+                Ok(index) => plan.add_file(*file, &index),
+                Err(damage) => base.damage = Some(damage),
             }
         }
-        Ok(found)
+        plan.take(chunks, self.config.chunk_bytes_max)?;
+        plan.compact(self.config.chunk_files_max);
+        Ok(plan)
     }
 
     /// Verifies one file more of those that are needed; if it is damaged, the plan does without it. Returns its number.
@@ -236,8 +243,7 @@ impl<D: Disk> CheckpointWriter<D> {
         chunks: &dyn Chunks,
         first: u64,
     ) -> Result<Vec<FileRef>, StoreError> {
-        let shared = plan.bytes_to_write().div_ceil(CHUNK_FILES_ADDED_MAX as u64);
-        let bytes_full = shared.max(self.config.chunk_file_bytes);
+        let bytes_full = plan.file_bytes(self.config.chunk_file_bytes, self.config.chunk_files_max);
         let (mut files, mut current) = (Vec::new(), None::<ChunkFileWriter>);
         for index in 0..chunks.count() {
             if !plan.is_to_write(index) {
@@ -332,17 +338,18 @@ impl<D: Disk> CheckpointWriter<D> {
 
 /// The table over what is needed of `files`, which are numbered as in the plan.
 fn table(slot: u64, header: &[u8], verified: u64, plan: &Plan, files: &[FileRef]) -> Table {
-    let mut needed: Vec<u32> = plan.places().map(|(file, _)| file).collect();
-    needed.sort_unstable();
-    needed.dedup();
-    let place_of = |file: u32| {
-        if TAKES_FROM_ANOTHER_FILE.is_on() {
-            return file % u32::try_from(needed.len()).expect("no more than files");
-        }
-        let place = needed.binary_search(&file).expect("it is needed");
-        u32::try_from(place).expect("no more than files")
+    let mut needed = vec![false; files.len()];
+    plan.places().for_each(|(file, _)| needed[file as usize] = true);
+    let mut places_of = Vec::with_capacity(files.len());
+    let mut referred: Vec<FileRef> = Vec::new();
+    for (file, needed) in files.iter().zip(needed) {
+        places_of.push(u32::try_from(referred.len()).expect("far fewer than 2^32 files"));
+        referred.extend(needed.then_some(*file));
+    }
+    let place_of = |file: u32| match places_of[file as usize] {
+        _ if TAKES_FROM_ANOTHER_FILE.is_on() && (file as usize) < referred.len() => file,
+        place => place,
     };
     let places = plan.places().map(|(file, index)| Place { file: place_of(file), index }).collect();
-    let files = needed.iter().map(|file| files[*file as usize]).collect();
-    Table { slot, header: header.to_vec(), verified, files, places }
+    Table { slot, header: header.to_vec(), verified, files: referred, places }
 }

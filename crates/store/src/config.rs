@@ -31,8 +31,8 @@ pub struct StoreConfig {
     /// Chunks of a checkpoint at most. While one is written each takes about 60 bytes of memory, and each dead one beside
     /// it as well. Up to 2^28.
     pub chunks_max: u32,
-    /// Bytes of chunks at which a file of them ends, unless a checkpoint writes more than 16 such files: then it shares out
-    /// what it writes. What dies is reclaimed file by file: with a larger one in larger steps.
+    /// Bytes of chunks at which a file of them ends, at the least: larger states have larger files, so that there are not too
+    /// many. What dies is reclaimed file by file: with a larger one in larger steps.
     pub chunk_file_bytes: u64,
     /// Files of chunks that the checkpoints of a chain have, at most. With fewer, small ones are written together more often.
     /// 32..=4096.
@@ -56,7 +56,7 @@ impl StoreConfig {
             chunk_bytes_max: 16 << 20,
             chunks_max: 1 << 24,
             chunk_file_bytes: 64 << 20,
-            chunk_files_max: 64,
+            chunk_files_max: 128,
             salt,
         }
     }

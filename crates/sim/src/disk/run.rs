@@ -145,6 +145,8 @@ struct Run {
     prune_to: Option<u64>,
     /// No two records are alike.
     written: u64,
+    /// How often a state is kept where a record would be appended, of 1000 times.
+    keeps: u64,
     /// What is kept next: what it was, changed in part.
     state: Vec<Vec<u8>>,
     /// Of a size, so that old records lie where new ones are looked for.
@@ -192,6 +194,7 @@ impl Run {
             salt: 0,
         };
         let (crashes_by, owner, record_bytes) = (rng.fork(), rng.bytes32(), rng.within(8, 700));
+        let keeps = *rng.pick(&[0, 0, 700]);
         Run {
             rng,
             crashes_by,
@@ -203,6 +206,7 @@ impl Run {
             slot: 1,
             prune_to: None,
             written: 0,
+            keeps,
             state: Vec::new(),
             record_bytes,
             fails: false,
@@ -271,6 +275,7 @@ impl Run {
         let mut checkpoints = store.checkpoint_writer(self.disk.clone());
         for _ in 0..self.rng.within(0, DEEDS_MAX) {
             match self.rng.within(0, 999) {
+                0..450 if self.rng.chance(self.keeps) => self.keep(&mut checkpoints)?,
                 0..450 => self.append(&mut store)?,
                 450..650 => self.sync(&mut store)?,
                 650..760 => self.keep(&mut checkpoints)?,
@@ -361,9 +366,7 @@ impl Run {
         let header = self.record();
         self.change_state();
         self.expected.keeps(self.slot, &header, &self.state);
-        let chunks: Vec<(ChunkName, &[u8])> =
-            self.state.iter().map(|chunk| (merkle::leaf(chunk).0, chunk.as_slice())).collect();
-        let kept = checkpoints.keep(self.slot, &header, &chunks);
+        let kept = checkpoints.keep(self.slot, &header, &named(&self.state));
         // The log goes on where a checkpoint could not be kept.
         if let Some(kept) = self.judge(kept)? {
             self.expected.kept(kept.slot);
@@ -458,11 +461,12 @@ impl Run {
         self.summary.damages += 1;
         let damaged = self.disk.image();
         match Store::open(self.disk.clone(), self.config.clone(), &self.owner) {
-            Ok((_, found)) => {
+            Ok((store, found)) => {
                 self.summary.skipped += u64::from(!found.skipped.is_empty());
                 let strict = expected.clone().check(&found, &self.disk, Allowed::Nothing);
                 self.summary.unprovable += u64::from(strict.is_err());
                 expected.check(&found, &self.disk, allowed).map_err(|what| format!("{done}: {what}"))?;
+                self.heal(&store, expected).map_err(|what| format!("{done}, and two kept: {what}"))?;
             }
             Err(OpenError::Damaged(damage)) if !matches!(damage.fault, Fault::NoCheckpoint { .. }) => {
                 self.summary.told += 1;
@@ -478,6 +482,26 @@ impl Run {
         Ok(())
     }
 
+    /// After as many states more as are kept, nothing is left of the damage.
+    fn heal(&mut self, store: &Store<SimDisk>, mut expected: Expected) -> Result<(), String> {
+        let mut checkpoints = store.checkpoint_writer(self.disk.clone());
+        for after in 1..=CHECKPOINTS_KEPT as u64 {
+            let (slot, header) = (self.slot + after, self.record());
+            self.change_state();
+            expected.keeps(slot, &header, &self.state);
+            let kept = checkpoints.keep(slot, &header, &named(&self.state)).map_err(|e| e.to_string())?;
+            expected.kept(kept.slot);
+        }
+        let opened = Store::open(self.disk.clone(), self.config.clone(), &self.owner);
+        let (_, found) = opened.map_err(|error| error.to_string())?;
+        expected.check(&found, &self.disk, Allowed::Nothing)?;
+        expected.check_room(&self.disk.list().expect("it runs"))?;
+        match found.skipped.first() {
+            Some(damage) => Err(format!("{damage} is still there")),
+            None => Ok(()),
+        }
+    }
+
     fn digest(&mut self, found: &Found) {
         let bytes = found.records.iter().flatten();
         let of_records =
@@ -485,4 +509,9 @@ impl Run {
         self.summary.digest =
             found.checkpoints.iter().fold(of_records, |sum, found| (sum ^ found.slot).wrapping_mul(PRIME));
     }
+}
+
+/// Chunks with their digests as names.
+fn named(state: &[Vec<u8>]) -> Vec<(ChunkName, &[u8])> {
+    state.iter().map(|chunk| (merkle::leaf(chunk).0, chunk.as_slice())).collect()
 }

@@ -27,7 +27,7 @@ const EMPTY: u32 = u32::MAX;
 /// The plan for a checkpoint. About 60 bytes of memory for each chunk that the files have or will have.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Files of the chain, without those that are left behind from the beginning.
+    /// Files of the chain, those that will be left behind among them.
     files: Vec<FileRef>,
     entries: Vec<Entry>,
     /// Entries by name: open addressing, at most three quarters full.
@@ -55,28 +55,30 @@ struct Use {
 }
 
 impl Plan {
-    /// What is known of these files, which must have fewer than 2^32 chunks together.
-    pub(super) fn new(salt: u64, files: Vec<(FileRef, Vec<IndexEntry>)>, chunks: usize) -> Plan {
-        let known = files.iter().map(|(_, index)| index.len()).sum::<usize>().max(chunks);
-        let mut plan = Plan {
-            files: Vec::with_capacity(files.len()),
-            entries: Vec::with_capacity(known),
-            slots: vec![EMPTY; (known + known / 2).next_power_of_two().max(16)],
+    /// One that knows nothing, with room for so many chunks. All together must be fewer than 2^32.
+    pub(super) fn new(salt: u64, room: usize) -> Plan {
+        Plan {
+            files: Vec::new(),
+            entries: Vec::with_capacity(room),
+            slots: vec![EMPTY; (room + room / 3).next_power_of_two().max(16)],
             salt,
-            order: Vec::with_capacity(chunks),
+            order: Vec::new(),
             used: Vec::new(),
-        };
-        for (number, (file, index)) in (0..).zip(files) {
-            plan.files.push(file);
-            for (place, entry) in (0..).zip(index) {
-                plan.add(Entry { name: entry.name, bytes: entry.spot.bytes, file: number, index: place });
-            }
         }
-        plan
+    }
+
+    /// Takes what is in a file that the checkpoint may refer to.
+    pub(super) fn add_file(&mut self, file: FileRef, index: &[IndexEntry]) {
+        let number = u32::try_from(self.files.len()).expect("far fewer than 2^32 files");
+        self.files.push(file);
+        for (place, IndexEntry { name, spot }) in (0..).zip(index) {
+            self.add(Entry { name: *name, bytes: spot.bytes, file: number, index: place });
+        }
     }
 
     /// Takes the state's names; those that are not known are to be written.
     pub(super) fn take(&mut self, chunks: &dyn Chunks, chunk_bytes_max: usize) -> Result<(), StoreError> {
+        self.order.reserve_exact(chunks.count());
         for index in 0..chunks.count() {
             let name = chunks.name(index);
             let entry = match self.find(&name) {
@@ -137,6 +139,16 @@ impl Plan {
         }
         let files = (0..).zip(&self.files).zip(needed);
         files.filter(|(_, needed)| *needed).map(|((place, file), _)| (place, *file)).collect()
+    }
+
+    /// Bytes of chunks at which a new file ends: so many that no checkpoint adds more files than it may, and that full ones,
+    /// though half of their bytes are dead, are at most half of those that may stay.
+    pub(super) fn file_bytes(&self, bytes_min: u64, files_max: usize) -> u64 {
+        let used = self.entries.iter().zip(&self.used).filter(|(_, used)| **used);
+        let state: u64 = used.map(|(entry, _)| u64::from(entry.bytes)).sum();
+        let shared = self.bytes_to_write().div_ceil(CHUNK_FILES_ADDED_MAX as u64);
+        let full = (2 * DEAD_FACTOR * state).div_ceil(stay_max(files_max) as u64);
+        bytes_min.max(shared).max(full)
     }
 
     /// Bytes of the chunks that are to be written.
@@ -232,14 +244,19 @@ fn left_behind(files: &[Use], added: u64, files_max: usize) -> Vec<bool> {
     });
     let going = going.count();
     staying.drain(..going).for_each(|file| left[file] = true);
-    // Half of them at once, the smallest: so each is written again about as often as their number doubles.
-    let stay_max = files_max - CHUNK_FILES_ADDED_MAX;
+    // Some at once, the smallest: with one at a time each checkpoint would write the same chunks again.
+    let stay_max = stay_max(files_max);
     if staying.len() > stay_max {
         staying.sort_by_key(|file| files[*file].live);
-        let going = staying.len() - stay_max / 2;
+        let going = staying.len() - stay_max / 4 * 3;
         staying.drain(..going).for_each(|file| left[file] = true);
     }
     left
+}
+
+/// Files that may stay when others come.
+fn stay_max(files_max: usize) -> usize {
+    files_max - CHUNK_FILES_ADDED_MAX
 }
 
 #[cfg(test)]
@@ -272,7 +289,7 @@ mod tests {
         let four = files([(10, 10), (900, 900), (30, 30), (20, 20)]);
         assert_eq!(left_behind(&four, 5, FILES_MAX), [false; 4]);
         let five = files([(10, 10), (900, 900), (30, 30), (20, 20), (40, 40)]);
-        assert_eq!(left_behind(&five, 5, FILES_MAX), [true, false, true, true, false]);
+        assert_eq!(left_behind(&five, 5, FILES_MAX), [true, false, false, true, false]);
     }
 
     #[test]
@@ -284,7 +301,7 @@ mod tests {
         };
         let chunks: Vec<(ChunkName, [u8; 3])> =
             (0..5000).map(|number| (name(number % 4000), [1; 3])).collect();
-        let mut plan = Plan::new(5, Vec::new(), 10);
+        let mut plan = Plan::new(5, 10);
         plan.take(&chunks, 3).unwrap();
         assert_eq!(plan.bytes_to_write(), 4000 * 3, "each is written once");
         plan.written(0, 7, 9);

@@ -77,19 +77,24 @@ impl Table {
             }
         }
         let body = Body { verified: self.verified, files: self.files.clone(), runs };
-        let body = borsh::to_vec(&body).expect("memory takes every byte");
         let mut bytes = sheet::encode(&CheckpointSheet { owner, slot: self.slot });
-        for (number, part) in (0_u32..).zip([&self.header, &body]) {
-            let at = bytes.len();
-            let length = u32::try_from(part.len()).expect("the configuration limits parts");
-            bytes.extend_from_slice(&[0; 4]);
-            bytes.extend_from_slice(&length.to_le_bytes());
-            bytes.extend_from_slice(&number.to_le_bytes());
-            bytes.extend_from_slice(part);
-            let crc = checksum(self.slot, &bytes[at + 4..]);
-            bytes[at..at + 4].copy_from_slice(&crc.to_le_bytes());
-        }
+        self.add_part(&mut bytes, 0, |bytes| bytes.extend_from_slice(&self.header));
+        self.add_part(&mut bytes, 1, |bytes| {
+            borsh::to_writer(bytes, &body).expect("memory takes every byte");
+        });
         bytes
+    }
+
+    fn add_part(&self, bytes: &mut Vec<u8>, number: u32, add: impl FnOnce(&mut Vec<u8>)) {
+        let at = bytes.len();
+        bytes.resize(at + PART_HEAD_BYTES, 0);
+        add(bytes);
+        let length = bytes.len() - at - PART_HEAD_BYTES;
+        let length = u32::try_from(length).expect("the configuration limits parts");
+        bytes[at + 4..at + 8].copy_from_slice(&length.to_le_bytes());
+        bytes[at + 8..at + 12].copy_from_slice(&number.to_le_bytes());
+        let crc = checksum(self.slot, &bytes[at + 4..]);
+        bytes[at..at + 4].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// Reads the table of the checkpoint after `slot`. What is wrong with it is no reason not to open the store.
