@@ -460,13 +460,16 @@ impl Run {
         };
         self.summary.damages += 1;
         let damaged = self.disk.image();
+        self.config.salt = self.rng.draw();
         match Store::open(self.disk.clone(), self.config.clone(), &self.owner) {
             Ok((store, found)) => {
                 self.summary.skipped += u64::from(!found.skipped.is_empty());
                 let strict = expected.clone().check(&found, &self.disk, Allowed::Nothing);
                 self.summary.unprovable += u64::from(strict.is_err());
                 expected.check(&found, &self.disk, allowed).map_err(|what| format!("{done}: {what}"))?;
-                self.heal(&store, expected).map_err(|what| format!("{done}, and two kept: {what}"))?;
+                if !found.skipped.is_empty() {
+                    self.heal(&store, expected).map_err(|what| format!("{done}, and two kept: {what}"))?;
+                }
             }
             Err(OpenError::Damaged(damage)) if !matches!(damage.fault, Fault::NoCheckpoint { .. }) => {
                 self.summary.told += 1;
@@ -492,6 +495,7 @@ impl Run {
             let kept = checkpoints.keep(slot, &header, &named(&self.state)).map_err(|e| e.to_string())?;
             expected.kept(kept.slot);
         }
+        self.config.salt = self.rng.draw();
         let opened = Store::open(self.disk.clone(), self.config.clone(), &self.owner);
         let (_, found) = opened.map_err(|error| error.to_string())?;
         expected.check(&found, &self.disk, Allowed::Nothing)?;
