@@ -109,7 +109,9 @@ pub(crate) struct Standing {
 struct Base {
     /// Number of the file that was verified last.
     verified: u64,
-    files: Vec<FileRef>,
+    /// None in the place of one that must not be shared.
+    files: Vec<Option<FileRef>>,
+    places: Vec<Place>,
     damage: Option<Damage>,
 }
 
@@ -177,10 +179,12 @@ impl<D: Disk> CheckpointWriter<D> {
         }
         let Some(base) = base else { return Ok(Base::default()) };
         match Table::read(&self.disk, &self.config, self.owner, base.slot) {
-            Ok(Ok(Table { verified, mut files, .. })) => {
+            Ok(Ok(Table { verified, files, places, .. })) => {
                 // One that stays shares no file with this one, unless something has gone wrong in between.
-                files.retain(|file| staying.iter().all(|other| !other.files.contains(&file.number)));
-                Ok(Base { verified, files, damage: None })
+                let is_free =
+                    |file: &FileRef| staying.iter().all(|other| !other.files.contains(&file.number));
+                let files = files.into_iter().map(|file| Some(file).filter(is_free)).collect();
+                Ok(Base { verified, files, places, damage: None })
             }
             Ok(Err(damage)) => Ok(Base { damage: Some(damage), ..Base::default() }),
             Err(OpenError::Store(error)) => Err(error),
@@ -191,15 +195,22 @@ impl<D: Disk> CheckpointWriter<D> {
 
     /// What is written for a state, and what is not.
     fn plan(&self, base: &mut Base, chunks: &dyn Chunks) -> Result<Plan, StoreError> {
-        let known: usize = base.files.iter().map(|file| file.chunks as usize).sum();
+        let known: usize = base.files.iter().flatten().map(|file| file.chunks as usize).sum();
         let mut plan = Plan::new(self.config.salt, known.max(chunks.count()));
-        for file in &base.files {
+        let mut firsts = vec![None; base.files.len()];
+        for (file, first) in base.files.iter().zip(&mut firsts) {
+            let Some(file) = file else { continue };
             match chunk_file::read_index(&self.disk, self.owner, file) {
-                Ok(index) => plan.add_file(*file, &index),
+                Ok(index) => *first = Some(plan.add_file(*file, &index)),
                 Err(damage) => base.damage = Some(damage),
             }
         }
-        plan.take(chunks, self.config.chunk_bytes_max)?;
+        let places = std::mem::take(&mut base.places);
+        let guess = |index: usize| {
+            let place = places.get(index)?;
+            Some(firsts[place.file as usize]? + place.index)
+        };
+        plan.take(chunks, guess, self.config.chunk_bytes_max)?;
         plan.compact(self.config.chunk_files_max);
         Ok(plan)
     }

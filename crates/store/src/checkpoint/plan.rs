@@ -22,7 +22,7 @@ pub(super) const DEAD_FACTOR: u64 = 2;
 const NOT_YET: u32 = u32::MAX;
 
 /// No entry.
-const EMPTY: u32 = u32::MAX;
+const NONE: u32 = u32::MAX;
 
 /// The plan for a checkpoint. About 60 bytes of memory for each chunk that the files have or will have.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Plan {
     /// Files of the chain, those that will be left behind among them.
     files: Vec<FileRef>,
     entries: Vec<Entry>,
-    /// Entries by name: open addressing, at most three quarters full.
+    /// Entries of what is missing, by name: open addressing, at most three quarters full.
     slots: Vec<u32>,
     salt: u64,
     /// The entry of each chunk, in order.
@@ -60,48 +60,92 @@ impl Plan {
         Plan {
             files: Vec::new(),
             entries: Vec::with_capacity(room),
-            slots: vec![EMPTY; (room + room / 3).next_power_of_two().max(16)],
+            slots: Vec::new(),
             salt,
             order: Vec::new(),
             used: Vec::new(),
         }
     }
 
-    /// Takes what is in a file that the checkpoint may refer to.
-    pub(super) fn add_file(&mut self, file: FileRef, index: &[IndexEntry]) {
-        let number = u32::try_from(self.files.len()).expect("far fewer than 2^32 files");
+    /// Takes what is in a file that the checkpoint may refer to; returns the entry of its first chunk, which those of the
+    /// others follow.
+    pub(super) fn add_file(&mut self, file: FileRef, index: &[IndexEntry]) -> u32 {
+        let (number, first) = (small(self.files.len()), small(self.entries.len()));
         self.files.push(file);
-        for (place, IndexEntry { name, spot }) in (0..).zip(index) {
-            self.add(Entry { name: *name, bytes: spot.bytes, file: number, index: place });
-        }
+        let entries = (0..).zip(index);
+        self.entries.extend(entries.map(|(place, IndexEntry { name, spot })| Entry {
+            name: *name,
+            bytes: spot.bytes,
+            file: number,
+            index: place,
+        }));
+        first
     }
 
-    /// Takes the state's names; those that are not known are to be written.
-    pub(super) fn take(&mut self, chunks: &dyn Chunks, chunk_bytes_max: usize) -> Result<(), StoreError> {
-        self.order.reserve_exact(chunks.count());
-        for index in 0..chunks.count() {
-            let name = chunks.name(index);
-            let entry = match self.find(&name) {
-                Ok(known) => known,
-                Err(_) => {
-                    let bytes = chunks.bytes(index).len();
-                    if bytes > chunk_bytes_max {
-                        return Err(StoreError::TooLarge {
-                            what: "chunk",
-                            bytes,
-                            bytes_max: chunk_bytes_max,
-                        });
-                    }
-                    let bytes = u32::try_from(bytes).expect("the configuration limits chunks to 1 GiB");
-                    self.add(Entry { name, bytes, file: NOT_YET, index: 0 })
-                }
-            };
-            self.order.push(entry);
+    /// Takes the state's names; those that no entry has are to be written. `guess` tells the entry that the chunk at an
+    /// index had before, if any: most have it still, and only the others are looked for.
+    pub(super) fn take(
+        &mut self,
+        chunks: &dyn Chunks,
+        guess: impl Fn(usize) -> Option<u32>,
+        chunk_bytes_max: usize,
+    ) -> Result<(), StoreError> {
+        let had = |index: &usize| {
+            let entry = guess(*index);
+            entry.filter(|entry| self.entries[*entry as usize].name == chunks.name(*index)).unwrap_or(NONE)
+        };
+        self.order = Vec::with_capacity(chunks.count());
+        self.order.extend((0..chunks.count()).map(|index| had(&index)));
+        let missing = self.order.iter().filter(|entry| **entry == NONE).count();
+        if missing > 0 {
+            self.take_missing(chunks, missing, chunk_bytes_max)?;
         }
         self.used = vec![false; self.entries.len()];
         for entry in &self.order {
             self.used[*entry as usize] = true;
         }
+        Ok(())
+    }
+
+    /// Gives entries to those chunks of the state that have none.
+    fn take_missing(
+        &mut self,
+        chunks: &dyn Chunks,
+        missing: usize,
+        bytes_max: usize,
+    ) -> Result<(), StoreError> {
+        let known = self.entries.len();
+        self.slots = vec![NONE; (missing + missing / 3 + 1).next_power_of_two()];
+        for index in 0..chunks.count() {
+            if self.order[index] != NONE {
+                continue;
+            }
+            let name = chunks.name(index);
+            self.order[index] = match self.find(&name) {
+                Ok(entry) => entry,
+                Err(slot) => {
+                    let bytes = chunks.bytes(index).len();
+                    if bytes > bytes_max {
+                        return Err(StoreError::TooLarge { what: "chunk", bytes, bytes_max });
+                    }
+                    self.slots[slot] = small(self.entries.len());
+                    self.entries.push(Entry { name, bytes: small(bytes), file: NOT_YET, index: 0 });
+                    self.slots[slot]
+                }
+            };
+        }
+        // Looked for among the few that are missing rather than the other way round: those fit into a cache.
+        let mut found = vec![NONE; self.entries.len() - known];
+        for entry in 0..known {
+            if let Ok(missing) = self.find(&self.entries[entry].name) {
+                found[missing as usize - known] = small(entry);
+            }
+        }
+        for entry in self.order.iter_mut().filter(|entry| **entry as usize >= known) {
+            let found = found[*entry as usize - known];
+            *entry = if found == NONE { *entry } else { found };
+        }
+        self.slots = Vec::new();
         Ok(())
     }
 
@@ -164,8 +208,8 @@ impl Plan {
 
     /// The chunk at `index` of the state is in the file at `added` of those that are new.
     pub(super) fn written(&mut self, index: usize, added: usize, place: u32) {
+        let file = small(self.files.len() + added);
         let entry = &mut self.entries[self.order[index] as usize];
-        let file = u32::try_from(self.files.len() + added).expect("far fewer than 2^32 files");
         (entry.file, entry.index) = (file, place);
     }
 
@@ -179,28 +223,12 @@ impl Plan {
         self.order.iter().map(|entry| &self.entries[*entry as usize]).map(|entry| (entry.file, entry.index))
     }
 
-    /// Adds an entry, unless its name is known; returns the one that has the name.
-    fn add(&mut self, entry: Entry) -> u32 {
-        if (self.entries.len() + 1) * 4 > self.slots.len() * 3 {
-            self.grow();
-        }
-        match self.find(&entry.name) {
-            Ok(known) => known,
-            Err(slot) => {
-                let number = u32::try_from(self.entries.len()).expect("fewer than 2^32 chunks");
-                self.slots[slot] = number;
-                self.entries.push(entry);
-                number
-            }
-        }
-    }
-
-    /// The entry of a name, or the slot for it.
+    /// The entry of a name among those that are missing, or the slot for it.
     fn find(&self, name: &ChunkName) -> Result<u32, usize> {
         let mut slot = self.slot_of(name);
         loop {
             match self.slots[slot] {
-                EMPTY => return Err(slot),
+                NONE => return Err(slot),
                 number if self.entries[number as usize].name == *name => return Ok(number),
                 _ => slot = (slot + 1) % self.slots.len(),
             }
@@ -214,14 +242,11 @@ impl Plan {
         let mixed = (drawn ^ self.salt).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         usize::try_from(mixed).expect("32 bits") % self.slots.len()
     }
+}
 
-    fn grow(&mut self) {
-        self.slots = vec![EMPTY; self.slots.len() * 2];
-        for number in 0..self.entries.len() {
-            let slot = self.find(&self.entries[number].name).expect_err("names are added once");
-            self.slots[slot] = u32::try_from(number).expect("fewer than 2^32 chunks");
-        }
-    }
+/// Files, chunks and bytes of one are all fewer than 2^32.
+fn small(number: usize) -> u32 {
+    u32::try_from(number).expect("the configuration limits files, chunks and their bytes")
 }
 
 /// Which of these files are left behind, where `added` bytes are written anyway.
@@ -293,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_again_however_many_there_are() {
+    fn names_are_found_again_however_many_there_are_and_wherever() {
         let name = |number: u64| -> ChunkName {
             let mut name = [0; 32];
             name[..8].copy_from_slice(&(number << 40).to_le_bytes());
@@ -301,11 +326,22 @@ mod tests {
         };
         let chunks: Vec<(ChunkName, [u8; 3])> =
             (0..5000).map(|number| (name(number % 4000), [1; 3])).collect();
-        let mut plan = Plan::new(5, 10);
-        plan.take(&chunks, 3).unwrap();
-        assert_eq!(plan.bytes_to_write(), 4000 * 3, "each is written once");
-        plan.written(0, 7, 9);
-        assert!(!plan.is_to_write(4000) && plan.is_to_write(4001));
-        assert_eq!(plan.places().nth(4000), Some((7, 9)));
+        let mut first = Plan::new(5, 10);
+        first.take(&chunks, |_| None, 3).unwrap();
+        assert_eq!(first.bytes_to_write(), 4000 * 3, "each is written once");
+        first.written(0, 7, 9);
+        assert!(!first.is_to_write(4000) && first.is_to_write(4001));
+        assert_eq!(first.places().nth(4000), Some((7, 9)));
+
+        // All but the last hundred are known, half of them at another place than guessed.
+        let mut next = Plan::new(5, 0);
+        next.entries = first.entries[..3900].to_vec();
+        for (place, entry) in (0..).zip(&mut next.entries) {
+            (entry.file, entry.index) = (3, place);
+        }
+        let guess = |index: usize| (index.is_multiple_of(2) && index < 3900).then(|| small(index));
+        next.take(&chunks, guess, 3).unwrap();
+        assert_eq!(next.bytes_to_write(), 100 * 3);
+        assert!(next.places().take(3900).eq((0..3900).map(|place| (3, place))));
     }
 }
