@@ -312,29 +312,30 @@ impl<D: Disk> CheckpointWriter<D> {
 
     /// Removes checkpoints that are not kept, and then what only they referred to.
     fn remove_others(&mut self) -> Result<(), StoreError> {
-        let others = self.list_others()?;
-        for name in &others {
-            segment::remove(&mut self.disk, name)?;
-        }
-        if !others.is_empty() {
-            // Before any of their files goes: after a crash they must not be there without them.
-            segment::sync_directory(&mut self.disk)?;
+        for name in self.list_others()? {
+            segment::remove(&mut self.disk, &name)?;
         }
         self.remove_leftovers()
     }
 
-    /// Removes what a checkpoint that failed has left; but no file that has its name while there is a checkpoint of which
-    /// nothing is known: damaged, or named though it was said to have failed. Those go with the next that is kept.
+    /// Removes what a checkpoint that failed or went has left; but no file that has its name while there is a checkpoint of
+    /// which nothing is known: damaged, or named though it was said to have failed. Those go with the next that is kept.
     fn remove_leftovers(&mut self) -> Result<(), StoreError> {
         let all_are_known = self.list_others()?.is_empty();
-        let kept = if FORGETS_THE_OTHER_CHAIN.is_on() { self.kept.len().saturating_sub(1) } else { 0 };
-        let needed: Vec<u64> = self.kept[kept..].iter().flat_map(|standing| standing.files.clone()).collect();
-        for file in segment::list(&self.disk)? {
-            let number = names::chunk_file_number(&file.name).filter(|_| all_are_known);
-            let is_left = number.is_some_and(|number| !needed.contains(&number));
-            if is_left || names::is_unfinished_checkpoint(&file.name) {
-                segment::remove(&mut self.disk, &file.name)?;
-            }
+        let first = if FORGETS_THE_OTHER_CHAIN.is_on() { self.kept.len().saturating_sub(1) } else { 0 };
+        let needed: Vec<u64> =
+            self.kept[first..].iter().flat_map(|standing| standing.files.clone()).collect();
+        let is_left = |number: u64| all_are_known && !needed.contains(&number);
+        let files = segment::list(&self.disk)?.into_iter().map(|file| file.name);
+        let (named, others): (Vec<String>, Vec<String>) =
+            files.partition(|name| names::chunk_file_number(name).is_some_and(is_left));
+        if !named.is_empty() {
+            // After a crash the checkpoint that referred to them must not be there without them.
+            segment::sync_directory(&mut self.disk)?;
+        }
+        let unfinished = others.into_iter().filter(|name| names::is_unfinished_checkpoint(name));
+        for name in named.into_iter().chain(unfinished) {
+            segment::remove(&mut self.disk, &name)?;
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ pub struct StoreConfig {
     /// Bytes of a checkpoint's header, and of each of its chunks, at most.
     pub chunk_bytes_max: usize,
     /// Chunks of a checkpoint at most. While one is written each takes about 60 bytes of memory, and each dead one beside
-    /// it as well. Up to 2^28.
+    /// them 44. Up to 2^28.
     pub chunks_max: u32,
     /// Bytes of chunks at which a file of them ends, at the least: larger states have larger files, so that there are not too
     /// many. What dies is reclaimed file by file: with a larger one in larger steps.
