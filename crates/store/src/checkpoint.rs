@@ -5,8 +5,8 @@
 //!   cp-50: header, table --> ck-2 | chunk chunk ... |   ck-3 | chunk |   ck-5 ...    the other
 //! ```
 //!
-//! A chunk comes with a name, and equal names mean equal bytes. What a file of its chain has already is not written again: a
-//! checkpoint costs its table and the chunks that changed since the one that it builds on.
+//! A chunk comes with a name, and equal names mean equal bytes. What the checkpoint has that it builds on, wherever in the
+//! state, is not written again: it costs its table and the chunks that changed since.
 //!
 //! # Chains
 //! There are as many chains as checkpoints that are kept. A checkpoint builds on the one that goes when it is kept: with two
@@ -18,7 +18,7 @@
 //! [`plan`] leaves files behind of which little lives. A chain at rest has at most twice the bytes of its state, and while
 //! the next one is written the files of that as well: three times. With each checkpoint one file of its chain is read and
 //! verified, in turn; if it is damaged, what lives of it is written anew ([`Kept::mended`]). So what rots on the disk while
-//! nobody starts is found within as many checkpoints of the chain as it has files.
+//! nobody starts is found before the files of its chain were gone through twice.
 //!
 //! # Order
 //! ```text
@@ -205,12 +205,9 @@ impl<D: Disk> CheckpointWriter<D> {
                 Err(damage) => base.damage = Some(damage),
             }
         }
-        let places = std::mem::take(&mut base.places);
-        let guess = |index: usize| {
-            let place = places.get(index)?;
-            Some(firsts[place.file as usize]? + place.index)
-        };
-        plan.take(chunks, guess, self.config.chunk_bytes_max)?;
+        let entry_of = |place: Place| Some(firsts[place.file as usize]? + place.index);
+        let before: Vec<Option<u32>> = std::mem::take(&mut base.places).into_iter().map(entry_of).collect();
+        plan.take(chunks, &before, self.config.chunk_bytes_max)?;
         plan.compact(self.config.chunk_files_max);
         Ok(plan)
     }
@@ -218,9 +215,10 @@ impl<D: Disk> CheckpointWriter<D> {
     /// Verifies one file more of those that are needed; if it is damaged, the plan does without it. Returns its number.
     fn verify_next(&self, plan: &mut Plan, verified: u64) -> (u64, Option<Damage>) {
         let needed = plan.needed();
-        let above = needed.iter().filter(|(_, file)| file.number > verified);
-        let next = above.min_by_key(|(_, file)| file.number);
-        let Some((place, file)) = next.or(needed.iter().min_by_key(|(_, file)| file.number)) else {
+        // Downwards: files that come meanwhile are above, so each round has an end.
+        let below = needed.iter().filter(|(_, file)| file.number < verified);
+        let next = below.max_by_key(|(_, file)| file.number);
+        let Some((place, file)) = next.or(needed.iter().max_by_key(|(_, file)| file.number)) else {
             return (0, None);
         };
         let read = chunk_file::read_index(&self.disk, self.owner, file).and_then(|index| {

@@ -82,23 +82,24 @@ impl Plan {
         first
     }
 
-    /// Takes the state's names; those that no entry has are to be written. `guess` tells the entry that the chunk at an
-    /// index had before, if any: most have it still, and only the others are looked for.
+    /// Takes the state's names. `before` has the entries of the state that this one builds on, in order: most chunks are
+    /// where they were, and the others are looked for among them. What none of them is, is to be written, even where a file
+    /// has it: nobody has verified what nobody needed.
     pub(super) fn take(
         &mut self,
         chunks: &dyn Chunks,
-        guess: impl Fn(usize) -> Option<u32>,
+        before: &[Option<u32>],
         chunk_bytes_max: usize,
     ) -> Result<(), StoreError> {
-        let had = |index: &usize| {
-            let entry = guess(*index);
-            entry.filter(|entry| self.entries[*entry as usize].name == chunks.name(*index)).unwrap_or(NONE)
+        let had = |index: usize| {
+            let entry = before.get(index).copied().flatten();
+            entry.filter(|entry| self.entries[*entry as usize].name == chunks.name(index)).unwrap_or(NONE)
         };
         self.order = Vec::with_capacity(chunks.count());
-        self.order.extend((0..chunks.count()).map(|index| had(&index)));
+        self.order.extend((0..chunks.count()).map(had));
         let missing = self.order.iter().filter(|entry| **entry == NONE).count();
         if missing > 0 {
-            self.take_missing(chunks, missing, chunk_bytes_max)?;
+            self.take_missing(chunks, before, missing, chunk_bytes_max)?;
         }
         self.used = vec![false; self.entries.len()];
         for entry in &self.order {
@@ -111,6 +112,7 @@ impl Plan {
     fn take_missing(
         &mut self,
         chunks: &dyn Chunks,
+        before: &[Option<u32>],
         missing: usize,
         bytes_max: usize,
     ) -> Result<(), StoreError> {
@@ -136,9 +138,9 @@ impl Plan {
         }
         // Looked for among the few that are missing rather than the other way round: those fit into a cache.
         let mut found = vec![NONE; self.entries.len() - known];
-        for entry in 0..known {
-            if let Ok(missing) = self.find(&self.entries[entry].name) {
-                found[missing as usize - known] = small(entry);
+        for entry in before.iter().flatten() {
+            if let Ok(missing) = self.find(&self.entries[*entry as usize].name) {
+                found[missing as usize - known] = *entry;
             }
         }
         for entry in self.order.iter_mut().filter(|entry| **entry as usize >= known) {
@@ -327,20 +329,20 @@ mod tests {
         let chunks: Vec<(ChunkName, [u8; 3])> =
             (0..5000).map(|number| (name(number % 4000), [1; 3])).collect();
         let mut first = Plan::new(5, 10);
-        first.take(&chunks, |_| None, 3).unwrap();
+        first.take(&chunks, &[], 3).unwrap();
         assert_eq!(first.bytes_to_write(), 4000 * 3, "each is written once");
         first.written(0, 7, 9);
         assert!(!first.is_to_write(4000) && first.is_to_write(4001));
         assert_eq!(first.places().nth(4000), Some((7, 9)));
 
-        // All but the last hundred are known, half of them at another place than guessed.
+        // All but the last hundred were there, in another order.
         let mut next = Plan::new(5, 0);
         next.entries = first.entries[..3900].to_vec();
         for (place, entry) in (0..).zip(&mut next.entries) {
             (entry.file, entry.index) = (3, place);
         }
-        let guess = |index: usize| (index.is_multiple_of(2) && index < 3900).then(|| small(index));
-        next.take(&chunks, guess, 3).unwrap();
+        let before: Vec<Option<u32>> = (0..1000).chain((1000..3900).rev()).map(Some).collect();
+        next.take(&chunks, &before, 3).unwrap();
         assert_eq!(next.bytes_to_write(), 100 * 3);
         assert!(next.places().take(3900).eq((0..3900).map(|place| (3, place))));
     }
