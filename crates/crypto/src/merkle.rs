@@ -56,6 +56,15 @@ impl Tree {
         u32::try_from(self.levels.first().map_or(0, Vec::len)).expect("checked when the tree was made")
     }
 
+    /// The leaf at `index`, from 0.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[must_use]
+    pub fn leaf(&self, index: usize) -> Digest {
+        self.levels[0][index]
+    }
+
     /// The path from the leaf at `index`, from 0, to the root.
     ///
     /// # Panics

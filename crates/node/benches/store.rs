@@ -1,8 +1,12 @@
-//! What a durable record costs: appended and synced by hand, by the store, and through its threads, for groups of records.
+//! What a durable record costs: appended and synced by hand, by the store, and through its threads, for groups of records;
+//! and what states cost, the first one and those of which a part has changed.
 //!
-//! `cargo bench -p smr-node --bench store [-- DIRECTORY]`; the directory says which disk, and is the system's temporary
-//! one if none is given.
+//! `cargo bench -p smr-node --bench store [-- DIRECTORY] [records|states]`; the directory says which disk, and is the system's
+//! temporary one if none is given.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on ends, as a test does")]
+
+#[path = "store/states.rs"]
+mod states;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use smr_node::store::files::Files;
 use smr_node::store::writer::{Report, Writer};
-use smr_store::{Found, Store, StoreConfig};
+use smr_store::{ChunkName, Chunks, Found, Store, StoreConfig};
 
 /// Bytes of a record.
 const RECORD: &[u8] = &[0x5a; 1000];
@@ -28,8 +32,11 @@ const ROUND: Duration = Duration::from_millis(300);
 /// Records of a group.
 const GROUPS: [u64; 3] = [1, 16, 256];
 
-/// Chunks of 1 MiB of a checkpoint that is written beside the log.
-const CHECKPOINT_CHUNKS: u32 = 256;
+/// Chunks of a checkpoint that is written beside the log.
+const CHECKPOINT_CHUNKS: usize = 256;
+
+/// Each of them.
+const CHUNK: &[u8] = &[0x5a; 1 << 20];
 
 /// Slots after which the log is pruned, as in a service with checkpoints.
 const PRUNE_EVERY_SLOTS: u64 = 32_768;
@@ -38,10 +45,23 @@ const PRUNE_EVERY_SLOTS: u64 = 32_768;
 const WARM_UP_SLOTS: u64 = 6 * PRUNE_EVERY_SLOTS;
 
 fn main() {
-    let given = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_part = |word: &&String| ["records", "states"].contains(&word.as_str());
+    let part = words.iter().find(is_part).map(String::as_str);
+    let given = words.iter().find(|word| !is_part(word));
     let directory = given.map_or_else(std::env::temp_dir, PathBuf::from);
     let directory = directory.join(format!("smrcloud-bench-store-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
+    if part != Some("states") {
+        records(&directory);
+    }
+    if part != Some("records") {
+        states::measure(&directory);
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+fn records(directory: &Path) {
     let mut by_hand = ByHand::new(&directory.join("by-hand"));
     let mut by_store = ByStore::new(&directory.join("store"));
     let mut by_threads = ByThreads::new(&directory.join("threads"), Keeps::Nothing);
@@ -71,8 +91,6 @@ fn main() {
         "opened: {records} records in {segments} segments, {:.0} ms",
         began.elapsed().as_secs_f64() * 1e3
     );
-    drop(store);
-    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 /// A way to make records durable.
@@ -146,7 +164,7 @@ impl ByStore {
         let (store, _) = open(path);
         // Without one, a log that was pruned does not open.
         let mut checkpoints = store.checkpoint_writer(store.disk().clone());
-        checkpoints.keep(u64::MAX, b"", [b""]).unwrap();
+        checkpoints.keep(u64::MAX, b"", &vec![([0; 32], b"")]).unwrap();
         let mut way = ByStore { store, slot: 0 };
         while way.slot < WARM_UP_SLOTS {
             way.commit(1024);
@@ -172,6 +190,28 @@ enum Keeps {
     Nothing,
     /// One after the other, so that there is always one under way.
     Checkpoints,
+}
+
+/// A state of which nothing was there before.
+struct AllNew {
+    slot: u64,
+}
+
+impl Chunks for AllNew {
+    fn count(&self) -> usize {
+        CHECKPOINT_CHUNKS
+    }
+
+    fn name(&self, index: usize) -> ChunkName {
+        let mut name = [0; 32];
+        name[..8].copy_from_slice(&self.slot.to_le_bytes());
+        name[8..16].copy_from_slice(&(index as u64).to_le_bytes());
+        name
+    }
+
+    fn bytes(&self, _index: usize) -> &[u8] {
+        CHUNK
+    }
 }
 
 struct ByThreads {
@@ -206,8 +246,7 @@ impl ByThreads {
 
     fn commit(&mut self, group: u64) {
         if self.keeps == Keeps::Checkpoints && !self.under_way.swap(true, Ordering::Relaxed) {
-            let chunks = (0..CHECKPOINT_CHUNKS).map(|_| vec![0x5a; 1 << 20]);
-            self.writer.keep(self.slot, Vec::new(), Box::new(chunks));
+            self.writer.keep(self.slot, Vec::new(), Box::new(AllNew { slot: self.slot }));
         }
         let mut last = 0;
         for _ in 0..group {

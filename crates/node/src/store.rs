@@ -96,9 +96,7 @@ pub(crate) fn open(dir: &Path, genesis: &Genesis, me: ReplicaId, has_run: bool) 
     let foreign = |error: String| DiskError::Foreign { dir: dir.clone(), error };
     let records = found.records.iter().map(|bytes| smr_wire::decode::<Record>(bytes, bytes.len()));
     let records = records.collect::<Result<Vec<_>, _>>().map_err(|error| foreign(error.to_string()))?;
-    let newest = found.checkpoints.first();
-    let checkpoint = newest.map(|newest| read_state(&store, newest)).transpose()?;
-    let checkpoint = checkpoint.transpose().map_err(&foreign)?;
+    let checkpoint = newest_state(&store, &found.checkpoints)?.map_err(&foreign)?;
     info!(
         records = records.len(),
         state = checkpoint.as_ref().map_or(0, |(certificate, _)| certificate.checkpoint.slot.0),
@@ -122,6 +120,25 @@ fn config(genesis: &Genesis) -> Result<StoreConfig, DiskError> {
 }
 
 type State = (CheckpointCertificate, Chunked);
+
+/// The newest state that is the one which its certificate is for: memory may have failed before one was written. Behind the
+/// last one there is another, with the log from there on.
+fn newest_state(
+    store: &Store<Files>,
+    found: &[FoundCheckpoint],
+) -> Result<Result<Option<State>, String>, StoreError> {
+    let mut wrong = None;
+    for checkpoint in found {
+        match read_state(store, checkpoint)? {
+            Ok(state) => return Ok(Ok(Some(state))),
+            Err(error) => {
+                warn!(slot = checkpoint.slot, %error, "a state on disk is not used");
+                wrong.get_or_insert(error);
+            }
+        }
+    }
+    Ok(wrong.map_or(Ok(None), Err))
+}
 
 /// Reads a state, whose checksums were verified when it was found.
 fn read_state(store: &Store<Files>, found: &FoundCheckpoint) -> Result<Result<State, String>, StoreError> {

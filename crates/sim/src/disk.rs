@@ -72,9 +72,15 @@ impl SimDisk {
         self.0.borrow_mut().full = true;
     }
 
+    /// After `calls` more that change something, one does nothing and fails, as on a disk that is full for a moment.
+    pub fn fail_after(&self, calls: u64) {
+        self.0.borrow_mut().fails_in = Some(calls);
+    }
+
     /// There is room again.
     pub fn make_room(&self) {
-        self.0.borrow_mut().full = false;
+        let mut platter = self.0.borrow_mut();
+        (platter.full, platter.fails_in) = (false, None);
     }
 
     /// The next sync of a file fails, and what it should have written is never written.
@@ -172,6 +178,7 @@ struct Platter {
     unsynced_names: Vec<NameChange>,
     calls: u64,
     calls_left: Option<u64>,
+    fails_in: Option<u64>,
     stopped: bool,
     full: bool,
     sync_fails: bool,
@@ -219,6 +226,12 @@ impl Platter {
     fn call<T>(&mut self, begin: impl FnOnce(&mut Platter) -> io::Result<T>) -> io::Result<T> {
         self.check_running()?;
         self.calls += 1;
+        if let Some(left) = self.fails_in {
+            self.fails_in = left.checked_sub(1);
+            if left == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
         let done = begin(self);
         match &mut self.calls_left {
             Some(0) => self.stopped = true,

@@ -7,7 +7,7 @@ use smr_app::state::Chunk;
 use smr_consensus::Record;
 use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_replica::{Chunked, Effect, Found, Gate};
-use smr_store::{CheckpointWriter, OpenError, Store, StoreConfig};
+use smr_store::{CheckpointWriter, ChunkName, OpenError, Store, StoreConfig};
 use smr_wire::Slot;
 
 use crate::disk::SimDisk;
@@ -113,7 +113,9 @@ impl Durable {
     /// Keeps a state.
     pub(crate) fn keep(&mut self, certificate: &CheckpointCertificate, image: &Arc<Chunked>) {
         let header = smr_wire::encode(certificate);
-        let kept = self.states.keep(certificate.checkpoint.slot.0, &header, image.chunks());
+        let chunks: Vec<(ChunkName, &[u8])> =
+            image.chunks().iter().map(|chunk| (chunk.digest().0, chunk.bytes())).collect();
+        let kept = self.states.keep(certificate.checkpoint.slot.0, &header, &chunks);
         kept.expect("there is room");
     }
 

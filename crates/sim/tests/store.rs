@@ -46,6 +46,8 @@ fn nothing_durable_is_missing_without_a_word() {
         ("torn", summary.torn),
         ("told", summary.told),
         ("skipped", summary.skipped),
+        ("kept", summary.kept),
+        ("built on", summary.built_on),
         ("errors", summary.errors),
     ] {
         assert!(times > seeds / 10, "{what}: {times} in {seeds} seeds");

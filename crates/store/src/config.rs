@@ -3,6 +3,12 @@
 use crate::record::{HEAD_BYTES, padded};
 use crate::segment::RECORDS_AT;
 
+/// Files of chunks that a checkpoint adds at most; what it writes is shared out evenly.
+pub(crate) const CHUNK_FILES_ADDED_MAX: usize = 16;
+
+/// So that twelve bytes of a table for each of them are below 4 GiB.
+const CHUNKS_MAX: u32 = 1 << 28;
+
 /// How large things may become. Plain data; [`crate::Store::open`] refuses a bad combination.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreConfig {
@@ -22,8 +28,15 @@ pub struct StoreConfig {
     pub checkpoints_kept: usize,
     /// Bytes of a checkpoint's header, and of each of its chunks, at most.
     pub chunk_bytes_max: usize,
-    /// Chunks of a checkpoint at most.
+    /// Chunks of a checkpoint at most. While one is written each takes about 60 bytes of memory, and each dead one beside
+    /// them 44. Up to 2^28.
     pub chunks_max: u32,
+    /// Bytes of chunks at which a file of them ends, at the least: larger states have larger files, so that there are not too
+    /// many. What dies is reclaimed file by file: with a larger one in larger steps.
+    pub chunk_file_bytes: u64,
+    /// Files of chunks that the checkpoints of a chain have, at most. With fewer, small ones are written together more often.
+    /// 32..=4096.
+    pub chunk_files_max: usize,
     /// Drawn by the edge from the system's chance at each start. Checksums of this life's records begin with it, so
     /// whoever chooses what is in a record cannot make parts of it look like another record.
     pub salt: u64,
@@ -41,7 +54,9 @@ impl StoreConfig {
             spares_max: 2,
             checkpoints_kept: 2,
             chunk_bytes_max: 16 << 20,
-            chunks_max: 1 << 20,
+            chunks_max: 1 << 24,
+            chunk_file_bytes: 64 << 20,
+            chunk_files_max: 128,
             salt,
         }
     }
@@ -51,6 +66,7 @@ impl StoreConfig {
         let room = self.segment_bytes.saturating_sub(RECORDS_AT as u64);
         // With the marker behind it.
         let largest = padded(self.record_bytes_max.saturating_add(2 * HEAD_BYTES)) as u64;
+        let chunk_files = 2 * CHUNK_FILES_ADDED_MAX..=4096;
         let faults = [
             (!(8 << 10..=1 << 30).contains(&self.segment_bytes), "segment_bytes must be 8 KiB to 1 GiB"),
             (!self.segment_bytes.is_multiple_of(4096), "segment_bytes must be a multiple of 4096"),
@@ -60,6 +76,9 @@ impl StoreConfig {
             (self.checkpoints_kept < 2, "checkpoints_kept must be at least 2"),
             (self.chunk_bytes_max == 0, "chunk_bytes_max must be above 0"),
             (self.chunk_bytes_max > 1 << 30, "chunk_bytes_max must be at most 1 GiB"),
+            (self.chunks_max > CHUNKS_MAX, "chunks_max must be at most 2^28"),
+            (self.chunk_file_bytes == 0, "chunk_file_bytes must be above 0"),
+            (!chunk_files.contains(&self.chunk_files_max), "chunk_files_max must be 32 to 4096"),
         ];
         faults.into_iter().find(|(wrong, _)| *wrong).map(|(_, why)| why)
     }

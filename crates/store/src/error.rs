@@ -157,8 +157,17 @@ pub enum Fault {
     /// A part of a checkpoint does not fit its checksum, or is missing.
     #[error("part {part} of the checkpoint is destroyed")]
     Part {
-        /// 0 is its header; then come its chunks and the end.
+        /// 0 is its header, 1 the table of its chunks.
         part: u32,
+    },
+    /// What a file of chunks says of them does not fit the checkpoint that refers to it.
+    #[error("its index of chunks is destroyed")]
+    Index,
+    /// A chunk of a checkpoint does not fit its checksum, or is missing.
+    #[error("chunk {chunk} of those in the file is destroyed")]
+    Chunk {
+        /// Which of those that are in the file, from 0.
+        chunk: usize,
     },
 }
 

@@ -58,11 +58,46 @@ pub static MISSES_NO_SEGMENT: Bug = Bug {
     source: "Alagappan et al., FAST 2018: files that are missing",
 };
 
-/// In `checkpoint`: parts are not verified.
+/// In `checkpoint`: chunks are not verified.
 pub static BELIEVES_CHECKPOINTS: Bug = Bug {
     name: "believes-checkpoints",
     what: "A checkpoint is taken as it is read.",
     source: "Alagappan et al., FAST 2018: faults of snapshots go undetected",
+};
+
+/// In `checkpoint`: where a table gets its places.
+pub static TAKES_FROM_ANOTHER_FILE: Bug = Bug {
+    name: "takes-from-another-file",
+    what: "Places count files as they were before some were left behind, so a chunk is read from another file.",
+    source: "Rosenblum and Ousterhout, The Design and Implementation of a Log-Structured File System, SOSP 1991: what is moved must be found again",
+};
+
+/// In `checkpoint`: what is removed after a checkpoint was kept.
+pub static FORGETS_THE_OTHER_CHAIN: Bug = Bug {
+    name: "forgets-the-other-chain",
+    what: "Files go that the newest checkpoint does not need, though the one before does.",
+    source: "LevelDB's RemoveObsoleteFiles: live is what any version needs",
+};
+
+/// In `checkpoint::chunk_file`: never synced.
+pub static TABLE_BEFORE_CHUNKS: Bug = Bug {
+    name: "table-before-chunks",
+    what: "A table is durable before the chunks that it refers to.",
+    source: "Pillai et al., OSDI 2014: ordering of appends and renames",
+};
+
+/// In `checkpoint`: the choice of what to build on.
+pub static BUILDS_ON_THE_NEWEST: Bug = Bug {
+    name: "builds-on-the-newest",
+    what: "All checkpoints share the files of one chain, so what damages one damages all.",
+    source: "our own notes on checkpoints",
+};
+
+/// In `checkpoint::plan`: nothing is compacted.
+pub static NEVER_LEAVES_A_FILE: Bug = Bug {
+    name: "never-leaves-a-file",
+    what: "A file stays for one chunk that lives, so the disk fills up with dead ones.",
+    source: "Rosenblum and Ousterhout, SOSP 1991: segments must be cleaned",
 };
 
 /// In `recovery`: goes on in the segment that it found.
@@ -83,5 +118,10 @@ pub const ALL: &[&Bug] = &[
     &DAMAGE_IS_TORN,
     &MISSES_NO_SEGMENT,
     &BELIEVES_CHECKPOINTS,
+    &TAKES_FROM_ANOTHER_FILE,
+    &FORGETS_THE_OTHER_CHAIN,
+    &TABLE_BEFORE_CHUNKS,
+    &BUILDS_ON_THE_NEWEST,
+    &NEVER_LEAVES_A_FILE,
     &GOES_ON_BEHIND_THE_CUT,
 ];

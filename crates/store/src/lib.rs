@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!   append, append, append -> sync: durable        keep: a checkpoint, beside it
-//!   log-1 | header, seal | record record ... |     cp-40 | header | chunk chunk ... | end |
+//!   log-1 | header, seal | record record ... |     cp-40 | header, table -> ck-1 | chunk chunk |
 //!   log-2 | header, seal | record record ..., what is left of another life   |  spare-new | zeros |
 //! ```
 //!
 //! - [`disk`]: what is asked of a disk; [`config`]: every limit;
 //! - [`store`]: append, sync, prune; `recovery`: what is found when it is opened;
 //! - `segment`, `record`, `sheet`: what stands in a file of the log, and what proves that it is whole;
-//! - [`checkpoint`]: written in the background, verified when found;
+//! - [`checkpoint`]: only what is new of it is written, in the background; verified when found;
 //! - [`error`]: what is torn, what is damaged, and what to do.
 //!
 //! # What is told apart
@@ -42,7 +42,7 @@ mod segment;
 mod sheet;
 pub mod store;
 
-pub use checkpoint::{CheckpointWriter, FoundCheckpoint, Kept};
+pub use checkpoint::{CheckpointWriter, ChunkName, Chunks, FoundCheckpoint, Kept};
 pub use config::StoreConfig;
 pub use disk::{Disk, FileEntry};
 pub use error::{Damage, Fault, OpenError, StoreError, Torn};

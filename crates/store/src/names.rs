@@ -12,6 +12,7 @@ pub(crate) const TEMPORARY: &str = "tmp-";
 const LOG: &str = "log-";
 const SPARE: &str = "spare-";
 const CHECKPOINT: &str = "cp-";
+const CHUNKS: &str = "ck-";
 
 pub(crate) fn segment(number: u64) -> String {
     format!("{LOG}{number:016}")
@@ -35,6 +36,20 @@ pub(crate) fn checkpoint(slot: u64) -> String {
 
 pub(crate) fn checkpoint_slot(name: &str) -> Option<u64> {
     numbered(name, CHECKPOINT, checkpoint)
+}
+
+pub(crate) fn chunk_file(number: u64) -> String {
+    format!("{CHUNKS}{number:016}")
+}
+
+pub(crate) fn chunk_file_number(name: &str) -> Option<u64> {
+    numbered(name, CHUNKS, chunk_file)
+}
+
+/// Whether it is a part of a checkpoint that was being made.
+pub(crate) fn is_unfinished_checkpoint(name: &str) -> bool {
+    let made = name.strip_prefix(TEMPORARY);
+    made.is_some_and(|made| made.starts_with(CHECKPOINT) || made.starts_with(CHUNKS))
 }
 
 /// The name under which `name` is made.

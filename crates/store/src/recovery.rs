@@ -67,7 +67,7 @@ pub(crate) fn open<D: Disk>(
         current,
         next: last.next,
         pruned,
-        checkpoints: checkpoints.iter().map(|found| found.slot).collect(),
+        checkpoints: checkpoints.iter().map(FoundCheckpoint::standing).collect(),
     };
     let records = log.into_iter().flat_map(|segment| segment.records).map(|(_, record)| record).collect();
     Ok((recovered.into(), Found { fresh: false, checkpoints, skipped, records, pruned, torn }))
@@ -212,7 +212,7 @@ impl<D: Disk> Opening<D> {
         let (mut whole, mut skipped) = (Vec::new(), Vec::new());
         let slots: Vec<u64> = self.files.keys().filter_map(|name| names::checkpoint_slot(name)).collect();
         for slot in slots.into_iter().rev() {
-            match checkpoint::find(&self.disk, &self.config, &self.owner, slot)? {
+            match checkpoint::find(&self.disk, &self.config, self.owner, slot)? {
                 Ok(found) => whole.push(found),
                 Err(damage) => skipped.push(damage),
             }

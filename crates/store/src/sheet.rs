@@ -10,7 +10,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 pub(crate) const SHEET_BYTES: usize = 512;
 
 /// The version of every file here.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 const HEAD_BYTES: usize = 20;
 

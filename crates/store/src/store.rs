@@ -1,6 +1,6 @@
 //! The store at work: what is appended, when it is durable, and what is not needed any more.
 
-use crate::checkpoint::{CheckpointWriter, FoundCheckpoint};
+use crate::checkpoint::{CheckpointWriter, FoundCheckpoint, Standing};
 use crate::config::StoreConfig;
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StoreError, Torn};
@@ -30,8 +30,8 @@ pub struct Store<D> {
     unsynced_from: u64,
     /// Up to which slot records were removed.
     pruned: u64,
-    /// Slots of the checkpoints that were found.
-    checkpoints: Vec<u64>,
+    /// Those that were found.
+    checkpoints: Vec<Standing>,
     stopped: Option<String>,
 }
 
@@ -277,7 +277,7 @@ pub(crate) struct Recovered<D> {
     pub(crate) current: Current,
     pub(crate) next: u64,
     pub(crate) pruned: u64,
-    pub(crate) checkpoints: Vec<u64>,
+    pub(crate) checkpoints: Vec<Standing>,
 }
 
 impl<D> From<Recovered<D>> for Store<D> {

@@ -1,74 +1,16 @@
 //! Limits of a store, and its files byte by byte, on a disk that is a map.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::io;
+mod common;
+
 use std::path::Path;
-use std::rc::Rc;
 
 use smr_mutate::pins::Pins;
-use smr_store::{Disk, FileEntry, OpenError, Store, StoreConfig, StoreError};
+use smr_store::{ChunkName, OpenError, Store, StoreConfig, StoreError};
+
+use common::Memory;
 
 const OWNER: [u8; 32] = [7; 32];
-
-#[derive(Clone, Default)]
-struct Memory(Rc<RefCell<BTreeMap<String, Vec<u8>>>>);
-
-impl Memory {
-    fn file<T>(&self, name: &str, look: impl FnOnce(&mut Vec<u8>) -> T) -> io::Result<T> {
-        let mut files = self.0.borrow_mut();
-        Ok(look(files.get_mut(name).ok_or(io::ErrorKind::NotFound)?))
-    }
-}
-
-impl Disk for Memory {
-    fn list(&self) -> io::Result<Vec<FileEntry>> {
-        let entry =
-            |(name, bytes): (&String, &Vec<u8>)| FileEntry { name: name.clone(), bytes: bytes.len() as u64 };
-        Ok(self.0.borrow().iter().map(entry).collect())
-    }
-
-    fn read(&self, name: &str, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
-        self.file(name, |file| {
-            let from = usize::try_from(offset).unwrap().min(file.len());
-            file[from..(from + bytes_max).min(file.len())].to_vec()
-        })
-    }
-
-    fn create(&mut self, name: &str, bytes: u64) -> io::Result<()> {
-        let before = self.0.borrow_mut().insert(name.to_string(), vec![0; usize::try_from(bytes).unwrap()]);
-        assert!(before.is_none(), "{name} was there");
-        Ok(())
-    }
-
-    fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file(name, |file| {
-            let from = usize::try_from(offset).unwrap();
-            file.resize(file.len().max(from + bytes.len()), 0);
-            file[from..from + bytes.len()].copy_from_slice(bytes);
-        })
-    }
-
-    fn sync(&mut self, name: &str) -> io::Result<()> {
-        self.file(name, |_| ())
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        let mut files = self.0.borrow_mut();
-        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        files.insert(to.to_string(), file);
-        Ok(())
-    }
-
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.0.borrow_mut().remove(name).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn sync_directory(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn small() -> StoreConfig {
     StoreConfig {
@@ -86,6 +28,12 @@ fn open() -> Store<Memory> {
     Store::open(Memory::default(), small(), &OWNER).unwrap().0
 }
 
+/// Each is called by what it begins with.
+fn chunks(of: &[&[u8]]) -> Vec<(ChunkName, Vec<u8>)> {
+    let name = |chunk: &[u8]| std::array::from_fn(|at| chunk.get(at).copied().unwrap_or_default());
+    of.iter().map(|chunk| (name(chunk), chunk.to_vec())).collect()
+}
+
 #[test]
 fn its_files_are_what_they_were() {
     let mut store = open();
@@ -93,7 +41,7 @@ fn its_files_are_what_they_were() {
         store.append(slot, &[u8::try_from(slot).unwrap(); 900]).unwrap();
         store.sync().unwrap();
     }
-    store.checkpoint_writer(store.disk().clone()).keep(4, b"header", [b"one", b"two"]).unwrap();
+    store.checkpoint_writer(store.disk().clone()).keep(4, b"header", &chunks(&[b"one", b"two"])).unwrap();
     let files = store.disk().0.borrow();
 
     // FNV-1a: what is pinned has to differ where the bytes do, and nobody attacks it.
@@ -118,12 +66,14 @@ fn what_is_too_large_is_refused_and_the_log_goes_on() {
     let refused = store.prune(1, &[&[0; 1001]]);
     assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
     let mut checkpoints = store.checkpoint_writer(Memory::default());
-    assert!(matches!(checkpoints.keep(1, &[0; 101], [b""]), Err(StoreError::TooLarge { .. })));
+    assert!(matches!(checkpoints.keep(1, &[0; 101], &chunks(&[b""])), Err(StoreError::TooLarge { .. })));
     assert!(matches!(
-        checkpoints.keep(1, b"", [b"", b"", b""]),
+        checkpoints.keep(1, b"", &chunks(&[b"", b"", b""])),
         Err(StoreError::TooManyChunks { chunks_max: 2 })
     ));
-    checkpoints.keep(1, &[0; 100], [[0; 100], [1; 100]]).unwrap();
+    let refused = checkpoints.keep(1, b"", &chunks(&[&[0; 101]]));
+    assert!(matches!(refused, Err(StoreError::TooLarge { what: "chunk", .. })));
+    checkpoints.keep(1, &[0; 100], &chunks(&[&[0; 100], &[1; 100]])).unwrap();
     assert_eq!(store.append(1, &[0; 1000]).unwrap(), 1);
     assert_eq!(store.sync().unwrap(), 1);
 }
@@ -156,6 +106,9 @@ fn limits_that_contradict_each_other_are_refused() {
         StoreConfig { spares_max: 17, ..small() },
         StoreConfig { checkpoints_kept: 1, ..small() },
         StoreConfig { chunk_bytes_max: 0, ..small() },
+        StoreConfig { chunks_max: u32::MAX, ..small() },
+        StoreConfig { chunk_file_bytes: 0, ..small() },
+        StoreConfig { chunk_files_max: 31, ..small() },
     ];
     for config in wrong {
         let opened = Store::open(Memory::default(), config.clone(), &OWNER);

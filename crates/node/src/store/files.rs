@@ -184,8 +184,9 @@ mod tests {
             store.append(slot, &record(slot)).unwrap();
             store.sync().unwrap();
         }
-        checkpoints.keep(4, b"four", [b"one", b"two"]).unwrap();
-        let kept = checkpoints.keep(8, b"eight", [b"one", b"two"]).unwrap();
+        let state = vec![([1; 32], b"one"), ([2; 32], b"two")];
+        checkpoints.keep(4, b"four", &state).unwrap();
+        let kept = checkpoints.keep(8, b"eight", &state).unwrap();
         assert_eq!(kept.prune_to, Some(4));
         store.prune(4, &[b"head"]).unwrap();
         store.append(21, &record(21)).unwrap();

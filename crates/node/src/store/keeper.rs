@@ -6,9 +6,10 @@ use std::sync::Arc;
 use smr_consensus::Record;
 use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_replica::{Chunked, Event};
-use smr_store::Store;
+use smr_store::{ChunkName, Chunks, Store};
 use smr_wire::Slot;
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::files::Files;
 use super::writer::{Report, Writer};
@@ -42,7 +43,12 @@ impl Keeper {
         };
         let tell = move |report| match report {
             Report::Durable(ticket) => progress.send_modify(|progress| progress.durable = ticket),
-            Report::Kept(kept) => results.put(Event::Kept(Slot(kept.slot))),
+            Report::Kept(kept) => {
+                if let Some(damage) = &kept.mended {
+                    warn!(%damage, "a part of a state was damaged on disk; it is written anew");
+                }
+                results.put(Event::Kept(Slot(kept.slot)));
+            }
             Report::Pruned(_) => {}
             Report::NotKept { error, .. } | Report::Failed(error) => {
                 progress.send_modify(|progress| fail(progress, error.to_string()));
@@ -64,11 +70,23 @@ impl Keeper {
 
     /// Keeps a state.
     pub(crate) fn keep(&self, certificate: &CheckpointCertificate, image: Arc<Chunked>) {
-        let mut next = 0;
-        let chunks = std::iter::from_fn(move || {
-            next += 1;
-            image.chunks().get(next - 1).map(|chunk| chunk.bytes().to_vec())
-        });
-        self.0.keep(certificate.checkpoint.slot.0, smr_wire::encode(certificate), Box::new(chunks));
+        self.0.keep(certificate.checkpoint.slot.0, smr_wire::encode(certificate), Box::new(State(image)));
+    }
+}
+
+/// A state as the store takes it: the leaves of its tree are the names of its chunks.
+struct State(Arc<Chunked>);
+
+impl Chunks for State {
+    fn count(&self) -> usize {
+        self.0.chunks().len()
+    }
+
+    fn name(&self, index: usize) -> ChunkName {
+        self.0.chunks()[index].digest().0
+    }
+
+    fn bytes(&self, index: usize) -> &[u8] {
+        self.0.chunks()[index].bytes()
     }
 }

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use smr_store::{CheckpointWriter, Disk, Kept, Store, StoreConfig, StoreError, make_spare};
+use smr_store::{CheckpointWriter, Chunks, Disk, Kept, Store, StoreConfig, StoreError, make_spare};
 
 /// Bytes of records that wait to be written, at most. Whoever appends more waits: the disk is slower than the network then,
 /// and what is appended would leave only after all that waits.
@@ -44,8 +44,8 @@ pub enum Report {
 /// Who is told.
 pub type Tell = Arc<dyn Fn(Report) + Send + Sync>;
 
-/// A checkpoint's chunks, made while they are written.
-pub type Chunks = Box<dyn Iterator<Item = Vec<u8>> + Send>;
+/// A checkpoint's chunks, which may be shared with whoever gives them.
+pub type SharedChunks = Box<dyn Chunks + Send>;
 
 /// Writes a store, on threads of its own.
 pub struct Writer {
@@ -92,7 +92,7 @@ impl Writer {
     }
 
     /// Keeps a checkpoint beside all that, behind those that wait for their turn.
-    pub fn keep(&self, slot: u64, header: Vec<u8>, chunks: Chunks) {
+    pub fn keep(&self, slot: u64, header: Vec<u8>, chunks: SharedChunks) {
         // A thread that panicked has told so.
         let _ = self.chores.send(Chore::Keep { slot, header, chunks });
     }
@@ -127,7 +127,7 @@ enum Job {
 }
 
 enum Chore {
-    Keep { slot: u64, header: Vec<u8>, chunks: Chunks },
+    Keep { slot: u64, header: Vec<u8>, chunks: SharedChunks },
     Spare,
 }
 
@@ -273,7 +273,7 @@ impl<D: Disk> Doer<D> {
         while let Ok(chore) = waiting.recv() {
             match chore {
                 Chore::Keep { slot, header, chunks } => {
-                    (self.tell)(match self.checkpoints.keep(slot, &header, chunks) {
+                    (self.tell)(match self.checkpoints.keep(slot, &header, chunks.as_ref()) {
                         Ok(kept) => Report::Kept(kept),
                         Err(error) => Report::NotKept { slot, error },
                     });
@@ -347,7 +347,8 @@ mod tests {
         let (mut writer, _, reports) = start(&files);
         for slot in 1..=3 {
             writer.append(slot, vec![1; 100]);
-            writer.keep(slot, vec![9], Box::new((0..3).map(|chunk| vec![chunk; 500])));
+            let state: Vec<_> = (0..3).map(|chunk| ([chunk; 32], vec![chunk; 500])).collect();
+            writer.keep(slot, vec![9], Box::new(state));
         }
         let kept = |report| if let Report::Kept(kept) = report { Some(kept) } else { None };
         let kept: Vec<Kept> = reports.iter().filter_map(kept).take(3).collect();

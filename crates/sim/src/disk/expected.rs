@@ -1,12 +1,21 @@
 //! What a store must have when it is opened, from what it was told and what it answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use smr_store::{Disk, Found};
+use smr_store::{Disk, FileEntry, Found};
 
 /// Checkpoints that stay.
 pub(super) const CHECKPOINTS_KEPT: usize = 2;
+
+/// Files of chunks that a checkpoint has at most; the fewest that may be, so that they are written together often.
+pub(super) const CHUNK_FILES_MAX: usize = 32;
+
+/// Bytes beside a chunk in its file.
+const INDEX_BYTES: usize = 40;
+
+/// Bytes of a file before its chunks.
+const SHEET_BYTES: usize = 512;
 
 /// What was told to a store and what it has promised.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +106,26 @@ impl Expected {
     pub(super) fn kept(&mut self, slot: u64) {
         self.kept.push(slot);
         self.kept.drain(..self.kept.len().saturating_sub(CHECKPOINTS_KEPT));
+    }
+
+    /// Nothing is on the disk for ever: what the kept ones refer to has at most twice their bytes.
+    pub(super) fn check_room(&self, files: &[FileEntry]) -> Result<(), String> {
+        let files: Vec<&FileEntry> = files.iter().filter(|file| file.name.starts_with("ck-")).collect();
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let of_state = |slot: &u64| -> u64 {
+            let distinct: BTreeSet<&Vec<u8>> = self.checkpoints[slot].1.iter().collect();
+            distinct.iter().map(|chunk| (chunk.len() + INDEX_BYTES) as u64).sum()
+        };
+        let state: u64 = self.kept.iter().map(of_state).sum();
+        let bytes_max = 2 * state + (SHEET_BYTES * files.len()) as u64;
+        if bytes > bytes_max {
+            return Err(format!("{bytes} bytes in {} files for {state} of states", files.len()));
+        }
+        let files_max = CHECKPOINTS_KEPT * CHUNK_FILES_MAX;
+        if files.len() > files_max {
+            return Err(format!("{} files of chunks, and there may be {files_max}", files.len()));
+        }
+        Ok(())
     }
 
     /// A file is gone; if it is a checkpoint, the one before is as good.

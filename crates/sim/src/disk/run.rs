@@ -8,10 +8,14 @@
 //!
 //! What must hold is [`Failure`]'s list of what can be wrong.
 
-use smr_store::{CheckpointWriter, Fault, Found, OpenError, Store, StoreConfig, StoreError, make_spare};
+use smr_crypto::merkle;
+use smr_store::{
+    CheckpointWriter, ChunkName, Disk as _, Fault, Found, OpenError, Store, StoreConfig, StoreError,
+    make_spare,
+};
 
 use super::SimDisk;
-use super::expected::{Allowed, CHECKPOINTS_KEPT, Expected};
+use super::expected::{Allowed, CHECKPOINTS_KEPT, CHUNK_FILES_MAX, Expected};
 use crate::rng::Rng;
 
 /// Times that a store is opened in a run, at most.
@@ -22,6 +26,9 @@ const DEEDS_MAX: u64 = 40;
 
 /// Calls after which the machine stops in a life, if it does, at most.
 const CALLS_MAX: u64 = 150;
+
+/// Chunks of a state, at most.
+const CHUNKS_MAX: u32 = 24;
 
 /// Of the digest, which only has to differ: FNV-1a.
 const PRIME: u64 = 0x0100_0000_01b3;
@@ -45,6 +52,10 @@ pub struct Summary {
     pub skipped: u64,
     /// Of those, the ones that took a group that nothing could prove.
     pub unprovable: u64,
+    /// Checkpoints that were kept.
+    pub kept: u64,
+    /// Of those, the ones of which a part was on the disk already.
+    pub built_on: u64,
     /// Errors of the disk that reached whoever stores.
     pub errors: u64,
     /// Digest of everything found.
@@ -64,6 +75,8 @@ impl Summary {
             told: self.told + other.told,
             skipped: self.skipped + other.skipped,
             unprovable: self.unprovable + other.unprovable,
+            kept: self.kept + other.kept,
+            built_on: self.built_on + other.built_on,
             errors: self.errors + other.errors,
             digest: self.digest.rotate_left(1) ^ other.digest,
         }
@@ -92,7 +105,7 @@ pub fn run(seed: u64) -> Result<Summary, Failure> {
 }
 
 /// Runs the first life of `seed`, and then the second one again and again, in which every call of the disk is the last one
-/// in turn, each with `endings` different crashes.
+/// in turn, each with `endings` different crashes, or fails once.
 ///
 /// # Errors
 /// What must not be.
@@ -113,6 +126,12 @@ pub fn run_to_every_call(seed: u64, endings: u64) -> Result<Summary, Failure> {
         if !run.stopped {
             break;
         }
+        if ending == 0 {
+            begun.disk.put_back(&image);
+            let mut run = begun.clone();
+            run.live_with_an_error(calls).map_err(|what| Failure { seed, what })?;
+            all = all.and(run.summary());
+        }
     }
     Ok(all)
 }
@@ -132,6 +151,10 @@ struct Run {
     prune_to: Option<u64>,
     /// No two records are alike.
     written: u64,
+    /// How often a state is kept where a record would be appended, of 1000 times.
+    keeps: u64,
+    /// What is kept next: what it was, changed in part.
+    state: Vec<Vec<u8>>,
     /// Of a size, so that old records lie where new ones are looked for.
     record_bytes: u64,
     /// The disk was told to fail.
@@ -171,10 +194,13 @@ impl Run {
             spares_max: *rng.pick(&[0, 1, 2]),
             checkpoints_kept: CHECKPOINTS_KEPT,
             chunk_bytes_max: 1500,
-            chunks_max: 16,
+            chunks_max: CHUNKS_MAX,
+            chunk_file_bytes: *rng.pick(&[1, 1000, 5000]),
+            chunk_files_max: CHUNK_FILES_MAX,
             salt: 0,
         };
         let (crashes_by, owner, record_bytes) = (rng.fork(), rng.bytes32(), rng.within(8, 700));
+        let keeps = *rng.pick(&[0, 0, 700]);
         Run {
             rng,
             crashes_by,
@@ -186,6 +212,8 @@ impl Run {
             slot: 1,
             prune_to: None,
             written: 0,
+            keeps,
+            state: Vec::new(),
             record_bytes,
             fails: false,
             stopped: false,
@@ -242,6 +270,16 @@ impl Run {
         Ok(end)
     }
 
+    /// The call after `calls` fails, once. Then whoever stores starts again, and so does the machine.
+    fn live_with_an_error(&mut self, calls: u64) -> Result<(), String> {
+        self.fails = true;
+        self.disk.fail_after(calls);
+        self.live(None)?;
+        self.look()?;
+        self.crash();
+        self.look()
+    }
+
     fn crash(&mut self) {
         self.disk.crash(&mut self.crashes_by);
         self.fails = false;
@@ -253,6 +291,7 @@ impl Run {
         let mut checkpoints = store.checkpoint_writer(self.disk.clone());
         for _ in 0..self.rng.within(0, DEEDS_MAX) {
             match self.rng.within(0, 999) {
+                0..450 if self.rng.chance(self.keeps) => self.keep(&mut checkpoints)?,
                 0..450 => self.append(&mut store)?,
                 450..650 => self.sync(&mut store)?,
                 650..760 => self.keep(&mut checkpoints)?,
@@ -288,6 +327,9 @@ impl Run {
         match Store::open(self.disk.clone(), self.config.clone(), &self.owner) {
             Ok((store, found)) => {
                 self.expected.check(&found, &self.disk, Allowed::Nothing).map_err(Wrong::Found)?;
+                if let Some(damage) = found.skipped.first() {
+                    return Err(Wrong::Found(format!("skipped what nothing had damaged: {damage}")));
+                }
                 self.summary.torn += u64::from(found.torn.is_some());
                 self.digest(&found);
                 Ok(store)
@@ -338,15 +380,51 @@ impl Run {
     fn keep(&mut self, checkpoints: &mut CheckpointWriter<SimDisk>) -> Result<(), Wrong> {
         self.slot += 1;
         let header = self.record();
-        let chunks: Vec<Vec<u8>> = (0..self.rng.within(0, 3)).map(|_| self.record()).collect();
-        self.expected.keeps(self.slot, &header, &chunks);
-        let kept = checkpoints.keep(self.slot, &header, &chunks);
+        self.change_state();
+        self.expected.keeps(self.slot, &header, &self.state);
+        let kept = checkpoints.keep(self.slot, &header, &named(&self.state));
         // The log goes on where a checkpoint could not be kept.
         if let Some(kept) = self.judge(kept)? {
             self.expected.kept(kept.slot);
             self.prune_to = kept.prune_to.or(self.prune_to);
+            self.summary.kept += 1;
+            let given = self.state.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+            self.summary.built_on += u64::from(kept.written_bytes < given);
+            if let Some(damage) = kept.mended {
+                return Err(Wrong::Found(format!("mended what nothing had damaged: {damage}")));
+            }
+            // One that was said to have failed may be there nevertheless.
+            if !self.fails {
+                let files = self.disk.list().map_err(|_| Wrong::Disk)?;
+                self.expected.check_room(&files).map_err(Wrong::Found)?;
+            }
         }
         Ok(())
+    }
+
+    /// Some chunks change, come, go, move or are as they were long ago.
+    fn change_state(&mut self) {
+        let changes = if self.rng.chance(100) { 2 * u64::from(CHUNKS_MAX) } else { self.rng.within(0, 6) };
+        for _ in 0..changes {
+            let (chunk, chunks) = (self.chunk(), self.state.len());
+            let at = usize::try_from(self.rng.within(0, chunks as u64)).expect("small");
+            match self.rng.within(0, 9) {
+                0..6 if at < chunks => self.state[at] = chunk,
+                6 if at < chunks => drop(self.state.remove(at)),
+                7 if at < chunks => self.state.swap(0, at),
+                _ if chunks < CHUNKS_MAX as usize => self.state.insert(at, chunk),
+                _ => {}
+            }
+        }
+    }
+
+    /// A new one, or one of a few that come again and again, an empty one among them.
+    fn chunk(&mut self) -> Vec<u8> {
+        if self.rng.chance(800) {
+            return self.record();
+        }
+        let which = self.rng.within(0, 3);
+        vec![which.to_le_bytes()[0]; usize::try_from(which * 100).expect("small")]
     }
 
     fn prune(&mut self, store: &mut Store<SimDisk>) -> Result<(), Wrong> {
@@ -401,12 +479,16 @@ impl Run {
         };
         self.summary.damages += 1;
         let damaged = self.disk.image();
+        self.config.salt = self.rng.draw();
         match Store::open(self.disk.clone(), self.config.clone(), &self.owner) {
-            Ok((_, found)) => {
+            Ok((store, found)) => {
                 self.summary.skipped += u64::from(!found.skipped.is_empty());
                 let strict = expected.clone().check(&found, &self.disk, Allowed::Nothing);
                 self.summary.unprovable += u64::from(strict.is_err());
                 expected.check(&found, &self.disk, allowed).map_err(|what| format!("{done}: {what}"))?;
+                if !found.skipped.is_empty() {
+                    self.heal(&store, expected).map_err(|what| format!("{done}, and two kept: {what}"))?;
+                }
             }
             Err(OpenError::Damaged(damage)) if !matches!(damage.fault, Fault::NoCheckpoint { .. }) => {
                 self.summary.told += 1;
@@ -422,6 +504,27 @@ impl Run {
         Ok(())
     }
 
+    /// After as many states more as are kept, nothing is left of the damage.
+    fn heal(&mut self, store: &Store<SimDisk>, mut expected: Expected) -> Result<(), String> {
+        let mut checkpoints = store.checkpoint_writer(self.disk.clone());
+        for after in 1..=CHECKPOINTS_KEPT as u64 {
+            let (slot, header) = (self.slot + after, self.record());
+            self.change_state();
+            expected.keeps(slot, &header, &self.state);
+            let kept = checkpoints.keep(slot, &header, &named(&self.state)).map_err(|e| e.to_string())?;
+            expected.kept(kept.slot);
+        }
+        self.config.salt = self.rng.draw();
+        let opened = Store::open(self.disk.clone(), self.config.clone(), &self.owner);
+        let (_, found) = opened.map_err(|error| error.to_string())?;
+        expected.check(&found, &self.disk, Allowed::Nothing)?;
+        expected.check_room(&self.disk.list().expect("it runs"))?;
+        match found.skipped.first() {
+            Some(damage) => Err(format!("{damage} is still there")),
+            None => Ok(()),
+        }
+    }
+
     fn digest(&mut self, found: &Found) {
         let bytes = found.records.iter().flatten();
         let of_records =
@@ -429,4 +532,9 @@ impl Run {
         self.summary.digest =
             found.checkpoints.iter().fold(of_records, |sum, found| (sum ^ found.slot).wrapping_mul(PRIME));
     }
+}
+
+/// Chunks with their digests as names.
+fn named(state: &[Vec<u8>]) -> Vec<(ChunkName, &[u8])> {
+    state.iter().map(|chunk| (merkle::leaf(chunk).0, chunk.as_slice())).collect()
 }
