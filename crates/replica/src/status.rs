@@ -1,6 +1,7 @@
 //! Where a replica stands, for operators.
 
 use smr_crypto::Digest;
+use crate::replica::NotRestarted;
 use smr_wire::{Epoch, Generation, ReplicaId, Slot, View};
 
 /// What a replica is doing, in one word.
@@ -47,6 +48,11 @@ pub struct Status {
     pub generation: Generation,
     /// Whether the group counts on what it says; not while the others do not know its trusted core.
     pub votes: bool,
+    /// How far it goes in this generation, if the administrator is about to end that. It holds once all that was promised is on
+    /// disk.
+    pub ceased: Option<Slot>,
+    /// Why it did not follow the last order to end it, if it did not.
+    pub not_restarted: Option<NotRestarted>,
     /// The view it is in or on its way to.
     pub view: View,
     /// Who proposes in it.

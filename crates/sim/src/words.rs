@@ -149,6 +149,7 @@ impl Words {
             }
             Observation::Halted(why) => format!("halts: {why}"),
             Observation::Generation(generation) => format!("enters generation {generation}"),
+            Observation::NotRestarted(why) => format!("does not take the manifest up: {why}"),
             Observation::TransferBegan(slot) => format!("wants a state above s{slot}"),
             Observation::TransferDone(slot) => format!("has taken over the state after s{slot}"),
             Observation::TransferFailed(why) => format!("cannot use the state: {why}"),

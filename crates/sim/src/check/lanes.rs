@@ -104,6 +104,8 @@ pub struct Watch {
     stood: BTreeMap<ReplicaId, (Slot, Slot)>,
     /// The last slot of the generation, once a correct replica knows it.
     end: Option<Slot>,
+    /// Whether the administrator ended it: then what only votes show above that is decided for nobody.
+    restarts: bool,
 }
 
 /// Why a vote is looked at.
@@ -137,6 +139,7 @@ impl Watch {
             lanes: BTreeMap::new(),
             stood: BTreeMap::new(),
             end: None,
+            restarts: false,
         }
     }
 
@@ -169,7 +172,8 @@ impl Watch {
                 format!("{who} votes in slot {slot} of view {view} for what nobody had the right to propose")
             })?;
         }
-        if count >= self.quorum {
+        let is_over = self.restarts && self.end.is_some_and(|end| slot > end);
+        if count >= self.quorum && !is_over {
             self.decides(vote)?;
         }
         self.is_bound(view, slot)

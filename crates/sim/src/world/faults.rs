@@ -58,6 +58,9 @@ impl World {
             let rots = self.setting.durable && self.group.is_bound_by_disk() && self.rng.chance(500);
             let fault = if comes_back {
                 Fault::Reboot(victim)
+            } else if self.setting.durable && self.group.model == FaultModel::Hybrid {
+                // With more cores gone than it survives, nobody but it may know what a client was told.
+                Fault::Crash(victim, chaos_us - at_us)
             } else if rots {
                 Fault::Rot(victim, chaos_us - at_us)
             } else {
@@ -83,7 +86,7 @@ impl World {
             let weather = Weather::drawn(&mut self.rng);
             self.schedule(now_us + at_us, Fault::Weather(weather));
         }
-        if self.setting.durable && self.group.is_bound_by_disk() {
+        if self.setting.durable {
             self.schedule_crashes(chaos_us);
         }
         self.schedule(now_us + chaos_us, Fault::Heal);
@@ -122,6 +125,7 @@ impl World {
             Fault::Kill(machine) => self.machines[machine].health = Health::Dead,
             Fault::Crash(machine, down_us) => self.crash(machine, down_us, false),
             Fault::Rot(machine, down_us) => self.crash(machine, down_us, true),
+            Fault::Return(machine, _) if self.group.model == FaultModel::Hybrid => self.begin_anew(machine),
             Fault::Return(machine, rots) => self.come_back(machine, rots),
             Fault::Reboot(machine) => self.reboot(machine),
             Fault::Weather(weather) => self.network.weather = weather,
