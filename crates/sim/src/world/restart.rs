@@ -23,6 +23,10 @@ impl World {
                 self.step(replica.index(), Event::Restart(manifest));
             }
         }
+        let generation = said.values().map(|of| of.generation).max().unwrap_or_default();
+        if self.manifests.contains_key(&generation) {
+            return;
+        }
         let liars: BTreeSet<ReplicaId> =
             (0..self.machines.len()).filter(|machine| !self.is_correct(*machine)).map(ReplicaId::at).collect();
         match restart::next(&said, Size::of(&self.group), &liars) {
@@ -45,7 +49,7 @@ impl World {
                 let ends = || format!("the administrator ends generation {generation} with s{slot}");
                 self.trace.note(now_us, step, ends);
                 let manifest = self.manifest(generation, slot);
-                self.manifests.entry(generation).or_insert(manifest);
+                self.manifests.insert(generation, manifest);
             }
         }
     }
