@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use chance::{Draws, now};
 use service::{COMMANDS, Service};
 use smr_app::builtin::kv::{Kv, Limits};
-use smr_app::state::{Chunk, Cut};
+use smr_app::state::{Chunk, Cut, Taken};
 use smr_app::{HostEvent, Strategy};
 use smr_wire::Slot;
 
@@ -91,11 +91,11 @@ fn measure(service: &mut Service, keys: u64, strategy: Option<Strategy>, seed: u
                     service.host.checkpoint(Slot(service.given), strategy).expect("the line has room");
                 }
             }
-            HostEvent::Checkpointed { chunks, .. } => {
+            HostEvent::Checkpointed { state: Taken::Chunks(chunks), .. } => {
                 still = at - *executed.last().expect("some");
                 quiet = Some((at, chunks));
             }
-            HostEvent::CutTaken { cut, .. } => {
+            HostEvent::Checkpointed { state: Taken::Cut(cut), .. } => {
                 still = at - *executed.last().expect("some");
                 cuts.send(cut).expect("it lives");
             }

@@ -9,15 +9,16 @@ pub mod timers;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use smr_crypto::Digest;
 use smr_uds::{Resume, Scheduler, Sink, TaskEnd, WokenBy};
 use smr_wire::{ClientId, Slot, Timestamp};
 
 use crate::application::{Application, Asked, Context, Place, RestoreError, Surroundings, Unavailable};
-use crate::state::{Chunk, Cut, Damaged};
+use crate::state::{Chunk, Damaged, Taken};
 use errand::Errand;
 use kept::Kept;
-use line::{Act, Form, Image, Line, Ticket};
+use line::{Act, Line, Ticket};
 use timers::Timers;
 
 /// An application and the line of operations before it. No call waits; what comes of it is reported to the sink.
@@ -52,16 +53,11 @@ pub trait AnyHost: Send + Sync {
     fn execute(&self, work: SlotWork) -> Result<(), HostError>;
 
     /// Takes the state after `slot`, the last one given, once it and all before have ended and before anything
-    /// later begins: [`HostEvent::SnapshotTaken`]. All replicas take them after the same slots, because one shapes
-    /// the order of what comes after it: as on a replica that begins with this snapshot.
+    /// later begins: [`HostEvent::Checkpointed`]. All replicas take them after the same slots, because one shapes
+    /// the order of what comes after it: as on a replica that begins with this state.
     ///
-    /// # Errors
-    /// Why not; nothing has changed then.
-    fn snapshot(&self, slot: Slot) -> Result<(), HostError>;
-
-    /// Takes the same state at the same place of the order, in chunks: [`HostEvent::Checkpointed`] or
-    /// [`HostEvent::CutTaken`]. While a cut that was reported is still kept by somebody, the next one of either
-    /// strategy waits, and whatever was given behind it; so the pages of two cuts are never kept beside those of now.
+    /// While a cut that was reported is still kept by somebody, the next checkpoint waits, and whatever was given
+    /// behind it; so the pages of two cuts are never kept beside those of now.
     ///
     /// # Errors
     /// Why not; nothing has changed then.
@@ -69,10 +65,8 @@ pub trait AnyHost: Send + Sync {
 
     /// Makes the whole host start again from the state after `slot`: [`HostEvent::Restored`]. Whatever was given
     /// before and is not reported is dropped without a report; commands that run are waited for, not listened to.
-    fn restore(&self, slot: Slot, snapshot: Vec<u8>);
-
-    /// The same from the chunks of a checkpoint. Their memory becomes the state's, where it is that of tables.
-    fn restore_chunks(&self, slot: Slot, chunks: Vec<Chunk>);
+    /// Memory of the chunks becomes the state's, where it is that of tables.
+    fn restore(&self, slot: Slot, chunks: Vec<Chunk>);
 
     /// When the first of the commands that wait for their time is due, as far as this host knows. A hint for whoever
     /// proposes; nothing begins before a slot with [`SlotWork::timers`].
@@ -89,25 +83,14 @@ impl<A: Application> AnyHost for Host<A> {
         Ok(())
     }
 
-    fn snapshot(&self, slot: Slot) -> Result<(), HostError> {
-        self.0.desk().line.snapshot(slot, Form::Bytes)?;
-        self.0.pump();
-        Ok(())
-    }
-
     fn checkpoint(&self, slot: Slot, strategy: Strategy) -> Result<(), HostError> {
-        self.0.desk().line.snapshot(slot, Form::Chunks(strategy))?;
+        self.0.desk().line.checkpoint(slot, strategy)?;
         self.0.pump();
         Ok(())
     }
 
-    fn restore(&self, slot: Slot, snapshot: Vec<u8>) {
-        self.0.desk().line.restore(slot, Image::Bytes(snapshot));
-        self.0.pump();
-    }
-
-    fn restore_chunks(&self, slot: Slot, chunks: Vec<Chunk>) {
-        self.0.desk().line.restore(slot, Image::Chunks(chunks));
+    fn restore(&self, slot: Slot, chunks: Vec<Chunk>) {
+        self.0.desk().line.restore(slot, chunks);
         self.0.pump();
     }
 
@@ -141,32 +124,19 @@ pub enum HostEvent {
         /// Of commands of earlier slots that waited, and were woken here or began again here; by place.
         late: Vec<LateOutcome>,
     },
-    /// The state after a slot.
-    SnapshotTaken {
-        /// After which slot.
-        slot: Slot,
-        /// The state: what the application writes, the commands that wait and the timers.
-        bytes: Vec<u8>,
-    },
-    /// The state after a slot, in chunks ([`Strategy::Quiescent`]).
+    /// The state after a slot: what the application has, the commands that wait and the timers.
     Checkpointed {
         /// After which slot.
         slot: Slot,
-        /// The state, as in `SnapshotTaken`.
-        chunks: Vec<Chunk>,
+        /// The state. Chunks are made of it on another thread, where they are not made yet.
+        state: Taken,
     },
-    /// The state after a slot, kept for whoever makes chunks of it ([`Strategy::Rolling`]).
-    CutTaken {
+    /// There is no state after a slot. Nothing is executed any further until a restore.
+    CheckpointFailed {
         /// After which slot.
         slot: Slot,
-        /// The state: to be made into chunks on another thread, and dropped.
-        cut: Cut,
-    },
-    /// The application panicked instead of giving its state, or memory has failed. It is not executed any further until
-    /// a restore.
-    SnapshotFailed {
-        /// After which slot.
-        slot: Slot,
+        /// Why not.
+        why: CheckpointFailure,
     },
     /// A state was restored, or cannot be; in that case nothing is executed until one can.
     Restored {
@@ -177,12 +147,24 @@ pub enum HostEvent {
     },
 }
 
+/// Why a host has no state to give.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CheckpointFailure {
+    /// The application panicked.
+    #[error("the application panicked instead of giving its state")]
+    Panicked,
+    /// Memory has failed.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+}
+
 /// When the chunks of a checkpoint are made. Both come to the same ones.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub enum Strategy {
     /// While no command runs.
     Quiescent,
     /// While later commands run: they wait for the cut alone. What they write is copied first, page by page.
+    #[default]
     Rolling,
 }
 
@@ -317,8 +299,8 @@ pub enum HostError {
         /// What would have been right.
         expected: Slot,
     },
-    /// A snapshot is of the last slot given.
-    #[error("a snapshot after slot {slot} was wanted, but {last} is the last one given")]
+    /// A checkpoint is of the last slot given.
+    #[error("a checkpoint after slot {slot} was wanted, but {last} is the last one given")]
     NotLast {
         /// What was wanted.
         slot: Slot,
@@ -388,13 +370,17 @@ impl<A: Application> Inner<A> {
                 self.scheduler.suspend(reached).expect(ROOM);
             }
             Act::Resume => self.scheduler.resume(Resume::Recall).expect("it is suspended"),
-            Act::Snapshot { slot, form, trace, waiting, restores } => {
-                let taken = catch_unwind(AssertUnwindSafe(|| self.take_snapshot(slot, form, trace, waiting)));
-                let failed = HostEvent::SnapshotFailed { slot };
-                self.rested(restores, taken.ok().and_then(Result::ok).unwrap_or(failed), Vec::new());
+            Act::Checkpoint { slot, strategy, trace, waiting, restores } => {
+                let taken = catch_unwind(AssertUnwindSafe(|| self.take_state(strategy, trace, waiting)));
+                let taken = taken.unwrap_or(Err(CheckpointFailure::Panicked));
+                let event = match taken {
+                    Ok(state) => HostEvent::Checkpointed { slot, state },
+                    Err(why) => HostEvent::CheckpointFailed { slot, why },
+                };
+                self.rested(restores, event, Vec::new());
             }
-            Act::Restore { slot, image, restores } => {
-                let (result, waiting) = match self.restore(image) {
+            Act::Restore { slot, chunks, restores } => {
+                let (result, waiting) = match self.restore(&chunks) {
                     Ok(waiting) => (Ok(()), waiting),
                     Err(error) => (Err(error), Vec::new()),
                 };
@@ -404,13 +390,12 @@ impl<A: Application> Inner<A> {
         }
     }
 
-    fn take_snapshot(
+    fn take_state(
         self: &Arc<Self>,
-        slot: Slot,
-        form: Form,
+        strategy: Strategy,
         trace: u64,
         waiting: Vec<Arc<Errand>>,
-    ) -> Result<HostEvent, Damaged> {
+    ) -> Result<Taken, CheckpointFailure> {
         let (cut, kept) = (self.application.cut(), Kept::new(trace, waiting, &self.timers));
         self.desk().line.cut_taken();
         let host = Arc::downgrade(self);
@@ -423,20 +408,15 @@ impl<A: Application> Inner<A> {
                 }
             },
         );
-        Ok(match form {
-            Form::Bytes => HostEvent::SnapshotTaken { slot, bytes: kept::to_bytes(&cut.chunks()?) },
-            Form::Chunks(Strategy::Quiescent) => HostEvent::Checkpointed { slot, chunks: cut.chunks()? },
-            Form::Chunks(Strategy::Rolling) => HostEvent::CutTaken { slot, cut },
+        Ok(match strategy {
+            Strategy::Quiescent => Taken::Chunks(cut.chunks()?),
+            Strategy::Rolling => Taken::Cut(cut),
         })
     }
 
     /// The commands that wait in the restored state.
-    fn restore(&self, image: Image) -> Result<Vec<Arc<Errand>>, RestoreError> {
-        let chunks = match image {
-            Image::Bytes(bytes) => kept::from_bytes(&bytes)?,
-            Image::Chunks(chunks) => chunks,
-        };
-        let (kept, application) = Kept::read(&chunks)?;
+    fn restore(&self, chunks: &[Chunk]) -> Result<Vec<Arc<Errand>>, RestoreError> {
+        let (kept, application) = Kept::read(chunks)?;
         catch_unwind(AssertUnwindSafe(|| self.application.restore_chunks(application)))
             .unwrap_or_else(|_| Err(RestoreError::new("the application panicked at it")))?;
         Ok(kept.take_over(&self.timers))

@@ -3,7 +3,7 @@
 //! - [`application`]: the trait, and what a command may know of the world;
 //! - [`text`]: the convention for commands that people type;
 //! - [`state`]: containers that checkpoint themselves, for whatever an application keeps;
-//! - [`host`]: admits decided commands to the deterministic scheduler in slot order, takes and restores snapshots;
+//! - [`host`]: admits decided commands to the deterministic scheduler in slot order, takes and restores checkpoints;
 //! - [`builtin`]: applications that come with the house, by name.
 //!
 //! ```
@@ -43,6 +43,6 @@ pub mod text;
 
 pub use application::{Application, Context, Place, RestoreError, Rng, Unavailable};
 pub use host::{
-    AnyHost, CommandFault, CommandOutcome, EventSink, Host, HostCommand, HostConfig, HostError, HostEvent,
-    LateOutcome, SlotWork, Strategy,
+    AnyHost, CheckpointFailure, CommandFault, CommandOutcome, EventSink, Host, HostCommand, HostConfig,
+    HostError, HostEvent, LateOutcome, SlotWork, Strategy,
 };

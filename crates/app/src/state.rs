@@ -81,6 +81,7 @@
 //! have the same ones, also those that began at a checkpoint.
 
 mod cell;
+mod chunk;
 mod cut;
 mod key;
 mod page;
@@ -98,9 +99,10 @@ use crate::application::RestoreError;
 use stripes::Stripes;
 
 pub use cell::{Cell, CellGuard, Counter};
-pub use cut::{Chunk, Chunking, Cut, Damaged, PIECE_BYTES, SOUND_WITHIN_CUTS};
+pub use chunk::{Chunk, PIECE_BYTES};
+pub use cut::{Chunking, Cut, Damaged, SOUND_WITHIN_CUTS, Taken};
 pub use key::{Key, KeyBytes};
-pub use stripes::{KEY_BYTES_MAX, STRIPES_MAX};
+pub use stripes::{KEY_BYTES_MAX, STRIPES_MAX, VALUE_BYTES_MAX};
 pub use table::{Entries, Entry, Table, Value};
 pub use tree::Load;
 pub use view::{View, Whole};

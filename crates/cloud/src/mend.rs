@@ -225,7 +225,9 @@ pub(crate) async fn vouch(
     generation: Generation,
     core: PublicKey,
 ) -> Result<bool, DeployError> {
-    let Some(anew) = anew(service, record, replica)?.filter(|anew| anew.core == core) else { return Ok(false) };
+    let Some(anew) = anew(service, record, replica)?.filter(|anew| anew.core == core) else {
+        return Ok(false);
+    };
     let voucher = service.voucher(record, replica, generation, core)?;
     let kept = &mut record.replicas[replica.index()];
     let is_first = kept.vouched.is_none();

@@ -94,7 +94,8 @@ pub(crate) async fn revive(
         }
         Step::Sign { generation, slot } => {
             let cores = (0..record.replicas.len()).map(ReplicaId::at);
-            let cores = cores.map(|replica| core(service, record, replica, without)).collect::<Result<_, _>>()?;
+            let cores =
+                cores.map(|replica| core(service, record, replica, without)).collect::<Result<_, _>>()?;
             let manifest = service.manifest(record, generation, slot, cores)?;
             record.manifests.push(manifest);
             service.keep(record)?;
@@ -139,7 +140,9 @@ async fn order(
     let told: Result<(), OperatorError> = async { connected.await?.order(order).await }.await;
     // Whoever is gone meanwhile is told when it is back.
     match told {
-        Err(OperatorError::Refused(why)) => Err(DeployError::ReplicaUnclear { replica: replica.index(), why }),
+        Err(OperatorError::Refused(why)) => {
+            Err(DeployError::ReplicaUnclear { replica: replica.index(), why })
+        }
         _ => Ok(()),
     }
 }

@@ -388,6 +388,8 @@ pub(crate) mod tests {
             share: true,
             certified: true,
             ceremony: String::new(),
+            healing: None,
+            fetched: None,
             halted: None,
             counters: BTreeMap::new(),
             peers: Vec::new(),

@@ -65,12 +65,36 @@ impl Tree {
         let count = self.count();
         let leaf = u32::try_from(index).ok().filter(|leaf| *leaf < count);
         let leaf = leaf.unwrap_or_else(|| panic!("path to leaf {index} of {count}"));
-        let siblings = self.levels.iter().enumerate().filter_map(|(height, level)| {
-            let sibling = (index >> height) ^ 1;
-            level.get(sibling).copied()
-        });
-        Path { index: leaf, count, siblings: siblings.collect() }
+        Path { index: leaf, count, siblings: self.siblings(0, index) }
     }
+
+    /// All leaves.
+    #[must_use]
+    pub fn leaves(&self) -> &[Digest] {
+        self.levels.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// The leaves of a block of `2^height`, fewer in the last one, with the path that leads from the root of a tree over
+    /// them alone to the root of this one; none if there is no such block. [`in_blocks`] says how many there are.
+    #[must_use]
+    pub fn block(&self, height: u32, block: u32) -> Option<(&[Digest], Path)> {
+        let index = block as usize;
+        let leaves = self.leaves().chunks(1 << height).nth(index)?;
+        let siblings = self.siblings(height as usize, index);
+        Some((leaves, Path { index: block, count: in_blocks(self.count(), height), siblings }))
+    }
+
+    /// The neighbours on the way up from the node at `index` of a level.
+    fn siblings(&self, height: usize, index: usize) -> Vec<Digest> {
+        let above = self.levels.iter().skip(height).enumerate();
+        above.filter_map(|(height, level)| level.get((index >> height) ^ 1).copied()).collect()
+    }
+}
+
+/// How many blocks of `2^height` leaves there are, the last one smaller if need be.
+#[must_use]
+pub fn in_blocks(count: u32, height: u32) -> u32 {
+    count.div_ceil(1 << height)
 }
 
 /// What leads from one leaf to the root.
@@ -160,6 +184,26 @@ mod tests {
         for index in (0..20).filter(|index| *index != 3) {
             let moved = Path { index, ..path.clone() };
             assert_ne!(moved.root_from(leaf(&[3])), Some(tree.root()), "{index}");
+        }
+    }
+
+    #[test]
+    fn every_block_of_every_small_tree_has_a_path_to_its_root() {
+        for (count, height) in (1..=33).flat_map(|count| (0..4).map(move |height| (count, height))) {
+            let tree = Tree::new(leaves(count));
+            let blocks = in_blocks(count.into(), height);
+            let mut all = Vec::new();
+            for block in 0..blocks {
+                let (leaves, path) = tree.block(height, block).unwrap();
+                let root = |leaves: &[Digest]| path.root_from(Tree::new(leaves.to_vec()).root());
+                assert_eq!((path.index, path.count), (block, blocks));
+                assert_eq!(root(leaves), Some(tree.root()), "block {block} of {count} in 2^{height}");
+                let mut wrong = leaves.to_vec();
+                wrong[leaves.len() / 2] = Digest::default();
+                assert_ne!(root(&wrong), Some(tree.root()), "block {block} of {count} in 2^{height}");
+                all.extend_from_slice(leaves);
+            }
+            assert_eq!((all.as_slice(), tree.block(height, blocks)), (tree.leaves(), None));
         }
     }
 

@@ -82,7 +82,7 @@ impl Limits {
                 burst_bytes: PEER_OUTBOX_BYTES_MAX as u64 / 2,
             },
             // A view change may carry two windows of certificates, which stay below the same again.
-            peer_frame_bytes_max: (8 << 20) + batch + fetch + config.chunk_bytes as usize,
+            peer_frame_bytes_max: (8 << 20) + batch + fetch + config.answer_bytes as usize,
             peer_outbox: OutboxLimits { frames_max: 16_384, bytes_max: PEER_OUTBOX_BYTES_MAX },
             client_frame_bytes_max: 2 * request + 1024,
             client_outbox: OutboxLimits { frames_max: 8192, bytes_max: (1 << 20) + 2 * reply },

@@ -16,9 +16,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork};
-use smr_replica::system::Chunked;
-use smr_replica::{CannotGoOn, Effect, Event, Gate, Genesis, Input, Observation, Replica, Status, Voucher};
+use smr_app::{AnyHost, EventSink, HostConfig, HostEvent, SlotWork, Strategy};
+use smr_replica::{
+    CannotGoOn, Chunked, Effect, Event, Gate, Genesis, Input, Observation, Replica, Status, Voucher,
+};
 use smr_uds::Workers;
 use smr_wire::{ReplicaId, Slot, Timestamp};
 use tokio::net::TcpListener;
@@ -268,10 +269,10 @@ fn host_sink(results: Results) -> EventSink {
     Arc::new(move |event| {
         results.put(match event {
             HostEvent::Executed { slot, outcomes, late } => Event::Executed { slot, outcomes, late },
-            HostEvent::SnapshotTaken { slot, bytes } => Event::SnapshotTaken { slot, bytes },
-            HostEvent::SnapshotFailed { slot } => Event::SnapshotFailed(slot),
-            // Nobody asks for checkpoints in chunks here.
-            HostEvent::Checkpointed { .. } | HostEvent::CutTaken { .. } => return,
+            HostEvent::Checkpointed { slot, state } => Event::Checkpointed { slot, state: Ok(state) },
+            HostEvent::CheckpointFailed { slot, why } => {
+                Event::Checkpointed { slot, state: Err(why.to_string()) }
+            }
             HostEvent::Restored { slot, result } => {
                 Event::Restored { slot, result: result.map_err(|error| error.to_string()) }
             }
@@ -285,7 +286,7 @@ const HELD_MAX: usize = 4096;
 /// An operation for the host.
 enum HostWork {
     Execute(SlotWork),
-    Snapshot(Slot),
+    Checkpoint(Slot, Strategy),
 }
 
 struct Core {
@@ -418,8 +419,7 @@ impl Core {
             Some(liar) => liar.bend(event),
             None => event,
         };
-        let finished =
-            matches!(event, Event::Executed { .. } | Event::SnapshotTaken { .. } | Event::SnapshotFailed(_));
+        let finished = matches!(event, Event::Executed { .. } | Event::Checkpointed { .. });
         if let Event::Attested(_) | Event::Dealt(_) = &event {
             counters.attested.one();
             self.trusted.answered();
@@ -509,12 +509,12 @@ impl Core {
                 self.trusted.deal(attempt);
             }
             Effect::Execute(work) => self.give(HostWork::Execute(work)),
-            Effect::Snapshot(slot) => self.give(HostWork::Snapshot(slot)),
-            Effect::Restore { slot, bytes } => {
+            Effect::Checkpoint { slot, strategy } => self.give(HostWork::Checkpoint(slot, strategy)),
+            Effect::Restore { slot, chunks } => {
                 // It replaces whatever was to come before it.
                 self.held.clear();
                 self.in_host = 0;
-                self.host.restore(slot, bytes);
+                self.host.restore(slot, chunks);
             }
             Effect::Sign { statement, digest, share } => {
                 let edge = self.edge.clone();
@@ -536,11 +536,12 @@ impl Core {
                     edge.sources.results.put(Event::Combined { statement, signature, culprits });
                 });
             }
-            Effect::Chunk { slot, image, chunk_bytes } => {
+            Effect::Chunk { slot, turn, system, application } => {
                 let results = self.edge.sources.results.clone();
                 self.jobs.put(move || {
-                    let image = Chunked::new(&image, chunk_bytes);
-                    results.put(Event::Chunked { slot, image });
+                    let state = application.chunks().map(|chunks| Chunked::new(&system, chunks));
+                    let state = state.map_err(|damaged| damaged.to_string());
+                    results.put(Event::Chunked { slot, turn, state });
                 });
             }
             Effect::Reply { connection, reply } => {
@@ -582,7 +583,7 @@ impl Core {
                     counters.slots_filled.add(slot.fill.into());
                     self.host.execute(slot)
                 }
-                HostWork::Snapshot(slot) => self.host.snapshot(slot),
+                HostWork::Checkpoint(slot, strategy) => self.host.checkpoint(slot, strategy),
             };
             // The replica has halted and said so, or the program is wrong; in both cases nothing is executed.
             if let Err(error) = given {
@@ -630,6 +631,12 @@ fn clock() -> Timestamp {
 fn report(observation: &Observation) {
     match observation {
         Observation::Halted(why) => error!(%why, "this replica says nothing more to clients"),
+        Observation::Flawed(flaw) => {
+            warn!(%flaw, "this replica's state is wrong: it says nothing to clients until it has the right one");
+        }
+        Observation::Healed(slot) => {
+            warn!(slot = slot.0, "this replica has fetched the right state and goes on");
+        }
         Observation::Diverged { .. }
         | Observation::NotRestarted(_)
         | Observation::TransferFailed(_)

@@ -89,6 +89,8 @@ pub enum NodePhase {
     CatchingUp,
     /// Its trusted core was begun anew: it follows until the administrator vouches for the core's new key.
     Rejoining,
+    /// Its own state is wrong: it says nothing to clients until it has fetched the right one.
+    Healing,
     /// It says nothing more to clients.
     Halted,
 }
@@ -101,6 +103,7 @@ impl From<Phase> for NodePhase {
             Phase::ChangingView => NodePhase::ChangingView,
             Phase::CatchingUp => NodePhase::CatchingUp,
             Phase::Rejoining => NodePhase::Rejoining,
+            Phase::Healing => NodePhase::Healing,
             Phase::Halted => NodePhase::Halted,
         }
     }
@@ -114,6 +117,7 @@ impl std::fmt::Display for NodePhase {
             NodePhase::ChangingView => "changing view",
             NodePhase::CatchingUp => "catching up",
             NodePhase::Rejoining => "rejoining",
+            NodePhase::Healing => "healing",
             NodePhase::Halted => "halted",
         })
     }
@@ -183,6 +187,12 @@ pub struct NodeStatus {
     pub certified: bool,
     /// How far key generation is, in words.
     pub ceremony: String,
+    /// What is wrong with its own state, in words, until it has fetched the right one.
+    #[serde(default)]
+    pub healing: Option<String>,
+    /// How much of a state it has fetched: chunks that are there, and all.
+    #[serde(default)]
+    pub fetched: Option<(u32, u32)>,
     /// Why it says nothing more to clients, in words, if it has come to that.
     pub halted: Option<String>,
     /// What stands behind its trusted core; none if the protocol asks no core for anything.
@@ -229,6 +239,8 @@ impl NodeStatus {
             share: status.share,
             certified: edge.published.borrow().certificate.is_some(),
             ceremony: status.ceremony,
+            healing: status.healing.map(|flaw| flaw.to_string()),
+            fetched: status.fetched,
             halted: status.halted.map(|halt| halt.to_string()),
             core: edge.core.clone(),
             core_stall: edge.core.as_ref().and_then(|core| Stall::of(core, core_silent)),

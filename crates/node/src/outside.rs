@@ -202,7 +202,7 @@ fn messages(edge: &Edge) -> Vec<(Generation, Message)> {
     ];
     let ordering = ordering.map(|message| Message::Consensus(Ordering::Pbft(message)));
     let state = PeerMessage::StateQuery { above: Slot(3), begun: Some(Slot(2)) };
-    let chunk = PeerMessage::ChunkQuery { slot: Slot(3), index: 2 };
+    let chunk = PeerMessage::ChunksQuery { slot: Slot(3), indexes: vec![2] };
     let said = ordering.into_iter().chain([state, chunk].map(Message::Peer));
     said.map(|message| (Generation(0), message)).collect()
 }

@@ -13,11 +13,11 @@ pub mod writer;
 
 use std::path::{Path, PathBuf};
 
+use smr_app::state::Chunk;
 use smr_consensus::Record;
 use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_crypto::Digest;
-use smr_replica::system::Chunked;
-use smr_replica::{Found, Genesis};
+use smr_replica::{Chunked, Found, Genesis};
 use smr_store::{Disk as _, FoundCheckpoint, OpenError, Store, StoreConfig, StoreError};
 use smr_wire::ReplicaId;
 use tracing::{info, warn};
@@ -112,14 +112,13 @@ fn config(genesis: &Genesis) -> Result<StoreConfig, DiskError> {
     let limits = &genesis.config.consensus;
     let record_bytes_max = limits.batch_bytes_max as usize + PROOF_BYTES_MAX;
     let segment_bytes = (2 * record_bytes_max as u64).next_multiple_of(4096).max(SEGMENT_BYTES_MIN);
-    let chunk_bytes_max = (genesis.config.chunk_bytes as usize).max(PROOF_BYTES_MAX);
     // Voting ends a log above the last state that is on disk, and the log here reaches back to the one before. A slot may be
     // voted for in several views, so this is room for each as large as can be, twice.
     let slots = 2 * (limits.log_slots_max + genesis.config.checkpoint_slots);
     let segments = (slots * u64::from(limits.batch_bytes_max)).div_ceil(segment_bytes) + SEGMENTS_BESIDE;
     let segments_max = usize::try_from(segments).unwrap_or(usize::MAX);
     let config = StoreConfig::with_salt(salt);
-    Ok(StoreConfig { record_bytes_max, segment_bytes, segments_max, chunk_bytes_max, ..config })
+    Ok(StoreConfig { record_bytes_max, segment_bytes, segments_max, ..config })
 }
 
 type State = (CheckpointCertificate, Chunked);
@@ -131,7 +130,7 @@ fn read_state(store: &Store<Files>, found: &FoundCheckpoint) -> Result<Result<St
         Ok(certificate) => certificate,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let chunks = (0..found.chunks()).map(|index| found.chunk(store.disk(), index));
+    let chunks = (0..found.chunks()).map(|index| found.chunk(store.disk(), index).map(Chunk::new));
     let state = Chunked::of_chunks(chunks.collect::<Result<_, _>>()?);
     if state.digest() != certificate.checkpoint.digest {
         return Ok(Err("a state is another one than its certificate says".to_owned()));

@@ -9,9 +9,9 @@ use smr_consensus::{Group, Seat};
 use smr_crypto::Signature;
 use smr_wire::{ReplicaId, Slot};
 
+use crate::chunked::Chunked;
 use crate::config::Config;
 use crate::message::PeerMessage;
-use crate::system::Chunked;
 
 /// Stable images that a replica keeps beside those that are being fetched: the last one and the one before.
 const IMAGES_KEPT: usize = 2;
@@ -144,6 +144,12 @@ impl Checkpoints {
         Some((certificate.clone(), self.image(certificate.checkpoint.slot)?.clone()))
     }
 
+    /// The state of which most may still be right, for one that fetches another.
+    #[must_use]
+    pub fn last_image(&self) -> Option<&Arc<Chunked>> {
+        self.images.values().next_back().map(|kept| &kept.image)
+    }
+
     /// Gives up images that nobody needs.
     fn prune(&mut self) {
         let stable = self.stable();
@@ -234,6 +240,7 @@ impl Checkpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smr_app::state::Chunk;
     use smr_crypto::IdentityKey;
     use smr_wire::client::FaultModel;
     use smr_wire::{Generation, ServiceId};
@@ -253,7 +260,7 @@ mod tests {
     }
 
     fn image(slot: u64) -> Chunked {
-        Chunked::of_bytes(&slot.to_le_bytes(), 1 << 10)
+        Chunked::of_chunks(vec![Chunk::new(slot.to_le_bytes().to_vec())])
     }
 
     fn checkpoints() -> Checkpoints {

@@ -1,6 +1,7 @@
 //! Limits and timing of a whole replica. Part of the genesis, hence equal on all replicas of a service.
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use smr_app::Strategy;
 use smr_consensus::config::BadConfig;
 
 /// Bytes of replies that all sessions together keep at most. They are part of every checkpoint.
@@ -11,17 +12,18 @@ pub const SESSIONS_BYTES_MAX: u64 = 1 << 30;
 pub struct Config {
     /// Of the ordering part.
     pub consensus: smr_consensus::Config,
-    /// Slots from one checkpoint to the next (K). Fewer make a shorter log and more pauses.
+    /// Slots from one checkpoint to the next at most (K). Fewer make a shorter log and more pauses.
     pub checkpoint_slots: u64,
-    /// Bytes of a chunk of state in a transfer. 1 KiB..=1 MiB.
-    pub chunk_bytes: u32,
-    /// Chunks that a replica asks for at the same time.
-    pub chunks_in_flight: u32,
+    /// Bytes of batches from one checkpoint to the next at most (M), so that the log of large ones is short too.
+    pub checkpoint_bytes: u64,
+    /// When the chunks of a checkpoint are made.
+    pub checkpoints: Strategy,
+    /// Bytes of chunks of state in one answer at most; a chunk that is longer comes alone. 1 KiB..=1 MiB.
+    pub answer_bytes: u32,
     /// How long a state that a peer has begun to fetch is kept for it at most, in ms, though newer ones are stable.
     /// Costs memory for one more state, or one for each fault survived if peers lie.
     pub image_pin_ms: u64,
-    /// A period of a state transfer, in ms: a source that gives fewer than `chunks_in_flight` chunks in one is followed
-    /// by another.
+    /// A period of a state transfer, in ms: a source that does not answer for a whole one is no source any more.
     pub transfer_ms: u64,
     /// Bytes of one command at most; larger ones get a certified refusal.
     pub command_bytes_max: u32,
@@ -63,8 +65,9 @@ impl Default for Config {
         Config {
             consensus: smr_consensus::Config::default(),
             checkpoint_slots: 512,
-            chunk_bytes: 64 << 10,
-            chunks_in_flight: 8,
+            checkpoint_bytes: 64 << 20,
+            checkpoints: Strategy::Rolling,
+            answer_bytes: 256 << 10,
             image_pin_ms: 300_000,
             transfer_ms: 1000,
             command_bytes_max: 256 << 10,
@@ -103,8 +106,8 @@ impl Config {
         };
         // Ordering may not wait for a checkpoint that lies beyond where it may order.
         within("checkpoint_slots", self.checkpoint_slots, 1, self.consensus.log_slots_max / 2)?;
-        within("chunk_bytes", self.chunk_bytes.into(), 1 << 10, 1 << 20)?;
-        within("chunks_in_flight", self.chunks_in_flight.into(), 1, 256)?;
+        within("checkpoint_bytes", self.checkpoint_bytes, 1, 1 << 40)?;
+        within("answer_bytes", self.answer_bytes.into(), 1 << 10, 1 << 20)?;
         within("image_pin_ms", self.image_pin_ms, self.repeat_ms, 86_400_000)?;
         within("transfer_ms", self.transfer_ms, 1, 3_600_000)?;
         within(

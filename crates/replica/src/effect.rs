@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use smr_app::{CommandOutcome, LateOutcome, SlotWork};
+use smr_app::state::{Chunk, Taken};
+use smr_app::{CommandOutcome, LateOutcome, SlotWork, Strategy};
 use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_consensus::lanes::core::{Attempt, AttestedDealing, Operation, Refusal};
 use smr_consensus::protocol::{Observation as ConsensusObservation, Timer as ConsensusTimer};
@@ -12,12 +13,13 @@ use smr_crypto::{Digest, Signature, dkg};
 use smr_wire::client::About;
 use smr_wire::{Generation, Hint, ReplicaId, Reply, Slot, Timestamp};
 
+use crate::chunked::Chunked;
 use crate::manifest::Manifest;
 use crate::message::{Incoming, Message};
 use crate::replica::NotRestarted;
 use crate::replies::Statement;
-use crate::status::Halt;
-use crate::system::{Chunked, Image};
+use crate::status::{Flaw, Halt};
+use crate::system::SystemState;
 use crate::voucher::Voucher;
 
 /// One event and the machine's clock when it happened.
@@ -80,24 +82,24 @@ pub enum Event {
     Starving,
     /// The time of a command that waits for it has come, by this machine's clock.
     TimersDue,
-    /// The application's state after a slot, asked for by [`Effect::Snapshot`].
-    SnapshotTaken {
+    /// The application's state after a slot, asked for by [`Effect::Checkpoint`].
+    Checkpointed {
         /// After which slot.
         slot: Slot,
-        /// The state.
-        bytes: Vec<u8>,
+        /// The state, or why there is none.
+        state: Result<Taken, String>,
     },
     /// What came of [`Effect::Chunk`].
     Chunked {
         /// After which slot the state is.
         slot: Slot,
-        /// The state in chunks.
-        image: Chunked,
+        /// As it was asked.
+        turn: u64,
+        /// The state in chunks, or why there is none.
+        state: Result<Chunked, String>,
     },
     /// The state after a slot is on disk, as [`Effect::Keep`] asked, or the service keeps nothing there.
     Kept(Slot),
-    /// The application did not give the state after a slot.
-    SnapshotFailed(Slot),
     /// The application has, or has not, taken over the state of [`Effect::Restore`].
     Restored {
         /// After which slot.
@@ -146,23 +148,30 @@ pub enum Effect {
     Execute(SlotWork),
     /// Take the application's state after this slot, once everything up to it has ended and before anything later
     /// begins.
-    Snapshot(Slot),
-    /// Cut a state into chunks and hash them ([`Chunked::new`]). Takes long where the state is large, so it is done
-    /// by a worker, while ordering and execution go on.
+    Checkpoint {
+        /// After which slot.
+        slot: Slot,
+        /// How.
+        strategy: Strategy,
+    },
+    /// Make the chunks of a state, and hash those that are new ([`Chunked::new`]). Takes long where much has changed, so it is
+    /// done by a worker, while ordering and execution go on.
     Chunk {
         /// After which slot the state is.
         slot: Slot,
-        /// The state.
-        image: Box<Image>,
-        /// Bytes of a chunk.
-        chunk_bytes: u32,
+        /// To be named in the answer.
+        turn: u64,
+        /// The part beside the application's.
+        system: Box<SystemState>,
+        /// The application's part.
+        application: Taken,
     },
     /// Replace the application's state.
     Restore {
         /// After which slot the state is.
         slot: Slot,
         /// The state.
-        bytes: Vec<u8>,
+        chunks: Vec<Chunk>,
     },
     /// Sign a statement with this replica's share of the service key; about 0.3 ms, so done by a worker.
     Sign {
@@ -274,6 +283,10 @@ pub enum Observation {
         /// What this one has.
         own: Digest,
     },
+    /// This replica's own state is wrong: it says nothing to clients until it has the right one.
+    Flawed(Flaw),
+    /// It has the right state again, after this slot, and goes on from there.
+    Healed(Slot),
     /// This replica says nothing more to clients.
     Halted(Halt),
     /// A generation began here.

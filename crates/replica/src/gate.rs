@@ -61,7 +61,7 @@ fn counts(effect: &Effect) -> bool {
         effect,
         Effect::Send { .. } | Effect::Broadcast(_) | Effect::Reply { .. } | Effect::Hint { .. }
     );
-    leaves || matches!(effect, Effect::Execute(_) | Effect::Snapshot(_) | Effect::Restore { .. })
+    leaves || matches!(effect, Effect::Execute(_) | Effect::Checkpoint { .. } | Effect::Restore { .. })
 }
 
 #[cfg(test)]

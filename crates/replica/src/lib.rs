@@ -4,7 +4,7 @@
 //! ```text
 //!   client request -> consensus -> Decide -> sessions (at most once) -> Execute -> replies -> block -> share
 //!                                    \-> system commands (key generation)            combined -> client
-//!   every K slots: drain -> Snapshot -> vote -> stable -> log pruned
+//!   every K slots: drain -> Checkpoint -> chunks -> vote -> stable -> log pruned
 //! ```
 //!
 //! What it is bound to is written down ([`Effect::Persist`], [`Effect::Keep`]), and after a crash it goes on from there
@@ -14,6 +14,7 @@
 //! edge does what effects say and reports what came of it.
 
 pub mod checkpoint;
+pub mod chunked;
 pub mod config;
 pub mod effect;
 pub mod epoch;
@@ -36,6 +37,7 @@ pub mod voters;
 pub mod voucher;
 pub mod waiting;
 
+pub use chunked::Chunked;
 pub use config::Config;
 pub use effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
 pub use gate::Gate;
@@ -45,5 +47,5 @@ pub use message::{Incoming, Message};
 pub use replica::{CannotGoOn, Found, Replica, Secrets};
 pub use replies::Statement;
 pub use scheduling::Scheduling;
-pub use status::{Halt, Phase, Status};
+pub use status::{Flaw, Halt, Phase, Status};
 pub use voucher::Voucher;

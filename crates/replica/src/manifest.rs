@@ -43,7 +43,8 @@ impl Manifest {
     /// Whether the administrator of the service that began so said it, and of a service with cores, each of which it names.
     #[must_use]
     pub fn holds(&self, genesis: &Genesis) -> bool {
-        let distinct = || self.cores.iter().enumerate().all(|(place, core)| !self.cores[..place].contains(core));
+        let distinct =
+            || self.cores.iter().enumerate().all(|(place, core)| !self.cores[..place].contains(core));
         genesis.protocol.profile().model == FaultModel::Hybrid
             && self.cores.len() == genesis.members.len()
             && distinct()

@@ -4,9 +4,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
 use smr_consensus::verified::{Refused, Rules, Verified, Verify};
 use smr_crypto::threshold::SignatureShare;
-use smr_crypto::{Signature, merkle};
+use smr_crypto::{Digest, Signature, merkle};
 use smr_wire::{Generation, ReplicaId, Slot};
 
+use crate::chunked;
 use crate::replies::Statement;
 
 /// Any message between replicas.
@@ -51,29 +52,58 @@ pub enum PeerMessage {
         /// The state of which the sender has some chunks already, if it is still to be had.
         begun: Option<Slot>,
     },
-    /// A certified state, and how many chunks it has.
-    StateOffer {
-        /// Which.
-        certificate: CheckpointCertificate,
-        /// Chunks.
-        chunks: u32,
-    },
-    /// Asks for a chunk of a certified state.
-    ChunkQuery {
+    /// A certified state.
+    StateOffer(Offer),
+    /// Asks for a block of the leaves of a certified state; see [`crate::chunked::BLOCK_HEIGHT`].
+    LeavesQuery {
         /// Which state.
         slot: Slot,
-        /// Which chunk.
-        index: u32,
+        /// Which block.
+        block: u32,
     },
-    /// A chunk, with its path to the certified digest.
-    Chunk {
+    /// A block of leaves.
+    Leaves {
         /// Of which state.
         slot: Slot,
-        /// The chunk.
-        bytes: Vec<u8>,
-        /// From the chunk's leaf to the digest.
+        /// The digests of its chunks.
+        leaves: Vec<Digest>,
+        /// From the root of a tree over them to that of the state.
         path: merkle::Path,
     },
+    /// Asks for chunks of a certified state.
+    ChunksQuery {
+        /// Which state.
+        slot: Slot,
+        /// Which chunks; [`crate::transfer::ASKED_MAX`] are answered at most.
+        indexes: Vec<u32>,
+    },
+    /// The first of the chunks that were asked for: as many as there is room for, one at least.
+    Chunks {
+        /// Of which state.
+        slot: Slot,
+        /// The chunks, each with its place.
+        chunks: Vec<(u32, Vec<u8>)>,
+    },
+}
+
+/// A certified state, for one that is behind.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Offer {
+    /// Which.
+    pub certificate: CheckpointCertificate,
+    /// How many chunks it has.
+    pub count: u32,
+    /// The root of their tree.
+    pub root: Digest,
+}
+
+impl Offer {
+    fn verify(&self, rules: &Rules<'_>) -> Result<(), Refused> {
+        if chunked::digest(self.count, &self.root) != self.certificate.checkpoint.digest {
+            return Err(Refused::Certificate);
+        }
+        self.certificate.check(rules)
+    }
 }
 
 impl Verify for PeerMessage {
@@ -87,19 +117,25 @@ impl Verify for PeerMessage {
                     Err(Refused::Signature)
                 }
             }
-            PeerMessage::Stable(certificate)
-            | PeerMessage::Moved(certificate)
-            | PeerMessage::StateOffer { certificate, .. } => certificate.check(rules),
+            PeerMessage::Stable(certificate) | PeerMessage::Moved(certificate) => certificate.check(rules),
+            PeerMessage::StateOffer(offer) => offer.verify(rules),
             PeerMessage::Share { .. }
             | PeerMessage::ShareQuery { .. }
             | PeerMessage::StateQuery { .. }
-            | PeerMessage::ChunkQuery { .. }
-            | PeerMessage::Chunk { .. } => Ok(()),
+            | PeerMessage::LeavesQuery { .. }
+            | PeerMessage::Leaves { .. }
+            | PeerMessage::ChunksQuery { .. }
+            | PeerMessage::Chunks { .. } => Ok(()),
         }
     }
 
     fn asks_for_much(&self) -> bool {
-        matches!(self, PeerMessage::ChunkQuery { .. } | PeerMessage::StateQuery { .. })
+        matches!(
+            self,
+            PeerMessage::ChunksQuery { .. }
+                | PeerMessage::LeavesQuery { .. }
+                | PeerMessage::StateQuery { .. }
+        )
     }
 }
 

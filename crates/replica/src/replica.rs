@@ -1,8 +1,11 @@
 //! The composition: one `step` over consensus, sessions, blocks, checkpoints, transfer and key generation.
 
+mod checkpointing;
 mod client;
 mod durable;
+mod fetch;
 mod generations;
+mod healing;
 mod ordered;
 mod peer;
 mod restart;
@@ -22,6 +25,7 @@ use smr_wire::{EndpointCertificate, Epoch, ReplicaId, ServiceId, Slot, Timestamp
 pub use self::durable::{CannotGoOn, Found};
 use self::durable::{Keeping, Restoring};
 use self::generations::Generations;
+use self::healing::{Healed, Healing};
 pub use self::restart::NotRestarted;
 use self::restart::Restarting;
 use crate::checkpoint::Checkpoints;
@@ -64,20 +68,28 @@ pub struct Replica {
     voice: Voice,
     key: Option<Arc<GroupKey>>,
     share: Option<Arc<KeyShare>>,
-    /// Decided, but not admitted while a snapshot is being taken.
+    /// Decided, but not admitted while a state is being taken.
     decided: VecDeque<(Slot, Batch)>,
     /// Admitted, not yet executed.
     executing: BTreeMap<Slot, Executing>,
     executed: Slot,
     /// Executed slots whose replies are not signed, or not sent to clients that wait here.
     unsettled: BTreeSet<Slot>,
-    /// A snapshot after this slot is being taken.
+    /// The application's state after this slot is being taken.
     draining: Option<Slot>,
+    /// Bytes of the batches admitted since the last one was.
+    since_checkpoint: u64,
+    /// What was admitted since the last stable state, to be executed again if this replica's own turns out to be wrong. As
+    /// limited as the log of consensus, and the same memory.
+    admitted: VecDeque<(Slot, Batch)>,
     /// A state on its way into this replica.
     restoring: Option<Restoring>,
-    /// The application's part of the state that was found on disk, and after which slot it is; until this replica begins.
-    found: Option<(Slot, Vec<u8>)>,
     keeping: Keeping,
+    /// What is wrong with its own state, until it has the right one.
+    healing: Option<Healing>,
+    healed: Healed,
+    /// Raised when what workers make of its state is of no use any more.
+    turn: u64,
     /// Why this replica says nothing more to clients, if it has come to that.
     halted: Option<Halt>,
     blocks: Blocks,
@@ -139,9 +151,13 @@ impl Replica {
             executed: Slot(0),
             unsettled: BTreeSet::new(),
             draining: None,
+            since_checkpoint: 0,
+            admitted: VecDeque::new(),
             restoring: None,
-            found: None,
             keeping: Keeping::default(),
+            healing: None,
+            healed: Healed::default(),
+            turn: 0,
             halted: None,
             blocks: Blocks::new(genesis.config.blocks_kept, genesis.config.blocks_bytes_max),
             shares: Shares::default(),
@@ -194,10 +210,9 @@ impl Replica {
                 self.offer_system(&SystemCommand::Fill { end: self.system.slot });
             }
             Event::TimersDue => self.offer_system(&SystemCommand::Timers { end: self.system.slot }),
-            Event::SnapshotTaken { slot, bytes } => self.on_snapshot(slot, bytes, effects),
-            Event::Chunked { slot, image } => self.on_chunked(slot, image, effects),
+            Event::Checkpointed { slot, state } => self.on_checkpointed(slot, state, effects),
+            Event::Chunked { slot, turn, state } => self.on_chunked(slot, turn, state, effects),
             Event::Kept(slot) => self.on_kept(slot, effects),
-            Event::SnapshotFailed(_) => self.halt(Halt::SnapshotFailed, effects),
             Event::Restored { slot, result } => self.on_restored(slot, result, effects),
             Event::Signed { statement, share } => self.on_signed(statement, share, effects),
             Event::Combined { statement, signature, culprits } => {
@@ -214,6 +229,8 @@ impl Replica {
         let behind = self.transfer.is_wanted() || ordering.highest.since(self.executed) > 2 * self.window();
         let phase = if self.halted.is_some() {
             Phase::Halted
+        } else if self.healing.is_some() {
+            Phase::Healing
         } else if behind {
             Phase::CatchingUp
         } else if !self.seat.votes {
@@ -242,7 +259,9 @@ impl Replica {
             sessions: self.system.sessions.len(),
             share: self.share.is_some(),
             ceremony: self.system.ceremony.progress(),
-            halted: self.halted,
+            healing: self.healing.as_ref().map(|healing| healing.flaw().clone()),
+            fetched: self.transfer.progress(),
+            halted: self.halted.clone(),
         }
     }
 
@@ -389,7 +408,7 @@ impl Replica {
 
     /// From here on this replica neither signs nor answers: it cannot be trusted to be right.
     fn halt(&mut self, why: Halt, effects: &mut Vec<Effect>) {
-        self.halted.get_or_insert(why);
+        self.halted.get_or_insert_with(|| why.clone());
         effects.push(Effect::Report(Observation::Halted(why)));
         self.send_away(effects);
     }

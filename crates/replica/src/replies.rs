@@ -277,7 +277,7 @@ impl Blocks {
 }
 
 /// Shares by statement and author. Each replica has at most one share per statement here, and none once it was
-/// caught with a bad one.
+/// caught with a bad one, until its state is seen to be right.
 #[derive(Clone, Debug, Default)]
 pub struct Shares {
     shares: BTreeMap<Statement, BTreeMap<ReplicaId, SignatureShare>>,
@@ -320,6 +320,12 @@ impl Shares {
             shares.retain(|author, _| !self.liars.contains(author));
         }
         fresh
+    }
+
+    /// The state of `author` was right lately: what it says counts again, as bad shares may have come from a state that was
+    /// wrong and is mended.
+    pub fn forgive(&mut self, author: ReplicaId) {
+        self.liars.retain(|liar| *liar != author);
     }
 
     /// Forgets shares on statements that are too old or were renewed.

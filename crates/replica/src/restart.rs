@@ -170,7 +170,11 @@ mod tests {
         let there = at(7, Some(7));
         assert_eq!(next_of(&[there; 3]), Step::Sign { generation, slot: Slot(7) });
         let further = at(7, Some(9));
-        assert_eq!(next_of(&[there, further, there]), cease(&[1], 7), "it could go on to 9 once that is signed");
+        assert_eq!(
+            next_of(&[there, further, there]),
+            cease(&[1], 7),
+            "it could go on to 9 once that is signed"
+        );
     }
 
     #[test]

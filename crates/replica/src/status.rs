@@ -1,8 +1,9 @@
 //! Where a replica stands, for operators.
 
 use smr_crypto::Digest;
-use crate::replica::NotRestarted;
 use smr_wire::{Epoch, Generation, ReplicaId, Slot, View};
+
+use crate::replica::NotRestarted;
 
 /// What a replica is doing, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,24 +18,37 @@ pub enum Phase {
     CatchingUp,
     /// Its trusted core was begun anew: it follows the others until they know the core's new key.
     Rejoining,
+    /// Its own state is wrong: it says nothing to clients until it has fetched the right one; see [`Flaw`].
+    Healing,
     /// It says nothing more to clients; see [`Halt`].
     Halted,
 }
 
-/// Why a replica says nothing more to clients.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Halt {
+/// What is wrong with a replica's own state.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Flaw {
     /// A quorum certified another state than its own.
-    #[error("its state differs from the one that the others certified; replace this replica")]
-    Diverged,
-    /// The application did not give its state.
-    #[error("the application panicked when asked for its state; mend the application")]
-    SnapshotFailed,
+    #[error("its state after slot {0} differs from the one that the others certified")]
+    Diverged(Slot),
+    /// There is no state to be given: memory has failed, or the application panicked.
+    #[error("it has no state after slot {0}: {1}")]
+    NoState(Slot, String),
+}
+
+/// Why a replica says nothing more to clients.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Halt {
+    /// Its state was wrong again and again.
+    #[error(
+        "{0}, again and again, though it fetched a right one; its memory fails, or it runs another program than the others: \
+         replace this replica"
+    )]
+    CannotHeal(Flaw),
     /// The application did not take over a certified state.
     #[error(
-        "the application cannot read the state that the others certified; run the same version everywhere"
+        "the application cannot read the state that the others certified ({0}); run the same version everywhere"
     )]
-    RestoreFailed,
+    RestoreFailed(String),
 }
 
 /// Where a replica stands.
@@ -73,6 +87,10 @@ pub struct Status {
     pub share: bool,
     /// How far key generation is, in words.
     pub ceremony: String,
+    /// What is wrong with its own state, until it has fetched the right one.
+    pub healing: Option<Flaw>,
+    /// How much of a state is fetched: chunks that are there, and all.
+    pub fetched: Option<(u32, u32)>,
     /// Why it says nothing more to clients, if it has come to that.
     pub halted: Option<Halt>,
 }

@@ -5,9 +5,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_consensus::batch::SYSTEM_ENTRY_BYTES_MAX;
 use smr_consensus::lanes::core::{AttestedDealing, Scope};
 use smr_consensus::verified::Rules;
+use smr_crypto::Digest;
 use smr_crypto::dkg::{self, Assurance, Ceremony, Outcome, Progress};
 use smr_crypto::threshold::GroupKey;
-use smr_crypto::{Digest, merkle};
 use smr_wire::client::Endpoints;
 use smr_wire::{Epoch, ReplicaId, Slot, Timestamp};
 
@@ -209,74 +209,4 @@ pub enum Applied {
         /// Who is excluded, and why.
         excluded: Vec<(u16, dkg::Reason)>,
     },
-}
-
-/// All of the state after a slot, as it is certified, sent and installed.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
-pub struct Image {
-    /// The replicated state beside the application's.
-    pub system: SystemState,
-    /// The application's state.
-    pub application: Vec<u8>,
-}
-
-/// An image in chunks, with the tree that proves each.
-#[derive(Clone, Debug)]
-pub struct Chunked {
-    chunks: Vec<Vec<u8>>,
-    tree: merkle::Tree,
-}
-
-impl Chunked {
-    /// Cuts an image into chunks.
-    #[must_use]
-    pub fn new(image: &Image, chunk_bytes: u32) -> Chunked {
-        Chunked::of_bytes(&smr_wire::encode(image), chunk_bytes)
-    }
-
-    /// Cuts an encoded image into chunks.
-    pub(crate) fn of_bytes(bytes: &[u8], chunk_bytes: u32) -> Chunked {
-        Chunked::of_chunks(bytes.chunks(chunk_bytes as usize).map(<[u8]>::to_vec).collect())
-    }
-
-    /// An image that is in chunks.
-    #[must_use]
-    pub fn of_chunks(chunks: Vec<Vec<u8>>) -> Chunked {
-        let tree = merkle::Tree::new(chunks.iter().map(|chunk| merkle::leaf(chunk)).collect());
-        Chunked { chunks, tree }
-    }
-
-    /// What a checkpoint certifies.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.tree.root()
-    }
-
-    /// How many chunks there are; at least one.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        u32::try_from(self.chunks.len()).expect("a state of fewer than 2^32 chunks")
-    }
-
-    /// All of them, in order.
-    #[must_use]
-    pub fn chunks(&self) -> &[Vec<u8>] {
-        &self.chunks
-    }
-
-    /// What they make up.
-    ///
-    /// # Errors
-    /// In words, if that is no state: if it was certified, this replica runs another version than others.
-    pub fn image(&self) -> Result<Image, String> {
-        let bytes = self.chunks.concat();
-        smr_wire::decode(&bytes, bytes.len()).map_err(|error| error.to_string())
-    }
-
-    /// A chunk and its path.
-    #[must_use]
-    pub fn chunk(&self, index: u32) -> Option<(Vec<u8>, merkle::Path)> {
-        let bytes = self.chunks.get(index as usize)?.clone();
-        Some((bytes, self.tree.path(index as usize)))
-    }
 }

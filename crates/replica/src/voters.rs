@@ -75,7 +75,12 @@ impl Voters {
 
     /// The administrator ends this generation because its cores are gone, whatever was to end it later.
     pub fn restart(&mut self, manifest: &Manifest) {
-        assert!(manifest.generation == self.generation, "a manifest for {} in {}", manifest.generation, self.generation);
+        assert!(
+            manifest.generation == self.generation,
+            "a manifest for {} in {}",
+            manifest.generation,
+            self.generation
+        );
         let generation = self.generation.next();
         *self = Voters { generation, cores: manifest.cores.clone(), next: None };
     }

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smr_app::state::{Chunk, Taken};
 use smr_app::{CommandOutcome, SlotWork};
 use smr_consensus::{Config as OrderingConfig, Entry, EntryBody, ProtocolName};
 use smr_crypto::dkg::{DealingSeed, DecryptionKey};
 use smr_crypto::{IdentityKey, Verifier};
 use smr_replica::effect::{ConnectionId, Observation};
-use smr_replica::system::{Chunked, Image};
-use smr_replica::{Config, Effect, Event, Genesis, Input, Member, Replica, Secrets};
+use smr_replica::{Chunked, Config, Effect, Event, Genesis, Input, Member, Replica, Secrets};
 use smr_wire::client::About;
 use smr_wire::{
     Access, Call, Command, Hint, Outcome, Refusal, ReplicaId, Reply, Request, RequestNumber, SessionId, Slot,
@@ -23,8 +23,8 @@ struct Bench {
     reply_bytes: usize,
     /// Slots that are not executed while execution is held up.
     held: Option<VecDeque<SlotWork>>,
-    /// Whether snapshots are taken at once.
-    snapshots: bool,
+    /// Whether states are taken at once.
+    checkpoints: bool,
     /// Checkpoints that became stable.
     stable: Vec<Slot>,
     replies: Vec<Reply>,
@@ -65,7 +65,7 @@ impl Bench {
             client,
             reply_bytes: 1,
             held: None,
-            snapshots: true,
+            checkpoints: true,
             stable: Vec::new(),
             replies: Vec::new(),
             hints: Vec::new(),
@@ -95,9 +95,10 @@ impl Bench {
                 }
                 None => Some(self.executed(&work)),
             },
-            Effect::Snapshot(slot) => self.snapshots.then(|| snapshot(slot)),
-            Effect::Chunk { slot, image, chunk_bytes } => {
-                Some(Event::Chunked { slot, image: Chunked::new(&image, chunk_bytes) })
+            Effect::Checkpoint { slot, .. } => self.checkpoints.then(|| checkpointed(slot)),
+            Effect::Chunk { slot, turn, system, application } => {
+                let state = Ok(Chunked::new(&system, application.chunks().expect("sound")));
+                Some(Event::Chunked { slot, turn, state })
             }
             Effect::Sign { statement, digest, share } => {
                 Some(Event::Signed { statement, share: share.sign(&digest) })
@@ -167,8 +168,8 @@ impl Bench {
     }
 }
 
-fn snapshot(slot: Slot) -> Event {
-    Event::SnapshotTaken { slot, bytes: vec![7; 5000] }
+fn checkpointed(slot: Slot) -> Event {
+    Event::Checkpointed { slot, state: Ok(Taken::Chunks(vec![Chunk::new(vec![7; 5000])])) }
 }
 
 /// Room for the replies of about four slots of three KiB each.
@@ -273,18 +274,18 @@ fn a_command_above_the_limit_ends_as_refused_and_its_repeat_too() {
 }
 
 #[test]
-fn nothing_is_admitted_between_a_checkpoint_and_its_snapshot() {
+fn nothing_is_admitted_until_the_state_of_a_checkpoint_is_taken() {
     let mut bench = Bench::new(cramped());
     let session = bench.open();
-    bench.snapshots = false;
+    bench.checkpoints = false;
     (1..=6).for_each(|number| bench.command(session, number..=number));
     let last = |bench: &mut Bench| bench.answered().last().map(|(_, slot, _)| *slot);
     let checkpoint = last(&mut bench).expect("up to the checkpoint they are answered");
     assert!(checkpoint.0.is_multiple_of(4), "{checkpoint}");
-    bench.happen(snapshot(checkpoint.minus(4)));
-    assert_eq!(last(&mut bench), None, "that is another snapshot");
-    bench.snapshots = true;
-    bench.happen(snapshot(checkpoint));
+    bench.happen(checkpointed(checkpoint.minus(4)));
+    assert_eq!(last(&mut bench), None, "that is another state");
+    bench.checkpoints = true;
+    bench.happen(checkpointed(checkpoint));
     assert!(last(&mut bench) > Some(checkpoint));
     assert!(bench.stable.contains(&checkpoint));
 }
@@ -305,8 +306,8 @@ fn a_state_that_is_cut_into_chunks_late_gets_no_vote_once_its_checkpoint_is_stab
     let session = bench.open();
     (1..=20).for_each(|number| bench.command(session, number..=number));
     for (slot, votes) in [(4, false), (bench.replica.system().slot.0 + 4, true)] {
-        let image = Image { system: bench.replica.system().clone(), application: vec![] };
-        let chunked = Event::Chunked { slot: Slot(slot), image: Chunked::new(&image, 1 << 10) };
+        let state = Ok(Chunked::new(bench.replica.system(), Vec::new()));
+        let chunked = Event::Chunked { slot: Slot(slot), turn: 0, state };
         let mut effects = Vec::new();
         bench.replica.step(Input { clock: Timestamp(1000), event: chunked }, &mut effects);
         assert_eq!(!effects.is_empty(), votes, "slot {slot}: {effects:?}");

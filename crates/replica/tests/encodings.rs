@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use smr_app::state::Chunk;
 use smr_consensus::ProtocolName;
 use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
 use smr_consensus::lanes::core::AttestedDealing;
@@ -10,10 +11,10 @@ use smr_crypto::dkg::{Command, Confirm, Dealing, DecryptionKey};
 use smr_crypto::threshold::SignatureShare;
 use smr_crypto::{Digest, IdentityKey, Signature, merkle};
 use smr_mutate::pins::Pins;
-use smr_replica::message::PeerMessage;
+use smr_replica::message::{Offer, PeerMessage};
 use smr_replica::sessions::{Opening, Place};
-use smr_replica::system::{Chunked, Image, SystemCommand, SystemState};
-use smr_replica::{Config, Genesis, Member, Message, Scheduling, Statement, Voucher};
+use smr_replica::system::{SystemCommand, SystemState};
+use smr_replica::{Chunked, Config, Genesis, Member, Message, Scheduling, Statement, Voucher};
 use smr_wire::client::About;
 use smr_wire::{ClientId, Epoch, Generation, Outcome, ReplicaId, RequestNumber, SessionId, Slot, Timestamp};
 
@@ -76,6 +77,7 @@ fn encodings_are_those_of_before() {
     let statement = Statement::Block(Slot(4));
     let endpoints = Statement::Endpoints(Epoch(1), Timestamp(100));
     let path = merkle::Tree::new((0..3u8).map(|leaf| merkle::leaf(&[leaf])).collect()).path(1);
+    let leaf = merkle::leaf(&[1]);
     let messages = [
         ("share", PeerMessage::Share { statement, share: SignatureShare([1; 96]) }),
         ("share-query", PeerMessage::ShareQuery { statement: endpoints }),
@@ -83,9 +85,11 @@ fn encodings_are_those_of_before() {
         ("stable", PeerMessage::Stable(certificate.clone())),
         ("moved", PeerMessage::Moved(certificate.clone())),
         ("state-query", PeerMessage::StateQuery { above: Slot(3), begun: Some(Slot(2)) }),
-        ("state-offer", PeerMessage::StateOffer { certificate, chunks: 3 }),
-        ("chunk-query", PeerMessage::ChunkQuery { slot: Slot(8), index: 1 }),
-        ("chunk", PeerMessage::Chunk { slot: Slot(8), bytes: vec![1, 2], path }),
+        ("state-offer", PeerMessage::StateOffer(Offer { certificate, count: 3, root: leaf })),
+        ("leaves-query", PeerMessage::LeavesQuery { slot: Slot(8), block: 1 }),
+        ("leaves", PeerMessage::Leaves { slot: Slot(8), leaves: vec![leaf; 2], path }),
+        ("chunks-query", PeerMessage::ChunksQuery { slot: Slot(8), indexes: vec![1, 3] }),
+        ("chunks", PeerMessage::Chunks { slot: Slot(8), chunks: vec![(1, vec![1, 2]), (3, vec![4])] }),
     ];
     for (name, message) in messages {
         pins.add(&format!("peer.{name}"), &Message::Peer(message), hash);
@@ -112,8 +116,7 @@ fn encodings_are_those_of_before() {
     pins.add("state.history", &state.history, hash);
     pins.add("state.results", &state.results, hash);
     pins.add("state", &state, hash);
-    let image = Image { system: state, application: b"application".to_vec() };
-    pins.add("image", &image, hash);
-    pins.add("image.digest", &Chunked::new(&image, 256).digest(), hash);
+    let chunked = Chunked::new(&state, vec![Chunk::new(b"application".to_vec())]);
+    pins.add("state.digest", &chunked.digest(), hash);
     pins.compare(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/encodings.txt"));
 }

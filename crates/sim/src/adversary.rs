@@ -38,7 +38,7 @@ use crate::rng::Rng;
 use mutation::{Audience, Mutation};
 use ordering::shows_decision;
 pub(crate) use replies::lie;
-use replies::{bad_chunk, bad_share};
+use replies::{bad_chunks, bad_leaves, bad_share};
 pub(crate) use script::Twist;
 
 /// What a faulty replica does.

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smr_app::state::Chunk;
 use smr_consensus::Record;
 use smr_consensus::checkpoint::CheckpointCertificate;
-use smr_replica::system::Chunked;
-use smr_replica::{Effect, Found, Gate};
+use smr_replica::{Chunked, Effect, Found, Gate};
 use smr_store::{CheckpointWriter, OpenError, Store, StoreConfig};
 use smr_wire::Slot;
 
@@ -161,7 +161,8 @@ impl Durable {
         let read = |bytes: &Vec<u8>| smr_wire::decode(bytes, bytes.len()).expect("it was written here");
         let records = found.records.iter().map(read).collect();
         let state = |kept: &smr_store::FoundCheckpoint| {
-            let chunk = |index| kept.chunk(opened.store.disk(), index).expect("it was verified");
+            let read = |index| kept.chunk(opened.store.disk(), index).expect("it was verified");
+            let chunk = |index| Chunk::new(read(index));
             let image = Chunked::of_chunks((0..kept.chunks()).map(chunk).collect());
             (read_certificate(&kept.header), image)
         };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smr_app::host::HostConfig;
-use smr_app::{AnyHost, HostEvent, builtin};
+use smr_app::state::Chunk;
+use smr_app::{AnyHost, HostEvent, Strategy, builtin};
 use smr_consensus::Seat;
 use smr_consensus::lanes::core::SoftwareCore;
 use smr_replica::{Genesis, Replica, Secrets, Timer};
@@ -107,7 +108,7 @@ impl Machine {
         adversary: Option<Adversary>,
         seed: u64,
         slot: Slot,
-        state: Vec<u8>,
+        state: Vec<Chunk>,
     ) -> Machine {
         let mut again = Machine::new(
             self.seat.clone(),
@@ -130,13 +131,13 @@ impl Machine {
     }
 
     /// The application's state after `slot`, the last one that it was given.
-    pub(crate) fn write_state(&mut self, slot: Slot) -> Vec<u8> {
-        self.host.snapshot(slot).expect("nothing is executed");
-        let written = self.run_host();
-        let [HostEvent::SnapshotTaken { bytes, .. }] = &written[..] else {
-            panic!("a state was asked for, not {written:?}");
-        };
-        bytes.clone()
+    pub(crate) fn write_state(&mut self, slot: Slot) -> Vec<Chunk> {
+        self.host.checkpoint(slot, Strategy::Quiescent).expect("nothing is executed");
+        let mut written = self.run_host();
+        match written.pop() {
+            Some(HostEvent::Checkpointed { state, .. }) => state.chunks().expect("memory is sound"),
+            other => panic!("a state was asked for, not {other:?}"),
+        }
     }
 
     /// Lets the application compute until it waits, and takes what it reports.

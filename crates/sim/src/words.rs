@@ -27,7 +27,7 @@ use crate::world::crash::DiskWork;
 use crate::world::happenings::{Happening, Letter};
 
 /// The first word of every letter.
-pub(crate) const KINDS: [&str; 29] = [
+pub(crate) const KINDS: [&str; 31] = [
     "Forward",
     "Proposal",
     "Prepare",
@@ -50,8 +50,10 @@ pub(crate) const KINDS: [&str; 29] = [
     "Stable",
     "StateQuery",
     "StateOffer",
-    "ChunkQuery",
-    "Chunk",
+    "LeavesQuery",
+    "Leaves",
+    "ChunksQuery",
+    "Chunks",
     "Hello",
     "Request",
     "Welcome",
@@ -102,6 +104,7 @@ impl Words {
             }
             Happening::Timer { machine, timer, .. } => format!("r{machine} {}", self::timer(*timer)),
             Happening::Look { machine, .. } => format!("somebody looks after r{machine}'s application"),
+            Happening::Chunk { machine, slot, .. } => format!("r{machine} makes chunks of s{slot}"),
             Happening::Disk { machine, work: DiskWork::Synced(_) } => format!("r{machine}'s disk is in step"),
             Happening::Disk { machine, work: DiskWork::Kept(state) } => {
                 format!("r{machine} has the state after s{} on disk", state.0.checkpoint.slot)
@@ -147,6 +150,8 @@ impl Words {
                 let (certified, own) = (self.state(certified), self.state(own));
                 format!("has diverged at s{slot}: its state is {own}, that of the others {certified}")
             }
+            Observation::Flawed(flaw) => format!("is silent: {flaw}"),
+            Observation::Healed(slot) => format!("has the right state again, after s{slot}"),
             Observation::Halted(why) => format!("halts: {why}"),
             Observation::Generation(generation) => format!("enters generation {generation}"),
             Observation::NotRestarted(why) => format!("does not take the manifest up: {why}"),
@@ -185,10 +190,14 @@ impl Words {
             Event::Executed { slot, outcomes, late } => {
                 format!("executed slot {slot}: {} commands, {} that had waited", outcomes.len(), late.len())
             }
-            Event::SnapshotTaken { slot, bytes } => {
-                format!("snapshot after slot {slot}: {} bytes", bytes.len())
-            }
-            Event::Chunked { slot, image } => format!("state after slot {slot} in {} chunks", image.count()),
+            Event::Checkpointed { slot, state } => match state {
+                Ok(_) => format!("state after slot {slot} is taken"),
+                Err(why) => format!("no state after slot {slot}: {why}"),
+            },
+            Event::Chunked { slot, state, .. } => match state {
+                Ok(image) => format!("state after slot {slot} in {} chunks", image.count()),
+                Err(why) => format!("no state after slot {slot}: {why}"),
+            },
             Event::Restored { slot, .. } => format!("restored slot {slot}"),
             Event::Signed { statement, .. } => format!("signed {}", self::statement(statement)),
             Event::Combined { statement, signature, culprits } => {
@@ -289,11 +298,16 @@ impl Words {
                 let begun = begun.map(|slot| format!(", begun s{slot}")).unwrap_or_default();
                 format!("StateQuery above s{above}{begun}")
             }
-            PeerMessage::StateOffer { certificate, chunks } => {
-                format!("StateOffer s{} in {chunks} chunks", certificate.checkpoint.slot)
+            PeerMessage::StateOffer(offer) => {
+                format!("StateOffer s{} in {} chunks", offer.certificate.checkpoint.slot, offer.count)
             }
-            PeerMessage::ChunkQuery { slot, index } => format!("ChunkQuery s{slot} #{index}"),
-            PeerMessage::Chunk { slot, path, .. } => format!("Chunk s{slot} #{}", path.index),
+            PeerMessage::LeavesQuery { slot, block } => format!("LeavesQuery s{slot} #{block}"),
+            PeerMessage::Leaves { slot, path, .. } => format!("Leaves s{slot} #{}", path.index),
+            PeerMessage::ChunksQuery { slot, indexes } => format!("ChunksQuery s{slot} {indexes:?}"),
+            PeerMessage::Chunks { slot, chunks } => {
+                let indexes: Vec<u32> = chunks.iter().map(|(index, _)| *index).collect();
+                format!("Chunks s{slot} {indexes:?}")
+            }
         }
     }
 

@@ -9,8 +9,8 @@ mod effects;
 pub mod faults;
 pub(crate) mod happenings;
 mod reboot;
-mod restart;
 pub(crate) mod rest;
+mod restart;
 pub(crate) mod stage;
 mod watching;
 
@@ -403,8 +403,7 @@ pub fn hasty_config() -> Config {
             ..OrderingConfig::default()
         },
         checkpoint_slots: 6,
-        chunk_bytes: 1 << 10,
-        chunks_in_flight: 2,
+        answer_bytes: 1 << 10,
         transfer_ms: 200,
         repeat_ms: 100,
         ceremony_ms: 300,

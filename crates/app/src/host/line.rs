@@ -1,15 +1,15 @@
 //! What a host does next, as a pure value: which command enters the scheduler, which block its outcome stands in,
-//! what is reported, when the application is at rest for a snapshot or a restore.
+//! what is reported, when the application is at rest for a checkpoint or a restore.
 //!
 //! ```text
 //!   given --> waiting --> entering --> open --> reported, in slot order
 //!                            |  commands one by one, while fewer than commands_max run
-//!                            snapshot, restore: the scheduler is suspended, and goes on with the next slot
+//!                            checkpoint, restore: the scheduler is suspended, and goes on with the next slot
 //! ```
 //!
 //! A slot's *block* holds its commands. One that waits on a condition leaves the block, so that it holds up no other
 //! reply, and joins the block of whoever wakes it. A block closes when nothing in it runs: from then on nobody can
-//! be woken into it, so what it holds does not depend on who was faster. A snapshot carries the commands that wait
+//! be woken into it, so what it holds does not depend on who was faster. A checkpoint carries the commands that wait
 //! as plain data, and every replica begins them anew, before those of the next slot.
 
 mod open;
@@ -89,24 +89,24 @@ impl Line {
         Ok(())
     }
 
-    /// A snapshot after `slot`, which is the last one given.
-    pub(super) fn snapshot(&mut self, slot: Slot, form: Form) -> Result<(), HostError> {
+    /// A checkpoint after `slot`, which is the last one given.
+    pub(super) fn checkpoint(&mut self, slot: Slot, strategy: Strategy) -> Result<(), HostError> {
         let last = self.next_slot.ok_or(HostError::NoState)?.minus(1);
         if slot != last {
             return Err(HostError::NotLast { slot, last });
         }
-        self.give(Operation::Snapshot(slot, form))
+        self.give(Operation::Checkpoint(slot, strategy))
     }
 
     /// A new beginning after `slot`.
-    pub(super) fn restore(&mut self, slot: Slot, image: Image) {
+    pub(super) fn restore(&mut self, slot: Slot, chunks: Vec<Chunk>) {
         self.restores += 1;
         self.waiting.clear();
         self.entering.clear();
         self.open.clear();
         self.carried.clear();
         self.next_slot = Some(slot.next());
-        self.waiting.push_back(Operation::Restore(slot, image));
+        self.waiting.push_back(Operation::Restore(slot, chunks));
     }
 
     /// What begins under `ticket`, and the agreed time; none if a restore has overtaken it.
@@ -170,7 +170,7 @@ impl Line {
         self.rest = Rest::Suspended(suspension);
     }
 
-    /// The application is done with a snapshot or a restore; what is to be reported unless it was overtaken.
+    /// The application is done with a checkpoint or a restore; what is to be reported unless it was overtaken.
     /// `carried` are commands that wait in the state that it has now and are not in the scheduler.
     pub(super) fn rested(
         &mut self,
@@ -185,7 +185,7 @@ impl Line {
             return None;
         }
         self.carried.extend(carried);
-        if matches!(event, HostEvent::Restored { result: Err(_), .. } | HostEvent::SnapshotFailed { .. }) {
+        if matches!(event, HostEvent::Restored { result: Err(_), .. } | HostEvent::CheckpointFailed { .. }) {
             self.next_slot = None;
             self.waiting.clear();
         }
@@ -220,9 +220,9 @@ impl Line {
         }
     }
 
-    /// A step towards the snapshot or restore that is first in line.
+    /// A step towards the checkpoint or restore that is first in line.
     fn come_to_rest(&mut self) -> Option<Act> {
-        if self.cuts > 0 && matches!(self.waiting.front(), Some(Operation::Snapshot(..))) {
+        if self.cuts > 0 && matches!(self.waiting.front(), Some(Operation::Checkpoint(..))) {
             return None;
         }
         let Rest::Suspended(suspension) = &self.rest else {
@@ -243,14 +243,14 @@ impl Line {
         self.rest = Rest::Busy(suspension.clone());
         match self.waiting.pop_front()? {
             Operation::Execute(_) => unreachable!("a slot needs no rest"),
-            Operation::Snapshot(slot, form) => {
+            Operation::Checkpoint(slot, strategy) => {
                 let of = |number: &u64| Arc::clone(&self.running[&Ticket(*number)].errand);
                 let waiting = suspension.waiting.iter().map(of).chain(self.carried.iter().cloned());
                 let lost = known_bugs::WAITING_LOST_AT_A_CHECKPOINT.is_on();
                 let waiting = waiting.filter(|_| !lost).collect();
-                Some(Act::Snapshot { slot, form, trace: suspension.trace, waiting, restores })
+                Some(Act::Checkpoint { slot, strategy, trace: suspension.trace, waiting, restores })
             }
-            Operation::Restore(slot, image) => Some(Act::Restore { slot, image, restores }),
+            Operation::Restore(slot, chunks) => Some(Act::Restore { slot, chunks, restores }),
         }
     }
 
@@ -398,10 +398,10 @@ pub(super) enum Act {
     Suspend,
     /// Let the scheduler go on as if it were new, what waits first.
     Resume,
-    /// Take a snapshot in which `waiting` wait, and say [`Line::rested`].
-    Snapshot { slot: Slot, form: Form, trace: u64, waiting: Vec<Arc<Errand>>, restores: u64 },
-    /// Restore a snapshot, and say [`Line::rested`].
-    Restore { slot: Slot, image: Image, restores: u64 },
+    /// Take a checkpoint in which `waiting` wait, and say [`Line::rested`].
+    Checkpoint { slot: Slot, strategy: Strategy, trace: u64, waiting: Vec<Arc<Errand>>, restores: u64 },
+    /// Restore a checkpoint, and say [`Line::rested`].
+    Restore { slot: Slot, chunks: Vec<Chunk>, restores: u64 },
     /// Tell the sink.
     Report(HostEvent),
 }
@@ -413,22 +413,8 @@ pub(super) struct Ticket(pub(super) u64);
 #[derive(Debug)]
 enum Operation {
     Execute(SlotWork),
-    Snapshot(Slot, Form),
-    Restore(Slot, Image),
-}
-
-/// As what a snapshot is reported.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
-    Bytes,
-    Chunks(Strategy),
-}
-
-/// As what a state is given back.
-#[derive(Debug)]
-pub(super) enum Image {
-    Bytes(Vec<u8>),
-    Chunks(Vec<Chunk>),
+    Checkpoint(Slot, Strategy),
+    Restore(Slot, Vec<Chunk>),
 }
 
 /// What enters the scheduler.
@@ -456,7 +442,7 @@ enum Rest {
     Coming,
     /// It is suspended.
     Suspended(Suspension),
-    /// It is, and the application takes or restores a snapshot.
+    /// It is, and the application takes or restores a checkpoint.
     Busy(Suspension),
 }
 

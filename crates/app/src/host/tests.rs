@@ -143,20 +143,25 @@ fn text(outcome: CommandOutcome) -> String {
     }
 }
 
-/// The slot and the accounts of a snapshot.
+/// The slot and the chunks of a checkpoint.
+fn taken(event: &HostEvent) -> (Slot, Vec<Chunk>) {
+    let HostEvent::Checkpointed { slot, state } = event else { panic!("{event:?} is no checkpoint") };
+    (*slot, state.clone().chunks().unwrap())
+}
+
+/// The slot and the accounts of a checkpoint.
 fn accounts(event: &HostEvent) -> (u64, [i64; 4]) {
-    let HostEvent::SnapshotTaken { slot, bytes } = event else { panic!("{event:?} is no snapshot") };
-    let chunks = kept::from_bytes(bytes).unwrap();
+    let (slot, chunks) = taken(event);
     let (_, application) = Kept::read(&chunks).unwrap();
     let value = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().unwrap());
     let values: Vec<i64> = application[0].bytes().chunks(8).map(value).collect();
     (slot.0, values.try_into().unwrap())
 }
 
-/// A snapshot of four empty accounts.
-fn nothing() -> Vec<u8> {
+/// A checkpoint of four empty accounts.
+fn nothing() -> Vec<Chunk> {
     let kept = Kept::new(0, Vec::new(), &Timers::new());
-    kept::to_bytes(&[kept.chunks(), vec![Chunk::new(vec![0; 32])]].concat())
+    [kept.chunks(), vec![Chunk::new(vec![0; 32])]].concat()
 }
 
 fn slot_of(event: &HostEvent) -> u64 {
@@ -198,7 +203,10 @@ fn gaps_and_repetitions_of_slots_are_refused() {
     assert_eq!(bench.host.execute(work(2, &[])), refused);
     bench.host.execute(work(1, &[])).unwrap();
     assert!(bench.host.execute(work(1, &[])).is_err());
-    assert_eq!(bench.host.snapshot(Slot(2)), Err(HostError::NotLast { slot: Slot(2), last: Slot(1) }));
+    assert_eq!(
+        bench.host.checkpoint(Slot(2), Strategy::Quiescent),
+        Err(HostError::NotLast { slot: Slot(2), last: Slot(1) })
+    );
 }
 
 #[test]
@@ -232,7 +240,7 @@ fn the_context_tells_time_caller_and_a_chance_of_its_own() {
 fn a_snapshot_holds_all_earlier_slots_and_no_later_one() {
     let mut bench = Bench::new(HostConfig::new(preset::rounds(3, 1)));
     bench.host.execute(work(1, &["move 0 1 5", "move 0 2 5"])).unwrap();
-    bench.host.snapshot(Slot(1)).unwrap();
+    bench.host.checkpoint(Slot(1), Strategy::Quiescent).unwrap();
     bench.host.execute(SlotWork { fill: true, ..work(2, &["move 0 3 5"]) }).unwrap();
     let events = bench.run();
     assert_eq!(slot_of(&events[0]), 1);
@@ -244,25 +252,25 @@ fn a_snapshot_holds_all_earlier_slots_and_no_later_one() {
 fn a_restored_host_goes_on_like_the_one_that_gave_the_snapshot() {
     let mut first = Bench::kv();
     first.replies(1, &["put a 1", "put \"b c\" 2"]);
-    first.host.snapshot(Slot(1)).unwrap();
-    let [HostEvent::SnapshotTaken { bytes, .. }] = &first.run()[..] else { panic!("no snapshot") };
+    first.host.checkpoint(Slot(1), Strategy::Quiescent).unwrap();
+    let (_, chunks) = taken(&first.run()[0]);
     let mut second = Bench::kv();
-    second.host.restore(Slot(1), bytes.clone());
+    second.host.restore(Slot(1), chunks);
     assert_eq!(second.run(), [HostEvent::Restored { slot: Slot(1), result: Ok(()) }]);
     let more = ["scan \"\" 9", "delete a", "put d"];
     assert_eq!(second.replies(2, &more), first.replies(2, &more));
-    first.host.snapshot(Slot(2)).unwrap();
-    second.host.snapshot(Slot(2)).unwrap();
+    first.host.checkpoint(Slot(2), Strategy::Quiescent).unwrap();
+    second.host.checkpoint(Slot(2), Strategy::Quiescent).unwrap();
     assert_eq!(first.run(), second.run());
 }
 
 #[test]
 fn after_a_failed_restore_nothing_is_executed_until_one_succeeds() {
     let mut bench = Bench::sequential();
-    bench.host.restore(Slot(9), vec![1, 2, 3]);
+    bench.host.restore(Slot(9), vec![Chunk::new(vec![1, 2, 3])]);
     assert!(matches!(&bench.run()[..], [HostEvent::Restored { result: Err(_), .. }]));
     assert_eq!(bench.host.execute(work(10, &[])), Err(HostError::NoState));
-    assert_eq!(bench.host.snapshot(Slot(9)), Err(HostError::NoState));
+    assert_eq!(bench.host.checkpoint(Slot(9), Strategy::Quiescent), Err(HostError::NoState));
     bench.host.restore(Slot(20), nothing());
     assert_eq!(bench.run(), [HostEvent::Restored { slot: Slot(20), result: Ok(()) }]);
     assert_eq!(bench.replies(21, &["audit"]), ["0"]);
@@ -272,10 +280,10 @@ fn after_a_failed_restore_nothing_is_executed_until_one_succeeds() {
 fn a_restore_drops_what_came_before_it() {
     let mut bench = Bench::new(HostConfig::new(preset::rounds(2, 1)));
     bench.host.execute(work(1, &["move 0 1 5"; 50])).unwrap();
-    bench.host.snapshot(Slot(1)).unwrap();
+    bench.host.checkpoint(Slot(1), Strategy::Quiescent).unwrap();
     bench.host.restore(Slot(5), nothing());
     bench.host.execute(work(6, &["audit", "move 2 3 1"])).unwrap();
-    bench.host.snapshot(Slot(6)).unwrap();
+    bench.host.checkpoint(Slot(6), Strategy::Quiescent).unwrap();
     let events = bench.run();
     assert_eq!(events[0], HostEvent::Restored { slot: Slot(5), result: Ok(()) });
     assert_eq!(slot_of(&events[1]), 6);
@@ -301,7 +309,7 @@ fn more_commands_than_may_run_wait_in_line() {
     for slot in 1..=10 {
         bench.host.execute(work(slot, &["move 0 1 1"; 7])).unwrap();
     }
-    bench.host.snapshot(Slot(10)).unwrap();
+    bench.host.checkpoint(Slot(10), Strategy::Quiescent).unwrap();
     let events = bench.run();
     assert_eq!(events[..10].iter().map(slot_of).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     assert_eq!(accounts(&events[10]), (10, [-70, 70, 0, 0]));
@@ -372,10 +380,10 @@ fn who_waits_and_what_is_timed_outlives_the_host_in_a_snapshot() {
     let mut first = Bench::new(HostConfig::new(preset::rounds(3, 2)));
     let slot = ["pay 1 5", "after 5 move 0 2 7", "pay 2 6", "audit"];
     first.host.execute(work(1, &slot)).unwrap();
-    first.host.snapshot(Slot(1)).unwrap();
-    let HostEvent::SnapshotTaken { bytes, .. } = first.run().remove(1) else { panic!("no snapshot") };
+    first.host.checkpoint(Slot(1), Strategy::Quiescent).unwrap();
+    let (_, chunks) = taken(&first.run()[1]);
     let mut second = Bench::new(HostConfig::new(preset::rounds(3, 2)));
-    second.host.restore(Slot(1), bytes);
+    second.host.restore(Slot(1), chunks);
     second.run();
     let rest = |bench: &mut Bench| {
         bench.host.execute(work(2, &["move 0 1 6"])).unwrap();
@@ -383,7 +391,7 @@ fn who_waits_and_what_is_timed_outlives_the_host_in_a_snapshot() {
         for slot in 3..9 {
             bench.host.execute(SlotWork { timers: true, fill: true, ..work(slot, &["audit"]) }).unwrap();
         }
-        bench.host.snapshot(Slot(8)).unwrap();
+        bench.host.checkpoint(Slot(8), Strategy::Quiescent).unwrap();
         bench.run()
     };
     let events = rest(&mut first);
@@ -401,14 +409,14 @@ fn a_restore_forgets_who_waited() {
     bench.host.restore(Slot(5), nothing());
     let move_all = ["move 0 1 9", "move 0 2 9", "move 0 3 9", "audit"];
     bench.host.execute(SlotWork { fill: true, ..work(6, &move_all) }).unwrap();
-    bench.host.snapshot(Slot(6)).unwrap();
+    bench.host.checkpoint(Slot(6), Strategy::Quiescent).unwrap();
     let events = bench.run();
     assert!(matches!(&events[1], HostEvent::Executed { late, .. } if late.is_empty()), "{events:?}");
     assert_eq!(accounts(&events[2]), (6, [-27, 9, 9, 9]));
     let mut other = Bench::new(HostConfig::new(preset::rounds(2, 1)));
     other.host.restore(Slot(5), nothing());
     other.host.execute(SlotWork { fill: true, ..work(6, &move_all) }).unwrap();
-    other.host.snapshot(Slot(6)).unwrap();
+    other.host.checkpoint(Slot(6), Strategy::Quiescent).unwrap();
     assert_eq!(other.run(), events, "as if nobody had ever waited, to the trace of its locks");
 }
 
@@ -434,7 +442,7 @@ fn events_of(
     scheduler: smr_uds::Config,
     workers: Option<usize>,
     seed: u64,
-    state: Option<(u64, Vec<u8>)>,
+    state: Option<(u64, Vec<Chunk>)>,
 ) -> Vec<HostEvent> {
     let (sink, events) = collect();
     let host = Host::new(Ledger::default(), HostConfig::new(scheduler), sink).unwrap();
@@ -448,8 +456,8 @@ fn events_of(
     )
     .rng();
     let mut next = 1;
-    if let Some((slot, bytes)) = state {
-        host.restore(Slot(slot), bytes);
+    if let Some((slot, chunks)) = state {
+        host.restore(Slot(slot), chunks);
         next = slot + 1;
     }
     let count = usize::try_from((41 - next) + (41 - next) / 10).unwrap() + usize::from(next > 1);
@@ -462,7 +470,7 @@ fn events_of(
         host.execute(busy(slot)).unwrap();
         poll();
         if slot.is_multiple_of(10) {
-            host.snapshot(Slot(slot)).unwrap();
+            host.checkpoint(Slot(slot), Strategy::Quiescent).unwrap();
             poll();
         }
     }
@@ -496,12 +504,13 @@ fn a_replica_that_begins_at_a_snapshot_goes_on_like_the_others() {
         let scheduler = preset::by_name(name, 4).unwrap();
         let others = events_of(scheduler, None, 0, None);
         for (at, event) in others.iter().enumerate() {
-            let HostEvent::SnapshotTaken { slot, bytes } = event else {
+            if !matches!(event, HostEvent::Checkpointed { .. }) {
                 continue;
-            };
+            }
+            let (slot, chunks) = taken(event);
             for seed in 0..10 {
-                let own = events_of(scheduler, None, seed, Some((slot.0, bytes.clone())));
-                assert_eq!(own[0], HostEvent::Restored { slot: *slot, result: Ok(()) });
+                let own = events_of(scheduler, None, seed, Some((slot.0, chunks.clone())));
+                assert_eq!(own[0], HostEvent::Restored { slot, result: Ok(()) });
                 assert_eq!(own[1..], others[at + 1..], "{scheduler:?}, after slot {slot}, seed {seed}");
             }
         }
@@ -524,7 +533,7 @@ fn who_waits_at_a_snapshot_answers_in_the_next_slot_even_if_that_is_given_while_
     let (sender, host_of_sink) = (Mutex::new(sender), waiting.clone());
     // As in production, where the next slot comes when the snapshot is reported.
     let sink: EventSink = Arc::new(move |event| {
-        if let HostEvent::SnapshotTaken { .. } = &event {
+        if let HostEvent::Checkpointed { .. } = &event {
             let host = host_of_sink.lock().unwrap().as_ref().unwrap().upgrade().unwrap();
             host.execute(work(2, &[])).unwrap();
         }
@@ -533,7 +542,7 @@ fn who_waits_at_a_snapshot_answers_in_the_next_slot_even_if_that_is_given_while_
     let host = Arc::new(Host::new(Ledger::default(), HostConfig::new(preset::sequential()), sink).unwrap());
     *waiting.lock().unwrap() = Some(Arc::downgrade(&host));
     host.execute(work(1, &["pay 1 5"])).unwrap();
-    host.snapshot(Slot(1)).unwrap();
+    host.checkpoint(Slot(1), Strategy::Quiescent).unwrap();
     Seeded::new(1).run(host.scheduler());
     host.execute(work(3, &["move 0 1 6"])).unwrap();
     Seeded::new(1).run(host.scheduler());
@@ -550,12 +559,10 @@ fn fill_markers_right_behind_a_snapshot_count_the_same_for_who_was_there_and_who
         let mut first = Bench::new(config);
         first.host.execute(fill(1, &["pay 1 5"])).unwrap();
         first.run();
-        first.host.snapshot(Slot(1)).unwrap();
-        let HostEvent::SnapshotTaken { bytes, .. } = first.run().pop().unwrap() else {
-            panic!("no snapshot")
-        };
+        first.host.checkpoint(Slot(1), Strategy::Quiescent).unwrap();
+        let (_, chunks) = taken(&first.run()[0]);
         let mut second = Bench::new(config);
-        second.host.restore(Slot(1), bytes);
+        second.host.restore(Slot(1), chunks);
         second.run();
         let rest = |bench: &mut Bench| {
             bench.host.execute(fill(2, &[])).unwrap();
@@ -563,7 +570,7 @@ fn fill_markers_right_behind_a_snapshot_count_the_same_for_who_was_there_and_who
             assert_eq!(events.len(), 1, "{name}: the marker lets the waiting command come to its wait");
             bench.host.execute(work(3, &["move 0 1 6", "move 1 2 3"])).unwrap();
             bench.host.execute(fill(4, &[])).unwrap();
-            bench.host.snapshot(Slot(4)).unwrap();
+            bench.host.checkpoint(Slot(4), Strategy::Quiescent).unwrap();
             events.extend(bench.run());
             events
         };

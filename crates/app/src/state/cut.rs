@@ -15,6 +15,7 @@ use std::sync::Arc;
 use borsh::{BorshDeserialize, BorshSerialize};
 use smr_crypto::Digest;
 
+use super::chunk::Chunk;
 use super::page::Page;
 use super::stripes::Stripes;
 use super::tree::Tree;
@@ -24,59 +25,6 @@ use crate::known_bugs;
 /// Cuts within which each page that is not written is hashed again. Fewer finds faults of the memory sooner, and
 /// makes each cut hash more of what has not changed.
 pub const SOUND_WITHIN_CUTS: u64 = 64;
-
-/// Bytes of a chunk of what is no page: an application's own snapshot, and what a host keeps beside it.
-pub const PIECE_BYTES: usize = 64 << 10;
-
-/// A part of a checkpoint: bytes, and their digest as a leaf of a Merkle tree ([`smr_crypto::merkle::leaf`]). Cheap to
-/// clone. Chunks of tables are the memory in which the table is, until somebody writes there.
-#[derive(Clone)]
-pub struct Chunk(Arc<Page>);
-
-impl Chunk {
-    /// These bytes, from a peer or a disk.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Chunk {
-        Chunk(Arc::new(Page::of_bytes(bytes)))
-    }
-
-    /// In pieces of [`PIECE_BYTES`], the last one shorter.
-    pub(crate) fn pieces(bytes: &[u8]) -> Vec<Chunk> {
-        bytes.chunks(PIECE_BYTES).map(|piece| Chunk::new(piece.to_vec())).collect()
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.0.bytes()
-    }
-
-    /// The digest; computed when it is first asked for.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.0.digest()
-    }
-
-    /// Whether both are the same memory, so that keeping both costs no more than one.
-    #[must_use]
-    pub fn is(&self, other: &Chunk) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl PartialEq for Chunk {
-    fn eq(&self, other: &Chunk) -> bool {
-        self.is(other) || self.bytes() == other.bytes()
-    }
-}
-
-impl Eq for Chunk {}
-
-impl fmt::Debug for Chunk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Chunk({} bytes, {})", self.bytes().len(), self.digest())
-    }
-}
 
 /// Memory does not hold any more what was written to it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -169,8 +117,7 @@ impl Cut {
                     .map(|table| if late { table.stripes.at_rest() } else { table.trees.clone() })
                     .collect();
                 chunks.push(head(tables, &trees));
-                chunks
-                    .extend(trees.iter().flatten().flat_map(Tree::pages).map(|page| Chunk(Arc::clone(page))));
+                chunks.extend(trees.iter().flatten().flat_map(Tree::pages).map(|page| Chunk::of_page(page)));
             }
         }
         Chunking { cut: self, first, chunks, next: 0 }
@@ -188,6 +135,28 @@ impl Eq for Cut {}
 impl fmt::Debug for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cut").finish_non_exhaustive()
+    }
+}
+
+/// A state that a host has given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// In chunks.
+    Chunks(Vec<Chunk>),
+    /// To be made into chunks while commands go on, on another thread.
+    Cut(Cut),
+}
+
+impl Taken {
+    /// The chunks, with their digests computed.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn chunks(self) -> Result<Vec<Chunk>, Damaged> {
+        match self {
+            Taken::Chunks(chunks) => Ok(chunks),
+            Taken::Cut(cut) => cut.chunks(),
+        }
     }
 }
 
@@ -209,7 +178,7 @@ impl Chunking {
     /// [`Damaged`].
     pub fn step(&mut self, bytes_max: usize) -> Result<Option<Vec<Chunk>>, Damaged> {
         let mut bytes = 0;
-        while let Some(Chunk(page)) = self.chunks.get(self.next) {
+        while let Some(page) = self.chunks.get(self.next).map(Chunk::page) {
             if bytes >= bytes_max {
                 return Ok(None);
             }
@@ -275,5 +244,5 @@ fn head(tables: &[TableCut], trees: &[Vec<Tree>]) -> Chunk {
 pub(super) fn read(chunks: &[Chunk]) -> Result<(Vec<TableHead>, Vec<Arc<Page>>), RestoreError> {
     let (head, pages) = chunks.split_first().ok_or_else(|| RestoreError::new("it has no chunk"))?;
     let heads = borsh::from_slice(head.bytes()).map_err(|error| RestoreError::new(error.to_string()))?;
-    Ok((heads, pages.iter().map(|Chunk(page)| Arc::clone(page)).collect()))
+    Ok((heads, pages.iter().map(|chunk| Arc::clone(chunk.page())).collect()))
 }

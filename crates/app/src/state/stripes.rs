@@ -15,6 +15,9 @@ use crate::known_bugs;
 /// Bytes of a key at most, as it is encoded.
 pub const KEY_BYTES_MAX: usize = 1 << 16;
 
+/// Bytes of a value at most, as it is encoded: an entry is never cut up, and a chunk of a checkpoint must fit into a message.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
 /// Stripes of a table at most.
 pub const STRIPES_MAX: u32 = 1 << 10;
 
@@ -107,7 +110,10 @@ impl Stripes {
                 if last.replace(key).is_some_and(|last| last >= key) {
                     return Err("its keys do not ascend");
                 }
-                if key.len() > KEY_BYTES_MAX || self.place_of(key) != place {
+                if key.len() > KEY_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
+                    return Err("an entry is too long");
+                }
+                if self.place_of(key) != place {
                     return Err("a key is not where it belongs");
                 }
                 if !(self.fits)(key, value) {

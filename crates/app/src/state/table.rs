@@ -8,7 +8,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use smr_uds::MutexGuard;
 
 use super::key::{Key, KeyBytes};
-use super::stripes::{KEY_BYTES_MAX, Stripe, Stripes};
+use super::stripes::{KEY_BYTES_MAX, Stripe, Stripes, VALUE_BYTES_MAX};
 use super::tree::{Load, Tree};
 use super::view::{View, Whole};
 
@@ -61,11 +61,12 @@ impl<K: Key, V: Value> Table<K, V> {
     /// Gives `key` this value.
     ///
     /// # Panics
-    /// If the key is longer than [`KEY_BYTES_MAX`], which ends the command with a fault.
+    /// If the key is longer than [`KEY_BYTES_MAX`], or the value than [`VALUE_BYTES_MAX`], which ends the command with a fault.
     pub async fn insert<Q: KeyBytes<Of = K> + ?Sized>(&self, key: &Q, value: &V) {
         let key = key.key_bytes();
         // Encoded before the lock is taken, side by side with other commands.
         let Ok(value) = borsh::to_vec(value) else { return };
+        assert!(fits(&value), "{TOO_LONG}");
         self.stripes.of(writable(&key)).tree.lock().await.set(&key, &value);
     }
 
@@ -157,9 +158,19 @@ pub(super) fn writable(key: &[u8]) -> &[u8] {
     key
 }
 
-/// Writes back what has become of a value. Nothing is written if it is what it was.
+/// Whether a value may be written.
+pub(super) fn fits(value: &[u8]) -> bool {
+    value.len() <= VALUE_BYTES_MAX
+}
+
+pub(super) const TOO_LONG: &str = "a value has more than VALUE_BYTES_MAX = 1 MiB bytes";
+
+/// Writes back what has become of a value. Nothing is written if it is what it was. One that is too long ends the command with a
+/// fault, and the value stays what it was.
 fn write_back<V: Value>(tree: &mut Tree, key: &[u8], value: Option<&V>) {
     match value.map(borsh::to_vec) {
+        // A command that has failed already cannot fail again.
+        Some(Ok(value)) if !fits(&value) => assert!(std::thread::panicking(), "{TOO_LONG}"),
         Some(Ok(value)) => tree.set(key, &value),
         Some(Err(_)) => {}
         None if tree.get(key).is_some() => {
@@ -170,7 +181,8 @@ fn write_back<V: Value>(tree: &mut Tree, key: &[u8], value: Option<&V>) {
 }
 
 /// An entry, locked: a guard of its value, which is none if the key has none. To write a value is to put one there;
-/// what is there when the guard is dropped is what the table holds.
+/// what is there when the guard is dropped is what the table holds; a value longer than [`VALUE_BYTES_MAX`] ends the command with a
+/// fault then.
 pub struct Entry<'a, V: Value> {
     stripe: &'a Stripe,
     /// Present until a wait.

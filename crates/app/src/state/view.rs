@@ -9,7 +9,7 @@ use smr_uds::MutexGuard;
 
 use super::key::{Key, KeyBytes};
 use super::stripes::Stripes;
-use super::table::{Value, decode, writable};
+use super::table::{TOO_LONG, Value, decode, fits, writable};
 use super::tree::{Entries, Load, Tree};
 
 /// The entries of a table at one moment. Holds no lock.
@@ -77,10 +77,12 @@ impl<'a, K: Key, V: Value> Whole<'a, K, V> {
     /// Gives `key` this value.
     ///
     /// # Panics
-    /// If the key is longer than [`super::KEY_BYTES_MAX`], which ends the command with a fault.
+    /// If the key is longer than [`super::KEY_BYTES_MAX`], or the value than [`super::VALUE_BYTES_MAX`], which ends the command with
+    /// a fault.
     pub fn insert<Q: KeyBytes<Of = K> + ?Sized>(&mut self, key: &Q, value: &V) {
         let key = key.key_bytes();
         if let Ok(value) = borsh::to_vec(value) {
+            assert!(fits(&value), "{TOO_LONG}");
             self.trees[self.stripes.place_of(writable(&key))].set(&key, &value);
         }
     }

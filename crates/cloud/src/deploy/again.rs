@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use smr_node::operator::NodePhase;
-use smr_node::{NodeStatus, Public};
 use smr_node::serve::GENESIS_FILE;
+use smr_node::{NodeStatus, Public};
 use smr_plan::Blueprint;
 use smr_replica::restart::{Standing, left_out};
 use smr_wire::{Descriptor, ReplicaId};
@@ -87,8 +87,11 @@ impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
         if !can_revive(&self.record.blueprint) {
             return Ok(());
         }
-        let answers: Vec<(ReplicaId, &NodeStatus)> =
-            statuses.iter().enumerate().filter_map(|(place, of)| Some((ReplicaId::at(place), of.as_ref()?))).collect();
+        let answers: Vec<(ReplicaId, &NodeStatus)> = statuses
+            .iter()
+            .enumerate()
+            .filter_map(|(place, of)| Some((ReplicaId::at(place), of.as_ref()?)))
+            .collect();
         let said = standings(answers.iter().copied());
         match revive(self.service, &mut self.record, &said, &self.without).await? {
             Revival::Needless => {
@@ -115,18 +118,15 @@ impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
         ended: &[usize],
     ) -> Result<(), DeployError> {
         let is_gone = whom.iter().any(|replica| ended.contains(&replica.index()));
-        let waited = self.asked_since.elapsed();
-        let may_come = match self.options.losses {
-            Losses::Refused => !is_gone && waited < self.options.patience / 2,
-            Losses::Allowed => waited < GRACE,
-        };
-        if may_come {
-            return Ok(());
+        let (waited, losses) = (self.asked_since.elapsed(), self.options.losses);
+        if losses == Losses::Allowed && waited > GRACE {
+            if let Some(without) = left_out(said, size(&self.record.blueprint)) {
+                self.tell(Progress::Without { replicas: without.clone() });
+                self.without = without;
+                return Ok(());
+            }
         }
-        let apart = left_out(said, size(&self.record.blueprint)).filter(|_| self.options.losses == Losses::Allowed);
-        if let Some(without) = apart {
-            self.tell(Progress::Without { replicas: without.clone() });
-            self.without = without;
+        if waited < self.options.patience / 2 && !(is_gone && losses == Losses::Refused) {
             return Ok(());
         }
         let replicas: Vec<usize> = whom.iter().map(|replica| replica.index()).collect();

@@ -21,8 +21,8 @@ use smr_node::{Public, ServiceStatement, SignedServiceStatement};
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
 use smr_plan::{Blueprint, Durability, TrustedHardware};
 use smr_replica::{Config, Genesis, Scheduling};
-use smr_wire::{Descriptor, ReplicaId};
 use smr_wire::client::{FaultModel, ProofKind};
+use smr_wire::{Descriptor, ReplicaId};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use smr_consensus::Record;
 use smr_consensus::checkpoint::CheckpointCertificate;
-use smr_replica::Event;
-use smr_replica::system::Chunked;
+use smr_replica::{Chunked, Event};
 use smr_store::Store;
 use smr_wire::Slot;
 use tokio::sync::watch;
@@ -68,7 +67,7 @@ impl Keeper {
         let mut next = 0;
         let chunks = std::iter::from_fn(move || {
             next += 1;
-            image.chunks().get(next - 1).cloned()
+            image.chunks().get(next - 1).map(|chunk| chunk.bytes().to_vec())
         });
         self.0.keep(certificate.checkpoint.slot.0, smr_wire::encode(certificate), Box::new(chunks));
     }

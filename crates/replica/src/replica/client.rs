@@ -26,7 +26,7 @@ impl Replica {
         let hint = |hint, effects: &mut Vec<Effect>| {
             effects.push(Effect::Hint { connection, about: abouts.first().copied(), hint });
         };
-        if self.endpoints.is_none() || self.halted.is_some() || self.transfer.is_wanted() {
+        if self.endpoints.is_none() || self.is_silent() || self.transfer.is_wanted() {
             return hint(Hint::NotReady, effects);
         }
         if entry.bytes() > self.genesis.config.request_bytes_max as usize {
@@ -154,7 +154,7 @@ impl Replica {
         let (Some(key), Some(digest)) = (self.key.clone(), self.statement_digest(statement)) else {
             return false;
         };
-        if !needed || self.halted.is_some() {
+        if !needed || self.is_silent() {
             return false;
         }
         let Some(shares) = self.shares.begin(statement, key.threshold) else {

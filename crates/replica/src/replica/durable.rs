@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use smr_app::state::Chunk;
 use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_consensus::record::Unfit;
 use smr_consensus::verified::Rules;
@@ -17,11 +18,12 @@ use smr_crypto::{PublicKey, Verifier};
 use smr_wire::{ReplicaId, Slot};
 
 use super::{Replica, Secrets};
+use crate::chunked::Chunked;
 use crate::effect::{Effect, Observation};
 use crate::genesis::Genesis;
 use crate::known_bugs;
 use crate::status::Halt;
-use crate::system::{Chunked, SystemState};
+use crate::system::SystemState;
 
 /// What a replica finds on its disk.
 #[derive(Debug, Default)]
@@ -46,6 +48,15 @@ pub enum CannotGoOn {
 /// A state on its way into a replica.
 #[derive(Clone, Debug)]
 pub(super) enum Restoring {
+    /// Found on disk; the application takes its part over when this replica begins.
+    Found {
+        /// That it is right.
+        certificate: CheckpointCertificate,
+        /// The system's part.
+        system: Box<SystemState>,
+        /// The application's part.
+        application: Vec<Chunk>,
+    },
     /// Fetched, and being written to disk.
     Keeping {
         /// That it is right.
@@ -88,14 +99,13 @@ impl Replica {
         let Found { checkpoint, mut records } = found;
         let mut base = None;
         if let Some((certificate, image)) = checkpoint {
-            let slot = certificate.checkpoint.slot;
-            let decoded = image.image().map_err(CannotGoOn::Image)?;
-            replica.found_generation(&decoded.system, &certificate);
+            let (system, application) = image.read().map_err(CannotGoOn::Image)?;
+            replica.found_generation(&system, &certificate);
             replica.checkpoints.take(&certificate, Arc::new(image));
-            replica.keeping.kept = (Slot(0), slot);
-            replica.found = Some((slot, decoded.application));
-            let system = Box::new(decoded.system);
-            replica.restoring = Some(Restoring::Application { certificate: certificate.clone(), system });
+            replica.keeping.kept = (Slot(0), certificate.checkpoint.slot);
+            let system = Box::new(system);
+            replica.restoring =
+                Some(Restoring::Found { certificate: certificate.clone(), system, application });
             base = Some(certificate);
         }
         if !replica.seat.group.is_bound_by_disk() {
@@ -127,9 +137,12 @@ impl Replica {
 
     /// The replica begins: the application takes over what was found.
     pub(super) fn begin(&mut self, effects: &mut Vec<Effect>) {
-        if let Some((slot, bytes)) = self.found.take() {
-            effects.push(Effect::Regroup(self.seat.group.clone()));
-            effects.push(Effect::Restore { slot, bytes });
+        match self.restoring.take() {
+            Some(Restoring::Found { certificate, system, application }) => {
+                effects.push(Effect::Regroup(self.seat.group.clone()));
+                self.restore(certificate, system, application, effects);
+            }
+            other => self.restoring = other,
         }
         self.admit_decided(effects);
     }
@@ -191,17 +204,26 @@ impl Replica {
         image: Arc<Chunked>,
         effects: &mut Vec<Effect>,
     ) {
-        let slot = certificate.checkpoint.slot;
-        match image.image() {
+        match image.read() {
             // n-f replicas certified bytes that are no state here: this replica runs another version.
-            Err(why) => effects.push(Effect::Report(Observation::TransferFailed(why))),
-            Ok(decoded) => {
+            Err(why) => self.cannot_restore(why, effects),
+            Ok((system, application)) => {
                 self.checkpoints.take(&certificate, image);
-                let system = Box::new(decoded.system);
-                self.restoring = Some(Restoring::Application { certificate, system });
-                effects.push(Effect::Restore { slot, bytes: decoded.application });
+                self.restore(certificate, Box::new(system), application, effects);
             }
         }
+    }
+
+    fn restore(
+        &mut self,
+        certificate: CheckpointCertificate,
+        system: Box<SystemState>,
+        chunks: Vec<Chunk>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let slot = certificate.checkpoint.slot;
+        self.restoring = Some(Restoring::Application { certificate, system });
+        effects.push(Effect::Restore { slot, chunks });
     }
 
     /// What the application was asked to take over, if it was that.
@@ -219,7 +241,8 @@ impl Replica {
 
     /// The application cannot read a state that is right: only another version of it can.
     pub(super) fn cannot_restore(&mut self, why: String, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Report(Observation::TransferFailed(why)));
-        self.halt(Halt::RestoreFailed, effects);
+        self.transfer.finish();
+        effects.push(Effect::Report(Observation::TransferFailed(why.clone())));
+        self.halt(Halt::RestoreFailed(why), effects);
     }
 }

@@ -1,9 +1,8 @@
-//! What comes out of the log: admission, execution, checkpoints.
+//! What comes out of the log: admission and execution.
 
 use smr_app::{CommandOutcome, HostCommand, LateOutcome, SlotWork};
 use smr_consensus::Batch;
 use smr_consensus::batch::{EntryBody, SystemEntry};
-use smr_consensus::checkpoint::{Checkpoint, CheckpointCertificate};
 use smr_consensus::verified::Rules;
 use smr_wire::client::{About, FaultModel};
 use smr_wire::{Call, ClientId, Outcome, Refusal, ReplicaId, Request, SessionId, Slot};
@@ -13,14 +12,14 @@ use crate::effect::{Effect, Observation};
 use crate::known_bugs;
 use crate::replies::{self, Block, BlockProof, CROWDED_OUT, Key, Member, MemberState, Statement};
 use crate::sessions::{Opening, Place, Verdict};
-use crate::status::Halt;
-use crate::system::{Applied, Chunked, Image};
+use crate::system::Applied;
 
 impl Replica {
     /// Admits decided slots, in order, unless a snapshot is being taken: then they wait until it is.
     pub(super) fn admit_decided(&mut self, effects: &mut Vec<Effect>) {
         while (self.draining.is_none() || known_bugs::ADMITS_DURING_A_SNAPSHOT.is_on())
             && self.restoring.is_none()
+            && self.healing.is_none()
             && !self.is_at_the_end()
             && let Some((slot, batch)) = self.decided.pop_front()
         {
@@ -57,9 +56,15 @@ impl Replica {
         self.executing.insert(slot, Executing { batch: batch.digest(), members });
         effects.push(Effect::Execute(work));
         let ends_generation = self.system.voters.end_slot(slot);
-        if ends_generation || slot.0.is_multiple_of(self.genesis.config.checkpoint_slots) {
+        self.since_checkpoint += batch.bytes() as u64;
+        self.admitted.push_back((slot, batch.clone()));
+        let config = &self.genesis.config;
+        let is_due = slot.0.is_multiple_of(config.checkpoint_slots)
+            || self.since_checkpoint >= config.checkpoint_bytes;
+        if ends_generation || is_due {
             self.draining = Some(slot);
-            effects.push(Effect::Snapshot(slot));
+            self.since_checkpoint = 0;
+            effects.push(Effect::Checkpoint { slot, strategy: config.checkpoints });
         }
     }
 
@@ -157,7 +162,7 @@ impl Replica {
 
     /// Asks for this replica's share on a statement. One that has diverged says nothing more.
     pub(super) fn sign(&self, statement: Statement, effects: &mut Vec<Effect>) {
-        if self.halted.is_some() {
+        if self.is_silent() {
             return;
         }
         if let (Some(share), Some(digest)) = (self.share.clone(), self.statement_digest(statement)) {
@@ -268,84 +273,16 @@ impl Replica {
         self.forget(&lost);
         let endpoints = self.system.endpoints.as_ref().map(|e| Statement::Endpoints(e.epoch, e.issued));
         self.shares.prune(self.blocks.oldest(), endpoints);
-        if self.seat.group.model == FaultModel::Crash && self.halted.is_none() {
+        if self.seat.group.model == FaultModel::Crash && !self.is_silent() {
             // Whoever could sign with the others could as well say so alone.
             self.blocks.prove(slot, BlockProof::Channel);
             self.reply(slot, effects);
-        } else if !empty && self.share.is_some() && self.halted.is_none() {
+        } else if !empty && self.share.is_some() && !self.is_silent() {
             self.unsettled.insert(slot);
             self.sign(Statement::Block(slot), effects);
             self.try_combine(Statement::Block(slot), effects);
         }
         self.report_settled();
-    }
-
-    /// The application's state after `slot`, with everything up to it executed and nothing later admitted.
-    pub(super) fn on_snapshot(&mut self, slot: Slot, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
-        if self.draining != Some(slot) {
-            return;
-        }
-        assert!(self.executed == slot, "a snapshot after {slot}, but executed is {}", self.executed);
-        self.draining = None;
-        self.system.renew_endpoints(&self.genesis);
-        if self.halted.is_none() {
-            let image = Box::new(Image { system: self.system.clone(), application: bytes });
-            let chunk_bytes = self.genesis.config.chunk_bytes;
-            effects.push(Effect::Chunk { slot, image, chunk_bytes });
-            self.certify_endpoints_if_renewed(effects);
-        }
-        self.admit_decided(effects);
-    }
-
-    /// The state after `slot`, in chunks: this replica votes for it, unless it knows of a later one by now.
-    pub(super) fn on_chunked(&mut self, slot: Slot, image: Chunked, effects: &mut Vec<Effect>) {
-        if self.halted.is_some() || slot <= self.checkpoints.stable() {
-            return;
-        }
-        let vote = self.checkpoints.vote(slot, image, &self.seat);
-        Replica::broadcast(effects, vote);
-        if known_bugs::BEGINS_A_GENERATION_ALONE.is_on()
-            && let Some(own) = self.checkpoints.own_digest(slot)
-        {
-            let checkpoint = Checkpoint { slot, digest: own };
-            self.enter_generation(&CheckpointCertificate { checkpoint, votes: Vec::new() }, effects);
-        }
-        if let Some(certificate) = self.checkpoints.certified(&self.seat.group) {
-            self.settle_checkpoint(certificate, effects);
-        }
-    }
-
-    fn certify_endpoints_if_renewed(&mut self, effects: &mut Vec<Effect>) {
-        let certified = self.endpoints.as_ref().map(|certificate| certificate.endpoints.issued);
-        if self.system.endpoints.as_ref().map(|e| e.issued) != certified {
-            self.certify_endpoints(effects);
-        }
-    }
-
-    /// Takes up a checkpoint that enough votes certify.
-    pub(super) fn settle_checkpoint(
-        &mut self,
-        certificate: CheckpointCertificate,
-        effects: &mut Vec<Effect>,
-    ) {
-        let checkpoint = certificate.checkpoint;
-        if checkpoint.slot <= self.checkpoints.stable() {
-            return;
-        }
-        // Ahead of us: we get there by execution or by transfer, and meanwhile know what others keep.
-        let Some(own) = self.checkpoints.own_digest(checkpoint.slot) else {
-            self.inbox.push_back(smr_consensus::Event::Stable(certificate));
-            return;
-        };
-        if own != checkpoint.digest {
-            let (slot, certified) = (checkpoint.slot, checkpoint.digest);
-            effects.push(Effect::Report(Observation::Diverged { slot, certified, own }));
-            self.halt(Halt::Diverged, effects);
-            return;
-        }
-        self.checkpoints.stabilise(certificate);
-        effects.push(Effect::Report(Observation::Stable(checkpoint.slot)));
-        self.keep_newest(effects);
     }
 }
 

@@ -40,7 +40,9 @@ pub enum NotRestarted {
     #[error("the administrator of this service has not signed it")]
     Unsigned,
     /// The generation did not end there: something would be lost.
-    #[error("the manifest ends the generation with slot {slot}, but this replica has decided up to {decided}")]
+    #[error(
+        "the manifest ends the generation with slot {slot}, but this replica has decided up to {decided}"
+    )]
     DecidedMore {
         /// Where the manifest ends it.
         slot: Slot,
@@ -108,7 +110,8 @@ impl Replica {
         let Some(manifest) = &self.restarting.manifest else { return };
         let is_there = self.system.slot == manifest.slot
             || (self.system.slot > manifest.slot && known_bugs::RESTARTS_BELOW_WHAT_IT_DECIDED.is_on());
-        if !is_there || self.is_at_the_end() || self.draining.is_some() || self.restoring.is_some() {
+        let is_free = self.draining.is_none() && self.restoring.is_none() && self.healing.is_none();
+        if !is_there || !is_free || self.is_at_the_end() {
             return;
         }
         let manifest = manifest.clone();
@@ -121,7 +124,8 @@ impl Replica {
         self.executing.insert(slot, Executing { batch: digest, members: Vec::new() });
         effects.push(Effect::Execute(work));
         self.draining = Some(slot);
-        effects.push(Effect::Snapshot(slot));
+        self.since_checkpoint = 0;
+        effects.push(Effect::Checkpoint { slot, strategy: self.genesis.config.checkpoints });
     }
 
     /// What was on disk tells whether this replica has a part in its generation any more.
@@ -209,7 +213,7 @@ mod tests {
         let executes = effects.iter().position(|effect| matches!(effect, Effect::Execute(_)));
         assert!(persists < executes, "{effects:?}");
         assert_eq!(executed(&effects), [Slot(1)]);
-        assert!(effects.iter().any(|effect| matches!(effect, Effect::Snapshot(Slot(1)))));
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Checkpoint { slot: Slot(1), .. })));
         let voters = &replica.system.voters;
         assert_eq!((voters.generation(), voters.barrier()), (Generation(1), None));
         assert_eq!(voters.group(&replica.genesis).cores, order.cores);

@@ -17,7 +17,7 @@ use smr_consensus::{Batch, Entry, Message as Ordering, Seat};
 use smr_crypto::{Digest, Signature};
 use smr_mutate::{Dice, Encoding};
 use smr_replica::Message;
-use smr_replica::message::PeerMessage;
+use smr_replica::message::{Offer, PeerMessage};
 use smr_wire::{ReplicaId, Reply, Timestamp};
 
 use crate::rng::Rng;
@@ -188,8 +188,9 @@ impl Signer<'_> {
                 PeerMessage::CheckpointVote { checkpoint, signature }
             }
             PeerMessage::Stable(certificate) => PeerMessage::Stable(self.checkpoint(certificate)),
-            PeerMessage::StateOffer { certificate, chunks } => {
-                PeerMessage::StateOffer { certificate: self.checkpoint(certificate), chunks }
+            PeerMessage::StateOffer(offer) => {
+                let certificate = self.checkpoint(offer.certificate);
+                PeerMessage::StateOffer(Offer { certificate, ..offer })
             }
             unsigned => unsigned,
         }

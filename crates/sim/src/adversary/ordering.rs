@@ -128,8 +128,11 @@ impl Adversary {
                 let signature = self.seat.sign(&checkpoint.statement(&self.seat.group));
                 Message::Peer(PeerMessage::CheckpointVote { checkpoint, signature })
             }
-            Message::Peer(PeerMessage::Chunk { slot, bytes, path }) if self.rng.chance(500) => {
-                Message::Peer(bad_chunk(slot, bytes, path))
+            Message::Peer(PeerMessage::Chunks { slot, chunks }) if self.rng.chance(500) => {
+                Message::Peer(bad_chunks(slot, chunks))
+            }
+            Message::Peer(PeerMessage::Leaves { slot, leaves, path }) if self.rng.chance(500) => {
+                Message::Peer(bad_leaves(slot, leaves, path))
             }
             other => other,
         }

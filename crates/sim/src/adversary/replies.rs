@@ -61,7 +61,13 @@ pub(super) fn bad_share(statement: Statement) -> PeerMessage {
     PeerMessage::Share { statement, share: SignatureShare([7; 96]) }
 }
 
-pub(super) fn bad_chunk(slot: Slot, mut bytes: Vec<u8>, path: merkle::Path) -> PeerMessage {
-    bytes.iter_mut().for_each(|byte| *byte ^= 1);
-    PeerMessage::Chunk { slot, bytes, path }
+pub(super) fn bad_chunks(slot: Slot, mut chunks: Vec<(u32, Vec<u8>)>) -> PeerMessage {
+    chunks.iter_mut().flat_map(|(_, bytes)| bytes).for_each(|byte| *byte ^= 1);
+    PeerMessage::Chunks { slot, chunks }
+}
+
+pub(super) fn bad_leaves(slot: Slot, mut leaves: Vec<Digest>, path: merkle::Path) -> PeerMessage {
+    leaves.reverse();
+    leaves.push(Digest::default());
+    PeerMessage::Leaves { slot, leaves, path }
 }

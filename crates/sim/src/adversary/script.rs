@@ -60,8 +60,8 @@ impl Adversary {
             Message::Peer(PeerMessage::Share { statement, .. }) => {
                 Some(Message::Peer(bad_share(statement)).into())
             }
-            Message::Peer(PeerMessage::Chunk { slot, bytes, path }) => {
-                Some(Message::Peer(bad_chunk(slot, bytes, path)).into())
+            Message::Peer(PeerMessage::Chunks { slot, chunks }) => {
+                Some(Message::Peer(bad_chunks(slot, chunks)).into())
             }
             Message::Peer(_) => None,
         }

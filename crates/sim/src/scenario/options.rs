@@ -73,8 +73,7 @@ impl Options {
             "exclusion_slots" => ordering.exclusion_slots = number(name, value)?,
             "log_slots_max" => ordering.log_slots_max = number(name, value)?,
             "checkpoint_slots" => self.config.checkpoint_slots = number(name, value)?,
-            "chunk_bytes" => self.config.chunk_bytes = number(name, value)?,
-            "chunks_in_flight" => self.config.chunks_in_flight = number(name, value)?,
+            "answer_bytes" => self.config.answer_bytes = number(name, value)?,
             "blocks_kept" => self.config.blocks_kept = number(name, value)?,
             replica => {
                 let who = replica.strip_prefix('r').ok_or(format!("there is no option {replica}"))?;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use smr_consensus::checkpoint::CheckpointCertificate;
 use smr_consensus::{Protocol as _, Record};
-use smr_replica::system::Chunked;
-use smr_replica::{Effect, Event, Replica};
+use smr_replica::{Chunked, Effect, Event, Replica};
 
 use super::World;
 use super::faults::Fault;
@@ -152,6 +151,7 @@ impl World {
                 Happening::Event { .. }
                     | Happening::Timer { .. }
                     | Happening::Look { .. }
+                    | Happening::Chunk { .. }
                     | Happening::Disk { .. }
             );
             !is_own || happening.machine() != Some(machine)

@@ -1,14 +1,15 @@
 //! The simulated edge of a replica: what it does with each effect.
 
+use smr_app::state::Taken;
 use smr_app::{CommandOutcome, HostEvent};
 use smr_consensus::protocol::Observation as Ordered;
 use smr_consensus::quorum::{Ballot, Phase};
 use smr_consensus::{Entry, EntryBody, Message as Ordering, pbft};
 use smr_replica::effect::{ConnectionId, Observation};
-use smr_replica::system::Chunked;
-use smr_replica::{Effect, Event, Message};
+use smr_replica::system::SystemState;
+use smr_replica::{Chunked, Effect, Event, Message};
 use smr_wire::client::{FaultModel, WIRE_VERSION};
-use smr_wire::{FromContact, Hint, ReplicaId, Reply, ToContact};
+use smr_wire::{FromContact, Hint, ReplicaId, Reply, Slot, ToContact};
 
 use super::World;
 use super::happenings::{Happening, Letter};
@@ -76,13 +77,14 @@ impl World {
                 self.machines[machine].host.execute(work).expect("within the host's limits");
                 self.run_host(machine);
             }
-            Effect::Snapshot(slot) => {
-                self.note(|_| Note::says(Party::Replica(machine), format!("takes a snapshot after s{slot}")));
-                self.machines[machine].host.snapshot(slot).expect("within the host's limits");
+            Effect::Checkpoint { slot, strategy } => {
+                self.note(|_| Note::says(Party::Replica(machine), format!("takes its state after s{slot}")));
+                let host = &self.machines[machine].host;
+                host.checkpoint(slot, strategy).expect("within the host's limits");
                 self.run_host(machine);
             }
-            Effect::Restore { slot, bytes } => {
-                self.machines[machine].host.restore(slot, bytes);
+            Effect::Restore { slot, chunks } => {
+                self.machines[machine].host.restore(slot, chunks);
                 if self.is_correct(machine) {
                     self.observer.installs(machine, slot);
                 }
@@ -97,10 +99,10 @@ impl World {
                 let (signature, culprits) = self.setting.scheme.combine(&key, &digest, &shares);
                 self.report_later(machine, 2_000, Event::Combined { statement, signature, culprits });
             }
-            Effect::Chunk { slot, image, chunk_bytes } => {
-                self.trace.hear(|| Said::State(smr_wire::encode(&*image)));
-                let image = Chunked::new(&image, chunk_bytes);
-                self.report_later(machine, 50_000, Event::Chunked { slot, image });
+            Effect::Chunk { slot, turn, system, application } => {
+                self.trace.hear(|| Said::State(smr_wire::encode(&*system)));
+                let due_us = self.now_us + self.own_work_us(25_000, 100_000);
+                self.plan(due_us, Happening::Chunk { machine, slot, turn, system, application });
             }
             Effect::Reply { connection, reply } => {
                 let clock = self.clock();
@@ -286,10 +288,10 @@ impl World {
                 HostEvent::Executed { slot, outcomes, late } => {
                     Event::Executed { slot, outcomes: self.outcomes(machine, outcomes), late }
                 }
-                HostEvent::SnapshotTaken { slot, bytes } => Event::SnapshotTaken { slot, bytes },
-                HostEvent::SnapshotFailed { slot } => Event::SnapshotFailed(slot),
-                // Nobody asks for checkpoints in chunks here.
-                HostEvent::Checkpointed { .. } | HostEvent::CutTaken { .. } => continue,
+                HostEvent::Checkpointed { slot, state } => Event::Checkpointed { slot, state: Ok(state) },
+                HostEvent::CheckpointFailed { slot, why } => {
+                    Event::Checkpointed { slot, state: Err(why.to_string()) }
+                }
                 HostEvent::Restored { slot, result } => {
                     Event::Restored { slot, result: result.map_err(|error| error.to_string()) }
                 }
@@ -300,6 +302,21 @@ impl World {
             self.plan(due_us, Happening::Event { machine, event });
         }
         self.look_after_host(machine);
+    }
+
+    /// A worker makes chunks of a state; the application may have waited for that before it takes the next one.
+    pub(super) fn chunk(
+        &mut self,
+        machine: usize,
+        slot: Slot,
+        turn: u64,
+        system: &SystemState,
+        application: Taken,
+    ) {
+        let state = application.chunks().map(|chunks| Chunked::new(system, chunks));
+        let state = state.map_err(|damaged| damaged.to_string());
+        self.step(machine, Event::Chunked { slot, turn, state });
+        self.run_host(machine);
     }
 
     /// Plans the next look at whether the application starves or is to begin timed commands.

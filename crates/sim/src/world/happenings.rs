@@ -1,8 +1,10 @@
 //! What can happen in a world, and what follows from it.
 
+use smr_app::state::Taken;
 use smr_consensus::Protocol as _;
+use smr_replica::system::SystemState;
 use smr_replica::{Effect, Event, Incoming, Input, Message, Timer};
-use smr_wire::{FromContact, Generation, ToContact};
+use smr_wire::{FromContact, Generation, Slot, ToContact};
 
 use super::World;
 use super::crash::DiskWork;
@@ -22,6 +24,8 @@ pub(crate) enum Happening {
     Event { machine: usize, event: Event },
     /// Somebody looks after a replica's application.
     Look { machine: usize, look_us: u64 },
+    /// A worker of a replica makes chunks of a state.
+    Chunk { machine: usize, slot: Slot, turn: u64, system: Box<SystemState>, application: Taken },
     /// The disk of a machine has done something.
     Disk { machine: usize, work: DiskWork },
     /// The administrator looks after a machine that began anew.
@@ -69,6 +73,9 @@ impl World {
             }
             Happening::Event { machine, event } => self.step(machine, event),
             Happening::Look { machine, look_us } => self.look_at_host(machine, look_us),
+            Happening::Chunk { machine, slot, turn, system, application } => {
+                self.chunk(machine, slot, turn, &system, application);
+            }
             Happening::Disk { machine, work } => self.on_disk(machine, work),
             Happening::Operator { machine } => self.operate(machine),
             Happening::Client { client } => {
@@ -169,6 +176,7 @@ impl Happening {
             | Happening::Timer { machine, .. }
             | Happening::Event { machine, .. }
             | Happening::Look { machine, .. }
+            | Happening::Chunk { machine, .. }
             | Happening::Disk { machine, .. } => Some(*machine),
             Happening::Arrival(Letter::ToClient { .. })
             | Happening::Operator { .. }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use smr_app::state::Chunk;
 use smr_replica::{Phase, Status};
 use smr_wire::{ReplicaId, Slot, View};
 
@@ -26,7 +27,7 @@ const LOOK_US: u64 = 1_000;
 pub struct Rest {
     world: World,
     /// The application's state on each machine.
-    applications: Vec<Vec<u8>>,
+    applications: Vec<Vec<Chunk>>,
     slot: Slot,
 }
 

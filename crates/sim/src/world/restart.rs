@@ -17,7 +17,8 @@ impl World {
     /// Does the next step of a restart, where too few cores count. Those that were taken over are nobody to count on: the
     /// administrator goes on without their word, and no client was told anything on that.
     pub(super) fn restart_if_needed(&mut self) {
-        let said: BTreeMap<ReplicaId, Standing> = self.asked().map(|at| (at.0, self.standing(at.1))).collect();
+        let said: BTreeMap<ReplicaId, Standing> =
+            self.asked().map(|at| (at.0, self.standing(at.1))).collect();
         for (replica, of) in &said {
             if let Some(manifest) = self.manifests.get(&of.generation).cloned() {
                 self.step(replica.index(), Event::Restart(manifest));
@@ -27,8 +28,10 @@ impl World {
         if self.manifests.contains_key(&generation) {
             return;
         }
-        let liars: BTreeSet<ReplicaId> =
-            (0..self.machines.len()).filter(|machine| !self.is_correct(*machine)).map(ReplicaId::at).collect();
+        let liars: BTreeSet<ReplicaId> = (0..self.machines.len())
+            .filter(|machine| !self.is_correct(*machine))
+            .map(ReplicaId::at)
+            .collect();
         match restart::next(&said, Size::of(&self.group), &liars) {
             Step::Needless | Step::Wait(_) => {}
             Step::Cease { whom, generation, slot } => {
@@ -39,7 +42,8 @@ impl World {
             Step::Sign { generation, slot } => {
                 if self.rng.within(0, 999) < ERRS_OF_1000 && slot > Slot(0) {
                     let wrong = self.manifest(generation, slot.minus(1));
-                    let whom = said.iter().find(|(replica, of)| !liars.contains(replica) && of.decided == slot);
+                    let whom =
+                        said.iter().find(|(replica, of)| !liars.contains(replica) && of.decided == slot);
                     let (whom, _) = whom.expect("somebody has decided it");
                     self.step(whom.index(), Event::Restart(wrong));
                 }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use smr_app::{AnyHost, HostCommand, HostConfig, HostEvent, SlotWork, builtin};
+use smr_app::state::{Chunk, Taken};
+use smr_app::{AnyHost, HostCommand, HostConfig, HostEvent, SlotWork, Strategy, builtin};
 use smr_crypto::{Digest, PublicKey};
 use smr_mutate::{Dice, runs, text};
 use smr_uds::Seeded;
@@ -47,10 +48,12 @@ impl Bench {
         assert!(events.iter().any(ended), "slot {} did not end: {events:?}", self.slot);
     }
 
-    fn state(&mut self) -> Vec<u8> {
-        self.host.snapshot(self.slot).expect("nothing is executed");
+    fn state(&mut self) -> Vec<Vec<u8>> {
+        self.host.checkpoint(self.slot, Strategy::Quiescent).expect("nothing is executed");
         match &self.run()[..] {
-            [HostEvent::SnapshotTaken { bytes, .. }] => bytes.clone(),
+            [HostEvent::Checkpointed { state: Taken::Chunks(chunks), .. }] => {
+                chunks.iter().map(|chunk| chunk.bytes().to_vec()).collect()
+            }
             other => panic!("a state was asked for, not {other:?}"),
         }
     }
@@ -104,9 +107,9 @@ fn no_command_and_no_state_makes_an_application_panic() {
         for _ in 0..runs::executions(EXECUTIONS) {
             counted.one();
             let (one, other) = (dice.pick(&states).expect("some"), dice.pick(&states).expect("some"));
-            let changed = spoil(one, other, &mut dice);
+            let changed = spoil_one(one, other, &mut dice);
             let mut bench = Bench::new(application, 1);
-            bench.host.restore(Slot(9), changed);
+            bench.host.restore(Slot(9), changed.into_iter().map(Chunk::new).collect());
             let [HostEvent::Restored { result, .. }] = &bench.run()[..] else { panic!("a state was given") };
             taken += u64::from(result.is_ok());
         }
@@ -114,7 +117,20 @@ fn no_command_and_no_state_makes_an_application_panic() {
     }
 }
 
-/// A state with a few bytes flipped, left out, or taken from elsewhere.
+/// A state of which a chunk is spoiled, left out, or stands in another place.
+fn spoil_one(state: &[Vec<u8>], other: &[Vec<u8>], dice: &mut Dice) -> Vec<Vec<u8>> {
+    let mut changed = state.to_vec();
+    let (at, to) = (dice.below(changed.len()), dice.below(changed.len()));
+    match dice.below(8) {
+        0 => drop(changed.remove(at)),
+        1 => changed.swap(at, to),
+        2 => changed.push(dice.pick(other).expect("some").clone()),
+        _ => changed[at] = spoil(&changed[at], dice.pick(other).expect("some"), dice),
+    }
+    changed
+}
+
+/// Bytes of which a few are flipped, left out, or taken from elsewhere.
 fn spoil(state: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut changed = state.to_vec();
     for _ in 0..=dice.below(3) {

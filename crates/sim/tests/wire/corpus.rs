@@ -8,7 +8,7 @@ use smr_consensus::upkeep::Upkeep;
 use smr_consensus::{Message as Ordering, ProtocolName, lanes, pbft};
 use smr_mutate::Encoding;
 use smr_replica::Message;
-use smr_replica::system::{Image, SystemCommand};
+use smr_replica::system::{SystemCommand, SystemState};
 use smr_sim::trace::{Said, Trace};
 use smr_sim::world::faults::Fault;
 use smr_sim::world::{World, hasty_config};
@@ -54,7 +54,7 @@ pub(crate) struct Corpus {
     pub(crate) to_contact: Vec<Encoding>,
     pub(crate) from_contact: Vec<Encoding>,
     pub(crate) system: Vec<Encoding>,
-    pub(crate) images: Vec<Encoding>,
+    pub(crate) states: Vec<Encoding>,
 }
 
 /// Values of each kind, by the kind and the length of their encodings.
@@ -68,7 +68,7 @@ impl Corpus {
     }
 
     fn record() -> Corpus {
-        let (mut between, mut to, mut from, mut system, mut images) =
+        let (mut between, mut to, mut from, mut system, mut states) =
             <(ByKind, ByKind, ByKind, ByKind, ByKind)>::default();
         for (protocol, _) in SPOKEN {
             let mut world = world(protocol);
@@ -89,9 +89,9 @@ impl Corpus {
                     Said::ToContact(frame) => keep(&mut to, kind_to(frame), Encoding::of(frame)),
                     Said::FromContact(frame) => keep(&mut from, kind_from(frame), Encoding::of(frame)),
                     Said::State(bytes) => {
-                        let image: Image =
+                        let state: SystemState =
                             smr_wire::decode(bytes, bytes.len()).expect("what a replica encoded");
-                        keep(&mut images, "Image".into(), Encoding::of(&image));
+                        keep(&mut states, "SystemState".into(), Encoding::of(&state));
                     }
                 }
             }
@@ -105,7 +105,7 @@ impl Corpus {
             to_contact: all(to),
             from_contact: all(from),
             system: all(system),
-            images: all(images),
+            states: all(states),
         }
     }
 }

@@ -4,7 +4,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use smr_mutate::{Dice, Encoding, runs};
 use smr_replica::Message;
-use smr_replica::system::{Image, SYSTEM_COMMAND_BYTES_MAX, SystemCommand};
+use smr_replica::system::{SYSTEM_COMMAND_BYTES_MAX, SystemCommand, SystemState};
 use smr_wire::{FromContact, ToContact};
 
 use crate::corpus::Corpus;
@@ -82,7 +82,7 @@ fn no_bytes_make_a_decoder_panic_or_take_more_memory_than_they_pay_for() {
     fuzz::<ToContact>("of clients", &corpus.to_contact, FRAME);
     fuzz::<FromContact>("of contacts", &corpus.from_contact, FRAME);
     fuzz::<SystemCommand>("commands to the system", &corpus.system, SYSTEM_COMMAND_BYTES_MAX);
-    fuzz::<Image>("states", &corpus.images, FRAME);
+    fuzz::<SystemState>("states", &corpus.states, FRAME);
 }
 
 #[test]

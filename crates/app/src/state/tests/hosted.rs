@@ -9,8 +9,8 @@ use smr_uds::{Seeded, Workers, preset};
 
 use super::*;
 use crate::{
-    AnyHost, Application, CommandOutcome, Host, HostCommand, HostConfig, HostEvent, SlotWork, Strategy,
-    known_bugs,
+    AnyHost, Application, CheckpointFailure, CommandOutcome, Host, HostCommand, HostConfig, HostEvent,
+    SlotWork, Strategy, known_bugs,
 };
 
 /// Commands that use the containers in every way.
@@ -73,6 +73,12 @@ impl Shop {
             "long" => {
                 let mut entry = self.notes.lock(&(words[1].repeat(KEY_BYTES_MAX), 0_u64)).await;
                 entry.set(String::new());
+                "ok".to_owned()
+            }
+            "fat" => {
+                let mut entry = self.notes.lock(&(words[1], 0_u64)).await;
+                entry.set("x".repeat(VALUE_BYTES_MAX));
+                assert!(words[1] != "panics", "on purpose, with a value that is too long in hand");
                 "ok".to_owned()
             }
             "count" => {
@@ -162,7 +168,7 @@ fn run(
         workers.map(|n| Workers::start(bench.host.scheduler(), NonZeroUsize::new(n).unwrap()).unwrap());
     let (mut executor, mut chance) = (Seeded::new(seed), chance(seed));
     let first = from.map_or(1, |(slot, chunks)| {
-        bench.host.restore_chunks(Slot(slot), chunks.to_vec());
+        bench.host.restore(Slot(slot), chunks.to_vec());
         slot + 1
     });
     let (mut executed, mut checkpoints) = (Vec::new(), Vec::new());
@@ -192,8 +198,8 @@ fn run(
         let event = if wait { Some(bench.next()) } else { bench.events.try_recv().ok() };
         seen += usize::from(event.is_some());
         match event {
-            Some(HostEvent::Checkpointed { chunks, .. }) => checkpoints.push(chunks),
-            Some(HostEvent::CutTaken { cut, .. }) => {
+            Some(HostEvent::Checkpointed { state: Taken::Chunks(chunks), .. }) => checkpoints.push(chunks),
+            Some(HostEvent::Checkpointed { state: Taken::Cut(cut), .. }) => {
                 assert!(chunking.is_none(), "a second cut before the first was done");
                 chunking = Some(cut.chunking());
             }
@@ -263,7 +269,7 @@ fn the_next_cut_waits_until_nobody_keeps_the_one_before() {
         bench.events.try_iter().collect::<Vec<_>>()
     };
     let first = go(1);
-    let [_, HostEvent::CutTaken { cut, .. }] = &first[..] else { panic!("{first:?}") };
+    let [_, HostEvent::Checkpointed { state: Taken::Cut(cut), .. }] = &first[..] else { panic!("{first:?}") };
     let chunking = cut.clone().chunking();
     assert_eq!(go(2).len(), 1, "the slot is executed, the cut waits");
     drop(first);
@@ -271,7 +277,10 @@ fn the_next_cut_waits_until_nobody_keeps_the_one_before() {
     drop(chunking);
     Seeded::new(1).run(bench.host.scheduler());
     let second: Vec<HostEvent> = bench.events.try_iter().collect();
-    assert!(matches!(second[..], [HostEvent::CutTaken { slot: Slot(2), .. }]), "{second:?}");
+    assert!(
+        matches!(second[..], [HostEvent::Checkpointed { slot: Slot(2), state: Taken::Cut(_) }]),
+        "{second:?}"
+    );
 }
 
 #[test]
@@ -288,8 +297,9 @@ fn memory_that_fails_ends_the_execution_instead_of_being_signed() {
     let application = &bench.host.application();
     let stripe = application.stock.stripes().of(&1_u64.to_be_bytes());
     stripe.tree.at_rest(|tree| tree.flip(0, 3)).unwrap();
-    let failed = (2..=1 + SOUND_WITHIN_CUTS)
-        .find(|slot| matches!(go(*slot, "count"), HostEvent::SnapshotFailed { .. }));
+    let failed = (2..=1 + SOUND_WITHIN_CUTS).find(|slot| {
+        matches!(go(*slot, "count"), HostEvent::CheckpointFailed { why: CheckpointFailure::Damaged(_), .. })
+    });
     assert!(failed.is_some());
 }
 
@@ -333,11 +343,13 @@ fn a_look_at_one_stripe_after_the_other_is_found() {
 }
 
 #[test]
-fn a_key_that_is_too_long_ends_its_command_and_nothing_else() {
+fn a_key_or_value_that_is_too_long_ends_its_command_and_nothing_else() {
     let bench = Bench::new(preset::sequential());
-    bench.host.execute(work(1, vec!["long x".to_owned(), "put 1 1".to_owned()])).unwrap();
+    let commands = ["long x", "fat x", "fat panics", "put 1 1", "note x y"].map(str::to_owned).to_vec();
+    bench.host.execute(work(1, commands)).unwrap();
     Seeded::new(1).run(bench.host.scheduler());
     let HostEvent::Executed { outcomes, .. } = bench.next() else { panic!("not executed") };
-    let fault = CommandOutcome::Fault(smr_uds::Fault::Panicked.into());
-    assert_eq!(outcomes, [Some(fault), Some(CommandOutcome::Answer(b"ok".to_vec()))]);
+    let fault = || Some(CommandOutcome::Fault(smr_uds::Fault::Panicked.into()));
+    let answer = |text: &str| Some(CommandOutcome::Answer(text.into()));
+    assert_eq!(outcomes, [fault(), fault(), fault(), answer("ok"), answer("0")], "and no note was written");
 }

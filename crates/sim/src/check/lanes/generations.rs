@@ -73,7 +73,8 @@ impl Watches {
         }
         let Some((_, before)) = self.0.iter_mut().next_back() else { return Ok(()) };
         let end = *before.end.get_or_insert(slot);
-        let beyond = before.decided.keys().next_back().copied().filter(|last| *last > end && !before.restarts);
+        let beyond =
+            before.decided.keys().next_back().copied().filter(|last| *last > end && !before.restarts);
         let new = Watch::new(lanes, group.clone(), before.config.clone());
         self.0.insert(group.generation, new);
         holds(Invariant::Generation, beyond.is_none(), || {
