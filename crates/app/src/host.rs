@@ -68,6 +68,10 @@ pub trait AnyHost: Send + Sync {
     /// Memory of the chunks becomes the state's, where it is that of tables.
     fn restore(&self, slot: Slot, chunks: Vec<Chunk>);
 
+    /// Flips a bit of the memory in which the application's state is ([`crate::state::State::flip_bit`]): for tests that see it
+    /// found.
+    fn flip_bit(&self, draw: u64) -> bool;
+
     /// When the first of the commands that wait for their time is due, as far as this host knows. A hint for whoever
     /// proposes; nothing begins before a slot with [`SlotWork::timers`].
     fn due(&self) -> Option<Timestamp>;
@@ -92,6 +96,10 @@ impl<A: Application> AnyHost for Host<A> {
     fn restore(&self, slot: Slot, chunks: Vec<Chunk>) {
         self.0.desk().line.restore(slot, chunks);
         self.0.pump();
+    }
+
+    fn flip_bit(&self, draw: u64) -> bool {
+        self.0.application.state().is_some_and(|state| state.flip_bit(draw))
     }
 
     fn due(&self) -> Option<Timestamp> {

@@ -162,6 +162,16 @@ impl State {
         Counter::new(self.cell(name, || 0))
     }
 
+    /// Flips a bit of the memory in which a page is, as a fault of the machine would: for tests that see it found. `draw`
+    /// says which; false if there is none, or somebody holds the locks.
+    #[must_use]
+    pub fn flip_bit(&self, draw: u64) -> bool {
+        let draw = usize::try_from(draw >> 1).unwrap_or(usize::MAX);
+        let first = draw.checked_rem(self.tables.len()).unwrap_or_default();
+        let tables = self.tables.values().cycle().skip(first).take(self.tables.len());
+        tables.into_iter().any(|table| table.flip_bit(draw / 7))
+    }
+
     /// The state as it is, while no command runs. Takes as long as there are locks, however much they guard.
     ///
     /// # Panics

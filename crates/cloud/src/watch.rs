@@ -389,6 +389,7 @@ pub(crate) mod tests {
             certified: true,
             ceremony: String::new(),
             healing: None,
+            heals: 0,
             fetched: None,
             halted: None,
             counters: BTreeMap::new(),

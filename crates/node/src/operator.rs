@@ -190,6 +190,9 @@ pub struct NodeStatus {
     /// What is wrong with its own state, in words, until it has fetched the right one.
     #[serde(default)]
     pub healing: Option<String>,
+    /// How often it had to.
+    #[serde(default)]
+    pub heals: u64,
     /// How much of a state it has fetched: chunks that are there, and all.
     #[serde(default)]
     pub fetched: Option<(u32, u32)>,
@@ -240,6 +243,7 @@ impl NodeStatus {
             certified: edge.published.borrow().certificate.is_some(),
             ceremony: status.ceremony,
             healing: status.healing.map(|flaw| flaw.to_string()),
+            heals: status.heals,
             fetched: status.fetched,
             halted: status.halted.map(|halt| halt.to_string()),
             core: edge.core.clone(),

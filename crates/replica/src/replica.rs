@@ -260,6 +260,7 @@ impl Replica {
             share: self.share.is_some(),
             ceremony: self.system.ceremony.progress(),
             healing: self.healing.as_ref().map(|healing| healing.flaw().clone()),
+            heals: self.healed.all,
             fetched: self.transfer.progress(),
             halted: self.halted.clone(),
         }

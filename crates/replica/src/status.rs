@@ -89,6 +89,8 @@ pub struct Status {
     pub ceremony: String,
     /// What is wrong with its own state, until it has fetched the right one.
     pub healing: Option<Flaw>,
+    /// How often it had to.
+    pub heals: u64,
     /// How much of a state is fetched: chunks that are there, and all.
     pub fetched: Option<(u32, u32)>,
     /// Why it says nothing more to clients, if it has come to that.

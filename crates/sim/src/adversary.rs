@@ -82,6 +82,8 @@ pub enum Misdeed {
     MutateForSome,
     /// Proposes late, though not so late that the others' patience runs out.
     Dawdle,
+    /// Does what is right, but bits of the memory flip in which its application's state is.
+    FailMemory,
     /// Has it ordered that its trusted core has another key: one that it made itself.
     NameACore,
 }
@@ -105,6 +107,7 @@ pub const MISDEEDS: &[Misdeed] = &[
     Misdeed::Mutate,
     Misdeed::MutateForSome,
     Misdeed::Dawdle,
+    Misdeed::FailMemory,
     Misdeed::NameACore,
 ];
 
@@ -141,6 +144,7 @@ impl Misdeed {
             Misdeed::Mutate => "mutate",
             Misdeed::MutateForSome => "mutate-for-some",
             Misdeed::Dawdle => "dawdle",
+            Misdeed::FailMemory => "fail-memory",
             Misdeed::NameACore => "name-a-core",
         }
     }
@@ -192,6 +196,12 @@ pub struct Adversary {
 }
 
 impl Adversary {
+    /// What it does wrong.
+    #[must_use]
+    pub fn misdeed(&self) -> Misdeed {
+        self.misdeed
+    }
+
     /// A replica at `seat` that does `misdeed`.
     #[must_use]
     pub fn new(
@@ -259,6 +269,7 @@ impl Adversary {
             | Misdeed::FloodForwards
             | Misdeed::FollowScript
             | Misdeed::Dawdle
+            | Misdeed::FailMemory
             | Misdeed::NameACore => vec![message],
             _ => match message {
                 Message::Consensus(Ordering::Lanes(message)) => {

@@ -13,6 +13,7 @@ use crate::adversary::Misdeed;
 use crate::clients::hasty;
 use crate::network::Weather;
 use crate::observe::Violation;
+use crate::panics::caught;
 use crate::regions::Regions;
 use crate::rng::Rng;
 use crate::run::{Demand, Failure, Summary, check, summary};
@@ -223,7 +224,7 @@ impl Campaign {
         let heal_us =
             if self.faults > 0 { world.schedule_chaos(CHAOS_US) } else { world.now_us() + CHAOS_US };
         let demand = Demand { heal_us, answer_us: ANSWER_US, converge_us: CONVERGE_US, look_us: LOOK_US };
-        let result = check(&mut world, demand, steps).map_err(|violation| {
+        let result = caught(|| check(&mut world, demand, steps)).map_err(|violation| {
             let (step, at_ms) = (world.happened(), world.now_us() / 1000);
             Box::new(Failure { seed, step, at_ms, violation })
         });
@@ -234,7 +235,7 @@ impl Campaign {
     fn rest(&self, number: u64) -> Result<Rc<Rest>, Violation> {
         let make = || {
             let setting = self.calm(&Service::common(number));
-            World::new(setting, number, Trace::off()).into_rest().map(Rc::new)
+            caught(|| World::new(setting, number, Trace::off()).into_rest().map(Rc::new))
         };
         self.rests.0.borrow_mut().entry(number).or_insert_with(make).clone()
     }

@@ -1,8 +1,6 @@
 //! The hunt for known bugs: each is switched on by itself, and the same runs and checks as ever must find it. A check
 //! that cannot fail proves nothing; this shows which ones can.
 
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smr_consensus::ProtocolName;
@@ -185,21 +183,10 @@ impl Prey {
 
 /// Which check fails in a run, if one does, and what it says.
 fn caught(campaign: &Campaign, seed: u64) -> Option<(String, String)> {
-    let run = || campaign.run_until(seed, STEPS_MAX, Trace::off()).0;
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(_)) => None,
-        Ok(Err(failure)) => {
-            let said = failure.violation.to_string();
-            let check = said.split(':').next().unwrap_or_default().to_string();
-            Some((check, said))
-        }
-        // The product's own assertions are checks too.
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let said = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
-            Some(("assertion".to_string(), said.to_string()))
-        }
-    }
+    let failure = campaign.run_until(seed, STEPS_MAX, Trace::off()).0.err()?;
+    let said = failure.violation.to_string();
+    let check = said.split(':').next().unwrap_or_default().to_string();
+    Some((check, said))
 }
 
 impl Runs {
@@ -256,10 +243,6 @@ impl Drop for TurnedOn {
     }
 }
 
-thread_local! {
-    static HUNTS: Cell<bool> = const { Cell::new(false) };
-}
-
 /// Hunts all of `preys` on all cores, each in the runs that `runs` gives it (first and last), and tells `tell` of each
 /// when it is done. What comes of each, in their order.
 #[must_use]
@@ -268,14 +251,12 @@ pub fn hunt_all(
     runs: impl Fn(&Prey) -> (u64, u64) + Sync,
     tell: impl Fn(&Prey, Option<&Found>) + Sync,
 ) -> Vec<Option<Found>> {
-    quiet();
     let next = Mutex::new(preys.iter().enumerate());
     let results = Mutex::new(vec![None; preys.len()]);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                HUNTS.set(true);
                 // The lock is given back before the hunt begins.
                 let take = || lock(&next).next();
                 while let Some((index, prey)) = take() {
@@ -292,19 +273,6 @@ pub fn hunt_all(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Assertions that a hunt finds are its results and not to be printed as if something had gone wrong.
-fn quiet() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !HUNTS.get() {
-                usual(info);
-            }
-        }));
-    });
 }
 
 /// After how many runs the middle one of those that were found was; the upper of two.

@@ -28,6 +28,7 @@ mod host;
 pub mod hunt;
 pub mod network;
 pub mod observe;
+mod panics;
 pub mod regions;
 pub mod rng;
 pub mod rounds;

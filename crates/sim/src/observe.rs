@@ -48,12 +48,15 @@ pub enum Violation {
         /// Where.
         slot: Slot,
     },
-    /// A correct replica found that it cannot be right.
-    #[error("state: replica {replica} has halted")]
-    Halted {
+    /// A correct replica found that its own state cannot be right.
+    #[error("state: replica {replica}'s own is wrong")]
+    Flawed {
         /// Who.
         replica: usize,
     },
+    /// The product's own assertion failed.
+    #[error("assertion: {0}")]
+    Assertion(String),
     /// Agreed time ran backwards.
     #[error("time: it runs backwards in slot {slot}")]
     Time {

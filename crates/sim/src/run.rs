@@ -96,10 +96,18 @@ fn converge(world: &mut World, demand: Demand, steps: u64) -> Result<(), Violati
         let alike = stands.windows(2).all(|pair| pair[0] == pair[1]);
         let phases: Vec<Phase> = world.survivors().into_iter().map(|m| world.status(m).phase).collect();
         let all_serve = phases.iter().all(|phase| *phase == Phase::Ready);
+        let wrong = |m: &usize| matches!(world.status(*m).phase, Phase::Healing | Phase::Halted);
+        let hurt: Vec<usize> = world.with_failing_memory().into_iter().filter(wrong).collect();
+        let all_serve = all_serve && hurt.is_empty();
         if (alike && all_serve) || world.happened() >= steps {
             return Ok(());
         }
         if world.now_us() >= deadline_us {
+            if let Some(machine) = hurt.first() {
+                let status = world.status(*machine);
+                let what = format!("r{machine} does not heal: {:?}, {:?}", status.healing, status.halted);
+                return Err(Violation::Liveness(what));
+            }
             if alike {
                 return Err(Violation::Liveness(format!("correct replicas do not serve: {phases:?}")));
             }

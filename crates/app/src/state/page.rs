@@ -358,12 +358,12 @@ fn short(number: usize) -> [u8; 2] {
     u16::try_from(number).expect("a page of several entries is short").to_le_bytes()
 }
 
-#[cfg(test)]
 impl Page {
-    /// A copy with one bit of its bytes flipped and the digest that it had: what a fault of the memory leaves.
+    /// A copy with one bit of its bytes flipped, counted round, and the digest that it had: what a fault of the memory leaves.
     pub(super) fn flipped(&self, bit: usize) -> Page {
         let mut bytes = self.bytes.clone();
-        bytes[bit / 8] ^= 1 << (bit % 8);
+        let place = (bit / 8) % bytes.len();
+        bytes[place] ^= 1 << (bit % 8);
         Page { bytes, digest: self.digest.clone() }
     }
 }

@@ -131,6 +131,13 @@ impl Stripes {
         }
     }
 
+    /// Flips a bit of a page; false if there is none, or somebody holds the locks.
+    pub(super) fn flip_bit(&self, draw: usize) -> bool {
+        let (first, page, bit) = (draw % self.stripes.len(), draw / 11, draw / 13);
+        let stripes = self.stripes.iter().cycle().skip(first).take(self.stripes.len());
+        stripes.into_iter().any(|stripe| stripe.tree.at_rest(|tree| tree.flip(page, bit)) == Ok(true))
+    }
+
     /// An empty tree for each stripe.
     pub(super) fn empty(&self) -> Vec<Tree> {
         vec![Tree::default(); self.stripes.len()]

@@ -31,11 +31,14 @@ impl Healing {
     }
 }
 
-/// How often it has begun again at a state.
+/// How often it has begun again, and at which state it did last.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Healed {
     at: Slot,
+    /// At that state.
     times: u32,
+    /// At any.
+    pub(super) all: u64,
 }
 
 impl Replica {
@@ -84,7 +87,7 @@ impl Replica {
             return;
         }
         let times = if self.healed.at == slot { self.healed.times + 1 } else { 1 };
-        self.healed = Healed { at: slot, times };
+        self.healed = Healed { at: slot, times, all: self.healed.all + 1 };
         let again = admitted.into_iter().filter(|(admitted, _)| *admitted > slot);
         again.rev().for_each(|admitted| self.decided.push_front(admitted));
         // Consensus may be further than this state: then it is not installed there.

@@ -159,8 +159,9 @@ impl World {
         if self.is_correct(machine) {
             self.watch_views(machine, observation);
         }
-        if matches!(observation, Observation::Halted(_)) && self.is_correct(machine) {
-            self.fail(Err(Violation::Halted { replica: machine }));
+        if matches!(observation, Observation::Flawed(_) | Observation::Halted(_)) && self.is_correct(machine)
+        {
+            self.fail(Err(Violation::Flawed { replica: machine }));
         }
     }
 

@@ -6,6 +6,8 @@ use smr_wire::client::FaultModel;
 
 use super::World;
 use super::happenings::Happening;
+use super::stage::{Note, Party};
+use crate::adversary::{Adversary, Misdeed};
 use crate::host::Health;
 use crate::network::{Host, Weather};
 
@@ -30,6 +32,8 @@ pub enum Fault {
     Return(usize, bool),
     /// A machine begins anew with nothing but its keys and another trusted core; the administrator vouches for that.
     Reboot(usize),
+    /// A bit of the memory in which a machine's application has its state flips; which follows from this number.
+    Flip(usize, u64),
     /// Links behave like this from now on.
     Weather(Weather),
     /// Links are well from now on. Pauses end before.
@@ -89,6 +93,12 @@ impl World {
         if self.setting.durable {
             self.schedule_crashes(chaos_us);
         }
+        for machine in self.with_failing_memory() {
+            for _ in 0..self.rng.within(1, 6) {
+                let (at_us, draw) = (self.rng.within(0, chaos_us), self.rng.draw());
+                self.schedule(now_us + at_us, Fault::Flip(machine, draw));
+            }
+        }
         self.schedule(now_us + chaos_us, Fault::Heal);
         now_us + chaos_us
     }
@@ -128,6 +138,13 @@ impl World {
             Fault::Return(machine, _) if self.group.model == FaultModel::Hybrid => self.begin_anew(machine),
             Fault::Return(machine, rots) => self.come_back(machine, rots),
             Fault::Reboot(machine) => self.reboot(machine),
+            Fault::Flip(machine, draw) => {
+                if self.machines[machine].host.flip_bit(draw) {
+                    self.note(|_| {
+                        Note::says(Party::Replica(machine), "has a bit of its memory flipped".into())
+                    });
+                }
+            }
             Fault::Weather(weather) => self.network.weather = weather,
             Fault::Heal => {
                 self.network.heal();
@@ -147,6 +164,16 @@ impl World {
         self.queue = other;
         let waited: std::collections::BTreeMap<(u64, u64), Happening> = waited;
         waited.into_values().for_each(|happening| self.plan(self.now_us, happening));
+    }
+
+    /// Replicas that would be correct if their memory held what was written to it.
+    #[must_use]
+    pub fn with_failing_memory(&self) -> Vec<usize> {
+        let fails = |machine: &usize| {
+            let misdeed = self.machines[*machine].adversary.as_ref().map(Adversary::misdeed);
+            misdeed == Some(Misdeed::FailMemory) && self.machines[*machine].health != Health::Dead
+        };
+        (0..self.machines.len()).filter(fails).collect()
     }
 
     /// Replicas that are correct and alive.

@@ -296,7 +296,7 @@ fn memory_that_fails_ends_the_execution_instead_of_being_signed() {
     go(1, "put 1 1");
     let application = &bench.host.application();
     let stripe = application.stock.stripes().of(&1_u64.to_be_bytes());
-    stripe.tree.at_rest(|tree| tree.flip(0, 3)).unwrap();
+    assert_eq!(stripe.tree.at_rest(|tree| tree.flip(0, 3)), Ok(true));
     let failed = (2..=1 + SOUND_WITHIN_CUTS).find(|slot| {
         matches!(go(*slot, "count"), HostEvent::CheckpointFailed { why: CheckpointFailure::Damaged(_), .. })
     });

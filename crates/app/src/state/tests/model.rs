@@ -206,7 +206,7 @@ fn a_flipped_bit_in_what_is_not_written_is_found_within_the_promised_number_of_c
         let page = usize::try_from(chance.below(last.len() as u64 - 2)).unwrap();
         let bits = last[page + 1].bytes().len() * 8;
         let bit = usize::try_from(chance.below(bits as u64)).unwrap();
-        pair.tree(|tree| tree.flip(page, bit));
+        pair.tree(|tree| assert!(tree.flip(page, bit)));
         let damaged =
             (1..=SOUND_WITHIN_CUTS).find_map(|cut| pair.state.cut().chunks().err().map(|e| (cut, e)));
         let (cut, error) = damaged.expect("the flipped bit is found");
