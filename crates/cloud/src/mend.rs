@@ -306,6 +306,30 @@ mod tests {
     }
 
     #[test]
+    fn where_too_few_cores_count_all_are_asked_where_they_are_if_they_can_know() {
+        let at = |generation, votes| {
+            let mut of = up(0);
+            if let ReplicaState::Up { status } = &mut of.state {
+                (status.votes, status.generation) = (votes, Generation(generation));
+                status.core_key = Some(PublicKey([7; 32]));
+            }
+            of
+        };
+        let mut on_disk = hybrid();
+        on_disk.durability = smr_plan::Durability::Disk;
+        let decided = |blueprint: &Blueprint, replicas| {
+            Mender::default().decide(blueprint, &seen(blueprint, replicas), Duration::ZERO)
+        };
+        assert_eq!(decided(&on_disk, vec![at(0, true), at(0, false), at(0, false)]), [Mend::Revive]);
+        let behind = decided(&on_disk, vec![at(1, false), at(0, true), at(0, true)]);
+        assert_eq!(behind, [Mend::Revive], "those that count do so in a generation that has ended");
+        let one = decided(&on_disk, vec![at(0, true), at(0, true), at(0, false)]);
+        assert!(matches!(one[..], [Mend::Vouch { .. }]), "{one:?}");
+        let in_memory = decided(&hybrid(), vec![at(0, true), at(0, false), at(0, false)]);
+        assert!(in_memory.iter().all(|mend| matches!(mend, Mend::Vouch { .. })), "{in_memory:?}");
+    }
+
+    #[test]
     fn who_kept_its_promises_in_memory_and_has_no_core_does_not_come_back() {
         let (blueprint, mut mender) = (blueprint("kv", 1), Mender::default());
         let gone = seen(&blueprint, vec![up(0), ended(1), up(2), up(3)]);

@@ -7,6 +7,7 @@ use smr_wire::client::FaultModel;
 use super::World;
 use super::happenings::Happening;
 use super::stage::{Note, Party};
+use crate::adversary::Misdeed;
 use crate::adversary::{Adversary, Misdeed};
 use crate::host::Health;
 use crate::network::{Host, Weather};
@@ -90,7 +91,9 @@ impl World {
             let weather = Weather::drawn(&mut self.rng);
             self.schedule(now_us + at_us, Fault::Weather(weather));
         }
-        if self.setting.durable {
+        // Whoever deals anew after its core did is left out of the key, and with a dealer that lies nobody is left who deals.
+        let lies = self.setting.misdeeds.values().any(|misdeed| *misdeed == Misdeed::DealBadShares);
+        if self.setting.durable && !(lies && self.group.model == FaultModel::Hybrid) {
             self.schedule_crashes(chaos_us);
         }
         for machine in self.with_failing_memory() {
