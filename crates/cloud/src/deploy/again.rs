@@ -119,12 +119,11 @@ impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
     ) -> Result<(), DeployError> {
         let is_gone = whom.iter().any(|replica| ended.contains(&replica.index()));
         let (waited, losses) = (self.asked_since.elapsed(), self.options.losses);
-        if losses == Losses::Allowed && waited > GRACE {
-            if let Some(without) = left_out(said, size(&self.record.blueprint)) {
-                self.tell(Progress::Without { replicas: without.clone() });
-                self.without = without;
-                return Ok(());
-            }
+        let rescues = losses == Losses::Allowed && waited > GRACE;
+        if let Some(without) = left_out(said, size(&self.record.blueprint)).filter(|_| rescues) {
+            self.tell(Progress::Without { replicas: without.clone() });
+            self.without = without;
+            return Ok(());
         }
         if waited < self.options.patience / 2 && !(is_gone && losses == Losses::Refused) {
             return Ok(());

@@ -180,7 +180,7 @@ fn state_outlives_a_stop_of_all_cores_unless_somebody_wants_it_in_memory() {
     let blueprint = plan(&wish, &all_protocols()).expect("there is minbft");
     assert_eq!((blueprint.protocol.as_str(), blueprint.durability), ("minbft", Durability::Disk));
     let durability = blueprint.choices.iter().find(|choice| choice.what == "durability").expect("it is told");
-    assert!(durability.why.contains("once each has been asked where it is"), "{}", durability.why);
+    assert!(durability.because.contains("once each has been asked where it is"), "{}", durability.because);
 }
 
 #[test]

@@ -7,7 +7,6 @@ use smr_wire::client::FaultModel;
 use super::World;
 use super::happenings::Happening;
 use super::stage::{Note, Party};
-use crate::adversary::Misdeed;
 use crate::adversary::{Adversary, Misdeed};
 use crate::host::Health;
 use crate::network::{Host, Weather};
