@@ -96,8 +96,12 @@ impl<P: Provider, F: FnMut(Progress)> Deployment<'_, P, F> {
         match revive(self.service, &mut self.record, &said, &self.without).await? {
             Revival::Needless => {
                 for (replica, status) in answers.into_iter().filter(|(_, status)| !status.votes) {
-                    if let Some(core) = status.core_key {
-                        vouch(self.service, &mut self.record, replica, status.generation, core).await?;
+                    let place = (replica, status.generation);
+                    let Some(core) = status.core_key.filter(|_| self.vouched.insert(place)) else { continue };
+                    // One that cannot be reached now may be in a moment.
+                    if vouch(self.service, &mut self.record, replica, status.generation, core).await.is_err()
+                    {
+                        self.vouched.remove(&place);
                     }
                 }
             }

@@ -22,7 +22,7 @@ use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
 use smr_plan::{Blueprint, Durability, TrustedHardware};
 use smr_replica::{Config, Genesis, Scheduling};
 use smr_wire::client::{FaultModel, ProofKind};
-use smr_wire::{Descriptor, ReplicaId};
+use smr_wire::{Descriptor, Generation, ReplicaId};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -46,6 +46,8 @@ pub(super) struct Deployment<'a, P, F> {
     pub(super) record: Record,
     /// Replicas that the user goes on without, whatever they know.
     pub(super) without: BTreeSet<ReplicaId>,
+    /// Whose new trusted cores were vouched for, and in which generation.
+    pub(super) vouched: BTreeSet<(ReplicaId, Generation)>,
     /// When all were asked where they are for the first time.
     pub(super) asked_since: Instant,
     started: Vec<Handle>,
@@ -62,9 +64,20 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         began: Instant,
         on_progress: F,
     ) -> Self {
-        let (without, started) = (BTreeSet::new(), Vec::new());
+        let (without, vouched, started) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         let asked_since = began;
-        Deployment { service, options, provider, record, without, asked_since, started, began, on_progress }
+        Deployment {
+            service,
+            options,
+            provider,
+            record,
+            without,
+            vouched,
+            asked_since,
+            started,
+            began,
+            on_progress,
+        }
     }
 
     /// What was started so far.
