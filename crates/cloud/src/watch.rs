@@ -238,6 +238,12 @@ fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -
         if let Some(why) = replica.status().and_then(|status| status.halted.as_ref()) {
             advice.push(format!("Replica {} has given up: {why}.", replica.replica));
         }
+        if replica.status().is_some_and(|status| status.heals >= HEALS_OFTEN) {
+            advice.push(format!(
+                "Replica {} keeps finding its own state wrong, and fetches the right one. Have the memory of its machine tested.",
+                replica.replica
+            ));
+        }
     }
     // Nobody need wake what cannot help any more.
     if !is_lost {
@@ -247,6 +253,9 @@ fn advice(blueprint: &Blueprint, verdict: Verdict, replicas: &[ReplicaHealth]) -
     advice.extend(contradiction(replicas));
     advice
 }
+
+/// A state that was wrong so often is no chance any more.
+const HEALS_OFTEN: u64 = 3;
 
 fn all_is_lost(blueprint: &Blueprint, lost: usize) -> String {
     let (name, faults) = (&blueprint.name, blueprint.faults);

@@ -10,7 +10,7 @@
 //! So a chunk that was fetched is right whoever gave it, and a state that is given up for a newer one costs little. A source
 //! that lets a question wait for a whole period has its questions put to others.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use smr_app::state::Chunk;
 use smr_consensus::checkpoint::CheckpointCertificate;
@@ -43,7 +43,7 @@ pub struct Transfer {
     /// Who has offered something newer instead.
     newer: BTreeMap<ReplicaId, Slot>,
     /// Chunks of other states, by digest.
-    at_hand: HashMap<Digest, Chunk>,
+    at_hand: BTreeMap<Digest, Chunk>,
 }
 
 /// The state that is fetched.

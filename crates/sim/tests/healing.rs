@@ -33,7 +33,7 @@ fn world(protocol: ProtocolName, seed: u64) -> World {
         weather: Weather::calm(),
         regions: None,
         twin: None,
-        misdeeds: BTreeMap::from([(u16::try_from(VICTIM).unwrap(), Misdeed::FailMemory)]),
+        misdeeds: BTreeMap::from([(u16::try_from(VICTIM).expect("small"), Misdeed::FailMemory)]),
         scheduling: Scheduling { preset: "rounds".into(), primaries: 4, steps: 1 },
         config: hasty_config(),
         clients: 3,

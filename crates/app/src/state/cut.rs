@@ -117,7 +117,7 @@ impl Cut {
                     .map(|table| if late { table.stripes.at_rest() } else { table.trees.clone() })
                     .collect();
                 chunks.push(head(tables, &trees));
-                chunks.extend(trees.iter().flatten().flat_map(Tree::pages).map(|page| Chunk::of_page(page)));
+                chunks.extend(trees.iter().flatten().flat_map(Tree::pages).map(Chunk::of_page));
             }
         }
         Chunking { cut: self, first, chunks, next: 0 }

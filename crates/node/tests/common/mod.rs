@@ -56,6 +56,17 @@ impl Service {
         shape: impl FnOnce(&mut Genesis),
         bend: impl Fn(&mut Parts),
     ) -> Service {
+        Service::begun(protocol, applications, shape, bend, usize::MAX).await.0
+    }
+
+    /// The same, of which only so many run; the others can be started later.
+    pub(crate) async fn begun(
+        protocol: ProtocolName,
+        applications: &Applications,
+        shape: impl FnOnce(&mut Genesis),
+        bend: impl Fn(&mut Parts),
+        running: usize,
+    ) -> (Service, Vec<Parts>) {
         let dir = tempfile::tempdir().unwrap();
         let mut provisioned = Vec::new();
         for number in 0..usize::from(protocol.profile().replicas(1)) {
@@ -74,13 +85,16 @@ impl Service {
             config: smr_replica::Config { ceremony_ms: 300, ..Default::default() },
         };
         shape(&mut genesis);
-        let start = |one: Provisioned| {
+        let join = |one: Provisioned| {
             let mut parts = one.join(genesis.clone(), NonZeroUsize::MIN).unwrap();
             bend(&mut parts);
-            Some(Node::start(parts, applications).unwrap())
+            parts
         };
-        let nodes = provisioned.into_iter().map(start).collect();
-        Service { genesis: Arc::new(genesis), nodes, dir }
+        let mut parts = provisioned.into_iter().map(join);
+        let start = |parts| Some(Node::start(parts, applications).unwrap());
+        let nodes = parts.by_ref().take(running).map(start).collect();
+        let late = parts.collect();
+        (Service { genesis: Arc::new(genesis), nodes, dir }, late)
     }
 
     /// Waits until the running replicas among `who` are as `wanted`; tells how they are.

@@ -158,6 +158,8 @@ pub(crate) struct Replica {
     generation: Option<Generation>,
     /// How often its process was started again.
     restarts: u32,
+    /// How often its state was wrong, and it fetched the right one, since its process began.
+    heals: u64,
     pub(crate) trouble: Option<String>,
 }
 
@@ -208,14 +210,21 @@ impl Seen {
             ));
             lines.extend(replica.trouble.as_ref().map(|trouble| format!("        {trouble}")));
             if replica.restarts > 0 {
-                let times = if replica.restarts == 1 { "once" } else { &format!("{} times", replica.restarts) };
-                lines.push(format!("        started again {times}"));
+                lines.push(format!("        started again {}", times(replica.restarts.into())));
+            }
+            if replica.heals > 0 {
+                let times = times(replica.heals);
+                lines.push(format!("        its state was wrong {times}, and it fetched the right one"));
             }
         }
         lines.extend(cores(&self.replicas));
         lines.extend(self.group.advice.iter().map(|advice| format!("\n{advice}")));
         lines.join("\n")
     }
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn replica(seen: &ReplicaHealth, kept: &ReplicaRecord) -> Replica {
@@ -234,6 +243,7 @@ fn replica(seen: &ReplicaHealth, kept: &ReplicaRecord) -> Replica {
         core_stall: None,
         generation: None,
         restarts,
+        heals: 0,
         trouble: Some(reason),
     };
     match &seen.state {
@@ -254,7 +264,8 @@ fn replica(seen: &ReplicaHealth, kept: &ReplicaRecord) -> Replica {
             core_stall: status.core_stall,
             generation: Some(status.generation),
             restarts,
-            trouble: status.halted.clone(),
+            heals: status.heals,
+            trouble: status.halted.clone().or_else(|| status.healing.clone()),
         },
         ReplicaState::Down { reason } => down(reason.clone()),
         ReplicaState::Ended => down("its process has ended".to_owned()),

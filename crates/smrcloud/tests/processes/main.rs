@@ -7,6 +7,7 @@ mod deployed;
 mod disk;
 mod frozen;
 mod kill;
+mod memory;
 mod returns;
 
 use std::time::{Duration, Instant};
