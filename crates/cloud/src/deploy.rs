@@ -11,6 +11,7 @@
 mod again;
 mod steps;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use smr_node::operator::NodePhase;
 use smr_node::trusted::tpm::Device;
 use smr_plan::{Application, Blueprint, ServiceName};
 use smr_replica::genesis::BadGenesis;
-use smr_wire::{Descriptor, ServiceId};
+use smr_wire::{Descriptor, Generation, ReplicaId, ServiceId, Slot};
 use tokio::time::Instant;
 
 use crate::provider::{Handle, Life, Provider, ProviderError, stop_all};
@@ -45,10 +46,21 @@ pub struct DeployOptions {
     pub tpm: Device,
     /// How long the whole may take.
     pub patience: Duration,
+    /// Whether a service that lost its trusted cores may go on without what replicas know that cannot be asked.
+    pub losses: Losses,
+}
+
+/// Whether something that was acknowledged may be lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Losses {
+    /// Nothing.
+    Refused,
+    /// What only replicas know that are gone.
+    Allowed,
 }
 
 impl DeployOptions {
-    /// On this machine's own address, for good, with the TPM where Linux has it, within two minutes.
+    /// On this machine's own address, for good, with the TPM where Linux has it, within two minutes, without a loss.
     #[must_use]
     pub fn new(binary: PathBuf, base: PathBuf) -> DeployOptions {
         DeployOptions {
@@ -58,6 +70,7 @@ impl DeployOptions {
             life: Life::Detached,
             tpm: Device::File(PathBuf::from("/dev/tpmrm0")),
             patience: Duration::from_secs(120),
+            losses: Losses::Refused,
         }
     }
 }
@@ -182,6 +195,23 @@ pub enum Progress {
         ready: usize,
         /// Of how many.
         of: usize,
+    },
+    /// Too few trusted cores are left: replicas are asked where they are, and go no further by themselves.
+    Asking {
+        /// How many replicas there are.
+        of: usize,
+    },
+    /// It goes on without what these know.
+    Without {
+        /// Which replicas.
+        replicas: BTreeSet<ReplicaId>,
+    },
+    /// All that had to say where they are have: a generation ends there, and one with other cores begins.
+    Restarting {
+        /// Which ends.
+        generation: Generation,
+        /// The last slot in it.
+        slot: Slot,
     },
     /// A replica's process runs.
     Started {
@@ -339,6 +369,20 @@ pub enum DeployError {
     /// The replicas do not fit together.
     #[error("the replicas do not make a service: {0}")]
     Genesis(#[from] BadGenesis),
+    /// All trusted cores are gone, and not every replica can be asked where it is.
+    #[error(
+        "the trusted cores of this service are gone, and it can go on where the replica is that knows most; but {} not say \
+         where. A client may have been told what nobody else knows. {}. The last that replica {} said:\n{log}",
+        they_do(replicas), bring_back(*losses), replicas.first().unwrap_or(&0)
+    )]
+    Unheard {
+        /// Which.
+        replicas: Vec<usize>,
+        /// The end of the first one's log.
+        log: String,
+        /// Whether the user would have gone on without them.
+        losses: Losses,
+    },
     /// It takes too long.
     #[error("after {after:?} {waiting}")]
     TooSlow {
@@ -386,6 +430,27 @@ pub enum DeployError {
         /// Which service.
         name: ServiceName,
     },
+}
+
+/// Who does not say where it is.
+fn they_do(replicas: &[usize]) -> String {
+    let names: Vec<String> = replicas.iter().map(usize::to_string).collect();
+    match &names[..] {
+        [] => "too few do".to_owned(),
+        [one] => format!("replica {one} does"),
+        _ => format!("replicas {} do", names.join(", ")),
+    }
+}
+
+/// What helps whoever has lost replicas.
+fn bring_back(losses: Losses) -> &'static str {
+    match losses {
+        Losses::Refused => {
+            "Bring it back with its disk; or say `smrcloud up FILE --rescue`, which goes on where most replicas are: what \
+             only others know is lost, acknowledged or not, and they have to be replaced"
+        }
+        Losses::Allowed => "Too few replicas are at one place to go on from there, whatever may be lost",
+    }
 }
 
 /// What helps to reach a TPM.

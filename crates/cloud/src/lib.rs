@@ -5,6 +5,7 @@
 //! - [`mod@deploy`]: from a blueprint to a running service and its one key;
 //! - [`watch`]: how a service is, in words;
 //! - [`mod@mend`]: replicas that ended come back, where they may;
+//! - [`revive`]: a service that lost its trusted cores goes on where its disks are;
 //! - [`mod@remove`]: the end of a service.
 
 pub mod deploy;
@@ -12,10 +13,11 @@ pub mod mend;
 pub mod provider;
 pub mod remove;
 mod returns;
+pub mod revive;
 pub mod service;
 pub mod watch;
 
-pub use deploy::{DeployError, DeployOptions, Deployed, Progress, deploy};
+pub use deploy::{DeployError, DeployOptions, Deployed, Losses, Progress, deploy};
 pub use mend::{Mend, Mender, mend};
 pub use provider::{Handle, Life, Processes, Provider};
 pub use remove::{RemoveError, Removed, remove};

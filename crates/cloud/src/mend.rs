@@ -1,13 +1,14 @@
 //! Brings back replicas whose process ended, where the protocol lets them come back, and vouches for their new trusted
 //! cores. What is to be done is decided from what is known of the service; the rest does it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 use smr_crypto::PublicKey;
 use smr_crypto::boot::Evidence;
+use smr_node::Public;
 use smr_node::operator::Client;
 use smr_node::serve::{GENESIS_FILE, PublicFile};
 use smr_plan::{Blueprint, TrustedHardware};
@@ -16,8 +17,9 @@ use smr_wire::{Generation, ReplicaId};
 use crate::deploy::{DeployError, DeployOptions, is_certified, launch};
 use crate::provider::{Handle, Provider};
 use crate::returns::{is_on_disk, may_return};
+use crate::revive::{Revival, can_revive, revive, standings};
 use crate::service::{Record, ServiceDir};
-use crate::watch::{Health, ReplicaState};
+use crate::watch::{Health, ReplicaHealth, ReplicaState, health};
 
 /// The first pause before a replica that ended again is started again; doubled each time.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -49,6 +51,8 @@ pub enum Mend {
         /// The key, as it says.
         core: PublicKey,
     },
+    /// Take the next step towards a generation with other cores, as too few are left.
+    Revive,
 }
 
 /// Decides; remembers how often each replica had to be started again.
@@ -78,7 +82,14 @@ impl Mender {
         if too_many || !may_return(blueprint) || health.service.is_none() {
             return Vec::new();
         }
-        health.replicas.iter().filter_map(|of| self.decide_for(of.replica, &of.state, now)).collect()
+        let mut mends: Vec<Mend> =
+            health.replicas.iter().filter_map(|of| self.decide_for(of.replica, &of.state, now)).collect();
+        // A voucher has to be ordered, and for that there are too few.
+        if can_revive(blueprint) && lacks_cores(health) {
+            mends.retain(|mend| !matches!(mend, Mend::Vouch { .. }));
+            mends.push(Mend::Revive);
+        }
+        mends
     }
 
     fn decide_for(&mut self, replica: ReplicaId, state: &ReplicaState, now: Duration) -> Option<Mend> {
@@ -114,6 +125,14 @@ impl Mender {
     }
 }
 
+/// Whether too few replicas of those that answer have a core that counts, in the generation that the last of them is in.
+fn lacks_cores(health: &Health) -> bool {
+    let said: Vec<_> = health.replicas.iter().filter_map(ReplicaHealth::status).collect();
+    let last = said.iter().map(|status| status.generation).max();
+    let voters = said.iter().filter(|status| status.votes && Some(status.generation) == last).count();
+    said.len() >= health.needed && voters < health.needed
+}
+
 /// Does it. False if somebody else is changing the service now, it is no longer needed, or it was done before and is only
 /// said again.
 ///
@@ -126,10 +145,18 @@ pub async fn mend(
     mend: Mend,
 ) -> Result<bool, DeployError> {
     let Ok(_lock) = service.lock() else { return Ok(false) };
-    let Some(record) = service.record()?.filter(|record| !record.stopped) else { return Ok(false) };
+    let Some(mut record) = service.record()?.filter(|record| !record.stopped) else { return Ok(false) };
     match mend {
         Mend::Restart { replica } => restart(service, options, provider, record, replica),
-        Mend::Vouch { replica, generation, core } => vouch(service, record, replica, generation, core).await,
+        Mend::Vouch { replica, generation, core } => {
+            vouch(service, &mut record, replica, generation, core).await
+        }
+        Mend::Revive => {
+            let health = health(service, &record, provider, ASK_PATIENCE).await?;
+            let answers = health.replicas.iter().filter_map(|of| Some((of.replica, of.status()?)));
+            let revival = revive(service, &mut record, &standings(answers), &BTreeSet::new()).await?;
+            Ok(matches!(revival, Revival::Signed(..)))
+        }
     }
 }
 
@@ -162,42 +189,56 @@ fn restart(
     Ok(true)
 }
 
-/// Vouches for the key that the process which was started here says its core has, not for what comes over the network; and
-/// for one key for each start, so that whoever takes over a replica that runs cannot name another one.
-async fn vouch(
+/// What the process of a replica that runs now says of itself, if it has another trusted core than was known. The process that
+/// was started here is believed, not what comes over the network; and for one key for each start, so that whoever takes over
+/// a replica that runs cannot name another one.
+pub(crate) fn anew(
     service: &ServiceDir,
-    mut record: Record,
+    record: &Record,
     replica: ReplicaId,
-    generation: Generation,
-    core: PublicKey,
-) -> Result<bool, DeployError> {
-    let voucher = service.voucher(&record, replica, generation, core)?;
+) -> Result<Option<Public>, DeployError> {
     let needs_tpm = record.blueprint.trusted_hardware == Some(TrustedHardware::Tpm);
-    let Some(kept) = record.replicas.get_mut(replica.index()) else { return Ok(false) };
-    let Some(public) = kept.public.clone() else { return Ok(false) };
+    let Some(kept) = record.replicas.get(replica.index()) else { return Ok(None) };
+    let Some(public) = &kept.public else { return Ok(None) };
     let file = PublicFile::read(&service.replica(replica.index()))
         .map_err(|error| unclear(replica, error.to_string()))?;
     let Handle::Process { pid, .. } = kept.handle;
-    let is_first = kept.vouched.is_none();
-    let may = kept.restarts > 0 && kept.vouched.is_none_or(|vouched| vouched == core);
-    let Some(anew) = file.filter(|file| may && file.pid == pid && file.replica.core == core) else {
-        return Ok(false);
-    };
-    let anew = anew.replica;
+    let is_known = |core| kept.vouched == Some(core) || (kept.vouched.is_none() && public.core == core);
+    let may = |core| is_known(core) || (kept.restarts > 0 && kept.vouched.is_none());
+    let Some(file) = file.filter(|file| file.pid == pid && may(file.replica.core)) else { return Ok(None) };
+    let anew = file.replica;
     let certified = || is_certified(&anew) && follows(public.boot.as_ref(), anew.boot.as_ref());
-    if needs_tpm && is_first && !certified() {
+    if needs_tpm && !is_known(anew.core) && !certified() {
         return Err(unclear(
             replica,
             "its machine's TPM has not certified its new trusted core in a later boot",
         ));
     }
+    Ok(Some(anew))
+}
+
+/// Vouches for the key of a trusted core that was begun anew.
+pub(crate) async fn vouch(
+    service: &ServiceDir,
+    record: &mut Record,
+    replica: ReplicaId,
+    generation: Generation,
+    core: PublicKey,
+) -> Result<bool, DeployError> {
+    let Some(anew) = anew(service, record, replica)?.filter(|anew| anew.core == core) else {
+        return Ok(false);
+    };
+    let voucher = service.voucher(record, replica, generation, core)?;
+    let kept = &mut record.replicas[replica.index()];
+    let is_first = kept.vouched.is_none();
+    let (address, channel) = (anew.address.clone(), anew.channel);
     if is_first {
         kept.vouched = Some(core);
         kept.public = Some(anew);
-        service.keep(&record)?;
+        service.keep(record)?;
     }
     let administrator = service.administrator()?;
-    let connected = Client::connect(&public.address, public.channel, &administrator, ASK_PATIENCE);
+    let connected = Client::connect(&address, channel, &administrator, ASK_PATIENCE);
     let asked = async { connected.await?.vouch(voucher).await };
     asked.await.map_err(|error| unclear(replica, error.to_string()))?;
     Ok(is_first)
@@ -262,6 +303,30 @@ mod tests {
         let decided = mender.decide(&blueprint, &seen(&blueprint, vec![up(0), anew, up(2)]), Duration::ZERO);
         let (replica, generation) = (ReplicaId(1), Generation(3));
         assert_eq!(decided, [Mend::Vouch { replica, generation, core }]);
+    }
+
+    #[test]
+    fn where_too_few_cores_count_all_are_asked_where_they_are_if_they_can_know() {
+        let at = |generation, votes| {
+            let mut of = up(0);
+            if let ReplicaState::Up { status } = &mut of.state {
+                (status.votes, status.generation) = (votes, Generation(generation));
+                status.core_key = Some(PublicKey([7; 32]));
+            }
+            of
+        };
+        let mut on_disk = hybrid();
+        on_disk.durability = smr_plan::Durability::Disk;
+        let decided = |blueprint: &Blueprint, replicas| {
+            Mender::default().decide(blueprint, &seen(blueprint, replicas), Duration::ZERO)
+        };
+        assert_eq!(decided(&on_disk, vec![at(0, true), at(0, false), at(0, false)]), [Mend::Revive]);
+        let behind = decided(&on_disk, vec![at(1, false), at(0, true), at(0, true)]);
+        assert_eq!(behind, [Mend::Revive], "those that count do so in a generation that has ended");
+        let one = decided(&on_disk, vec![at(0, true), at(0, true), at(0, false)]);
+        assert!(matches!(one[..], [Mend::Vouch { .. }]), "{one:?}");
+        let in_memory = decided(&hybrid(), vec![at(0, true), at(0, false), at(0, false)]);
+        assert!(in_memory.iter().all(|mend| matches!(mend, Mend::Vouch { .. })), "{in_memory:?}");
     }
 
     #[test]

@@ -20,8 +20,8 @@ use smr_node::Public;
 use smr_node::files::{self, FileError, Secrecy};
 use smr_node::identity::{IdentityError, seed_file};
 use smr_plan::{Blueprint, ServiceName};
-use smr_replica::Voucher;
-use smr_wire::{Descriptor, Generation, ReplicaId, ServiceId};
+use smr_replica::{Manifest, Voucher};
+use smr_wire::{Descriptor, Generation, ReplicaId, ServiceId, Slot};
 
 use crate::provider::Handle;
 
@@ -211,9 +211,29 @@ impl ServiceDir {
         generation: Generation,
         core: PublicKey,
     ) -> Result<Voucher, ServiceError> {
-        let service = record.service.ok_or_else(|| ServiceError::NotBegun { name: self.name.clone() })?;
-        let key = IdentityKey::from_seed(&*seed_file(&self.path().join("admin.key"))?);
+        let (key, service) = self.signs(record)?;
         Ok(Voucher::sign(&key, service, replica, generation, core))
+    }
+
+    /// The administrator's word that `generation` has ended with `slot`, and that these are the trusted cores of the next one.
+    ///
+    /// # Errors
+    /// As [`ServiceDir::voucher`].
+    pub fn manifest(
+        &self,
+        record: &Record,
+        generation: Generation,
+        slot: Slot,
+        cores: Vec<PublicKey>,
+    ) -> Result<Manifest, ServiceError> {
+        let (key, service) = self.signs(record)?;
+        Ok(Manifest::sign(&key, service, generation, slot, cores))
+    }
+
+    /// What the administrator signs with, and for which service.
+    fn signs(&self, record: &Record) -> Result<(IdentityKey, ServiceId), ServiceError> {
+        let service = record.service.ok_or_else(|| ServiceError::NotBegun { name: self.name.clone() })?;
+        Ok((IdentityKey::from_seed(&*seed_file(&self.path().join("admin.key"))?), service))
     }
 
     /// Removes everything about the service, keys included.
@@ -287,6 +307,9 @@ pub struct Record {
     pub replicas: Vec<ReplicaRecord>,
     /// Which service came of it, once all replicas were known.
     pub service: Option<ServiceId>,
+    /// What the administrator signed of generations that lost their trusted cores, one for each.
+    #[serde(default)]
+    pub manifests: Vec<Manifest>,
     /// Whether it was told to stop, so that nobody brings its replicas back.
     #[serde(default)]
     pub stopped: bool,
@@ -326,6 +349,7 @@ impl Record {
             blueprint,
             replicas: Vec::new(),
             service: None,
+            manifests: Vec::new(),
             stopped: false,
             descriptor: None,
         }

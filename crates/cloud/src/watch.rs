@@ -385,6 +385,8 @@ pub(crate) mod tests {
             generation: Generation(0),
             votes: true,
             core_key: None,
+            ceased: None,
+            not_restarted: None,
             view: View(0),
             primary: ReplicaId(0),
             decided: Slot(9),

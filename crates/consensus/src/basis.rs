@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::patience::{Patience, Standing};
 use crate::pool::{Added, Pool, parcels};
 use crate::protocol::{Effect, Effects, Observation, Status, Timer};
-use crate::record::{Record, Unfit};
+use crate::record::{Cease, Record, Unfit};
 use crate::suspicion::{Backoff, Suspect, Suspicion};
 use crate::upkeep::{FORWARD_ENTRIES_MAX, Upkeep};
 
@@ -142,6 +142,19 @@ impl<P: Place<C>, C: Decides> Basis<P, C> {
             log_base: self.ledger.log.base(),
             stable: self.ledger.checkpoints().0,
             waiting: self.pool.len(),
+            ceased: self.ledger.ceased(),
+        }
+    }
+}
+
+/// The end of a generation whose trusted cores are gone.
+impl<P: Place<C>, C: Decides> Basis<P, C> {
+    /// From here on it follows, and decides so far and no further.
+    pub fn cease<M>(&mut self, cease: Cease, effects: &mut Effects<M>) {
+        let before = self.ledger.ceased();
+        self.ledger.cease(cease);
+        if let Some(ceased) = self.ledger.ceased().filter(|ceased| before != Some(*ceased)) {
+            effects.push(Effect::Persist(Record::Ceased(ceased)));
         }
     }
 }

@@ -286,6 +286,13 @@ pub static RETURNS_WITHOUT_ITS_VOTES: Bug = Bug {
     source: "Chandra et al., Paxos Made Live, PODC 2007, section 5.1: a replica that lost its disk must not vote as before",
 };
 
+/// In `has_room`: no end.
+pub static GOES_ON_AFTER_IT_CEASED: Bug = Bug {
+    name: "goes-on-after-it-ceased",
+    what: "A replica that told the administrator how far it is decides more before the generation is ended there.",
+    source: "Lamport, Paxos Made Simple, 2001: whoever answers a prepare promises to accept nothing older",
+};
+
 /// Those of `lanes`.
 pub const LANES: &[&Bug] = &[
     &PREFIX_NEEDS_NO_PROOF,
@@ -310,6 +317,7 @@ pub const LANES: &[&Bug] = &[
     &SHOWS_NO_NEW_VIEW,
     &RETURNS_TO_THE_FIRST_VIEW,
     &RETURNS_WITHOUT_ITS_VOTES,
+    &GOES_ON_AFTER_IT_CEASED,
 ];
 
 /// Those among them that only the model finds: no seed within bounds brings about what it takes.

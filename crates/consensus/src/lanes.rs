@@ -328,6 +328,8 @@ impl Protocol for Lanes {
 
     fn step(&mut self, input: Input<Message>, effects: &mut Effects<Message>) {
         self.clock = input.clock;
+        // What its core has been asked for and has not answered will not be said.
+        self.basis.seat.votes &= !matches!(input.event, Event::Cease(_));
         if !self.basis.seat.votes {
             self.follow(input.event, effects);
             return;
@@ -356,6 +358,7 @@ impl Protocol for Lanes {
             }
             Event::Installed(certificate) => self.on_installed(certificate),
             Event::Barrier(slot) => self.basis.ledger.set_barrier(slot),
+            Event::Cease(_) => unreachable!("whoever ceases follows"),
         }
         loop {
             self.advance(effects);

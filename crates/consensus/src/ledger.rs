@@ -12,6 +12,7 @@ use crate::checkpoint::CheckpointCertificate;
 use crate::config::Config;
 use crate::known_bugs;
 use crate::log::DecidedLog;
+use crate::record::Cease;
 use crate::window::Window;
 
 /// Lengths of the log that decisions take at most at one that is behind and has not heard of the checkpoints of others. It
@@ -34,6 +35,8 @@ pub struct Ledger<P, C> {
     settled: Slot,
     /// The last slot of this generation, once it is known.
     barrier: Option<Slot>,
+    /// How far it goes in this generation, if its cores are gone.
+    ceased: Option<Cease>,
     window_slots: u64,
     log_slots_max: u64,
     backlog_slots_max: u64,
@@ -51,6 +54,7 @@ impl<P: Default, C> Ledger<P, C> {
             executed: Slot(0),
             settled: Slot(0),
             barrier: None,
+            ceased: None,
             window_slots: config.window_slots,
             log_slots_max: config.log_slots_max,
             backlog_slots_max: config.backlog_slots_max,
@@ -77,6 +81,17 @@ impl<P: Default, C> Ledger<P, C> {
     /// `slot` is the last one of this generation.
     pub fn set_barrier(&mut self, slot: Slot) {
         self.barrier = Some(slot);
+    }
+
+    /// Nothing is decided any more above the slot that this names, but for what is.
+    pub fn cease(&mut self, cease: Cease) {
+        self.ceased = Some(Cease { slot: cease.slot.max(self.decided()), ..cease });
+    }
+
+    /// How far it goes, if it does not go on without end.
+    #[must_use]
+    pub fn ceased(&self) -> Option<Cease> {
+        self.ceased
     }
 
     /// Whether slots are wanted, whatever is in them, as a barrier lies ahead.
@@ -128,7 +143,9 @@ impl<P: Default, C> Ledger<P, C> {
     /// Whether the log has room for one more decision, execution keeps up well enough for it, and the generation has one.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        if self.barrier.is_some_and(|barrier| self.decided() >= barrier) {
+        let ceases = self.ceased.filter(|_| !known_bugs::GOES_ON_AFTER_IT_CEASED.is_on());
+        let end = self.barrier.into_iter().chain(ceases.map(|cease| cease.slot)).min();
+        if end.is_some_and(|end| self.decided() >= end) {
             return false;
         }
         if self.decided().since(self.log.base()) >= LOGS_MAX * self.log_slots_max {

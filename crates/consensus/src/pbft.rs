@@ -219,6 +219,8 @@ impl Protocol for Pbft {
             Event::Stable(certificate) => self.on_stable(certificate, effects),
             Event::Installed(certificate) => self.on_installed(certificate, effects),
             Event::Barrier(slot) => self.basis.ledger.set_barrier(slot),
+            // There are no cores that could be gone.
+            Event::Cease(_) => {}
             // It has no core and asks none.
             Event::Attested(_) => {}
         }

@@ -11,7 +11,7 @@ use crate::batch::{Batch, Entry};
 use crate::checkpoint::CheckpointCertificate;
 use crate::lanes::core::{Operation, Refusal};
 use crate::pool::Added;
-use crate::record::{Record, Unfit};
+use crate::record::{Cease, Record, Unfit};
 use crate::verified::{Refused, Verified};
 
 /// A consensus protocol: decides batches, slot by slot, the same on every correct replica.
@@ -79,6 +79,9 @@ pub enum Event<M> {
     /// This slot is the last one of the generation: nothing above it is proposed or voted for, and what is open below is
     /// filled with nothing, so that it comes soon.
     Barrier(Slot),
+    /// The trusted cores of this generation are gone, and the administrator is about to end it: from here on this replica
+    /// says nothing that counts in it, and decides nothing above this slot but what it has decided already.
+    Cease(Cease),
 }
 
 /// What a protocol wants done, in order.
@@ -205,6 +208,8 @@ pub struct Status {
     pub stable: Slot,
     /// Entries that wait.
     pub waiting: usize,
+    /// How far it goes in this generation, if that is about to be ended.
+    pub ceased: Option<Cease>,
 }
 
 /// Effects in the order in which they are to be done.

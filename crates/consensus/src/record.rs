@@ -5,7 +5,8 @@
 //! replica said, the disk need not: such a replica writes down only what is decided.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use smr_wire::{Slot, View};
+use smr_crypto::Digest;
+use smr_wire::{Generation, Slot, View};
 
 use crate::batch::Batch;
 use crate::decision::Decides as _;
@@ -49,6 +50,19 @@ pub enum Record {
         /// What stands there, unless an earlier record has it.
         batch: Option<Batch>,
     },
+    /// In a generation whose trusted cores are gone nothing more will be voted for, and nothing decided but this far.
+    Ceased(Cease),
+}
+
+/// How far a replica goes in a generation that the administrator is about to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Cease {
+    /// The generation.
+    pub generation: Generation,
+    /// Nothing above this slot is decided in it, but for what is decided already.
+    pub slot: Slot,
+    /// Digest of the order that ends it there, once this replica was given one: it takes no other.
+    pub order: Option<Digest>,
 }
 
 /// The first vote of a replica for a batch in a view.
@@ -100,7 +114,7 @@ impl Record {
     #[must_use]
     pub fn slot(&self) -> Option<Slot> {
         match self {
-            Record::Entered { .. } | Record::Begins(_) | Record::Began(_) => None,
+            Record::Entered { .. } | Record::Begins(_) | Record::Began(_) | Record::Ceased(_) => None,
             Record::Voted(vote) => Some(vote.ballot.slot),
             Record::Prepared(certificate) => Some(certificate.ballot.slot),
             Record::Held { slot, .. } | Record::Decided { slot, .. } => Some(*slot),
@@ -117,6 +131,7 @@ impl Record {
             Record::Decided { proof: Proof::Quorum(certificate), .. } => {
                 certificate.check_decides(rules).is_ok()
             }
+            Record::Ceased(cease) => cease.generation == rules.group.generation,
             _ => true,
         }
     }

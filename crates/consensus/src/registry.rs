@@ -174,6 +174,7 @@ fn narrow_event<N>(event: Event<Message>, narrow: impl FnOnce(Message) -> Option
         Event::Stable(certificate) => Event::Stable(certificate),
         Event::Installed(certificate) => Event::Installed(certificate),
         Event::Barrier(slot) => Event::Barrier(slot),
+        Event::Cease(cease) => Event::Cease(cease),
     })
 }
 

@@ -115,7 +115,12 @@ impl Protocol for Solo {
                 self.settled = self.settled.max(slot);
             }
             // There are no messages, no timer is ever armed, no core asked, and nobody could join.
-            Event::Message(_) | Event::Start | Event::Timer(_) | Event::Attested(_) | Event::Barrier(_) => {}
+            Event::Message(_)
+            | Event::Start
+            | Event::Timer(_)
+            | Event::Attested(_)
+            | Event::Barrier(_)
+            | Event::Cease(_) => {}
         }
     }
 
@@ -129,6 +134,7 @@ impl Protocol for Solo {
             log_base: self.log_base,
             stable: self.log_base,
             waiting: self.pool.len(),
+            ceased: None,
         }
     }
 

@@ -11,7 +11,7 @@ use smr_consensus::lanes::schedule::Exclusion;
 use smr_consensus::lanes::{self, Endorsement, Message as Lanes};
 use smr_consensus::pbft::{Decision, Message as Pbft, NewView, PrefixProof, ViewChange};
 use smr_consensus::quorum::{Ballot, Phase, QuorumCertificate};
-use smr_consensus::record::{Began, Proof, Record, Vote};
+use smr_consensus::record::{Began, Cease, Proof, Record, Vote};
 use smr_consensus::registry::PROTOCOLS;
 use smr_consensus::suspicion::Suspect;
 use smr_consensus::upkeep::Upkeep;
@@ -105,6 +105,10 @@ fn encodings_are_those_of_before() {
         ("voted", Record::Voted(Box::new(vote))),
         ("prepared", Record::Prepared(certificate(Phase::Prepare))),
         ("held", Record::Held { slot: Slot(3), batch: batch.clone() }),
+        (
+            "ceased",
+            Record::Ceased(Cease { generation: Generation(2), slot: Slot(3), order: Some(batch.digest()) }),
+        ),
         ("decided", decided(Proof::Quorum(certificate(Phase::Commit)), None)),
         ("decided.alone", decided(Proof::Alone, Some(&batch))),
     ];

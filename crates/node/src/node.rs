@@ -36,7 +36,7 @@ use crate::identity::Identity;
 use crate::inbox::{Results, Waiting};
 use crate::limits::Limits;
 use crate::metrics::RefusalKind;
-use crate::operator::{self, NodeStatus};
+use crate::operator::{self, NodeStatus, Order};
 use crate::peers::Peers;
 use crate::stall::Silence;
 use crate::store::{Keeper, Opened, Progress};
@@ -193,6 +193,8 @@ pub(crate) enum Control {
     Status(oneshot::Sender<Standing>),
     /// The administrator vouches for the core.
     Vouched(Voucher),
+    /// The administrator is about to end, or ends, a generation that lost its cores.
+    Order(Order),
     /// End.
     Stop,
 }
@@ -364,9 +366,14 @@ impl Core {
             Some(control) = queues.control.recv() => match control {
                 Control::Status(reply) => {
                     let core_silent = self.silence.lasts(Instant::now());
-                    let _ = reply.send(Standing { status: self.replica.status(), core_silent });
+                    let mut status = self.replica.status();
+                    // Said to the administrator it is a promise.
+                    status.ceased = status.ceased.filter(|_| self.gate.is_open());
+                    let _ = reply.send(Standing { status, core_silent });
                 }
                 Control::Vouched(voucher) => self.step(Event::Vouched(voucher)),
+                Control::Order(Order::Cease { generation, slot }) => self.step(Event::Cease { generation, slot }),
+                Control::Order(Order::Restart(manifest)) => self.step(Event::Restart(manifest)),
                 Control::Stop => return Next::End,
             },
             () = queues.inbox.turn(turn), if self.gate.held() < HELD_MAX => {}
@@ -631,6 +638,7 @@ fn report(observation: &Observation) {
             warn!(slot = slot.0, "this replica has fetched the right state and goes on");
         }
         Observation::Diverged { .. }
+        | Observation::NotRestarted(_)
         | Observation::TransferFailed(_)
         | Observation::BadShare(_)
         | Observation::CoresBroken(_) => {

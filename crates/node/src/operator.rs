@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use smr_client::connect::frame::{read_frame, write_frame};
 use smr_crypto::{Digest, PublicKey};
-use smr_replica::{Phase, Voucher};
+use smr_replica::{Manifest, Phase, Voucher};
 use smr_wire::{Epoch, Generation, ReplicaId, ServiceId, Slot, View};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::oneshot;
@@ -27,7 +27,7 @@ use crate::trusted::CoreStatus;
 pub use client::{Client, OperatorError};
 
 /// What may be asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// How the replica is.
@@ -36,8 +36,25 @@ pub enum Ask {
     Service,
     /// That it take this word for the key of its trusted core, which was begun anew.
     Vouch(Voucher),
+    /// What it is to do where trusted cores are gone.
+    Order(Order),
     /// That it ends.
     Stop,
+}
+
+/// What replicas are told of a generation whose trusted cores are gone; see [`smr_replica::restart`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// To say nothing more that counts in it, and to decide nothing more above a slot.
+    Cease {
+        /// In which generation.
+        generation: Generation,
+        /// Above which slot.
+        slot: Slot,
+    },
+    /// To end it.
+    Restart(Manifest),
 }
 
 /// What is answered.
@@ -50,6 +67,8 @@ pub enum Answer {
     Service(Option<SignedServiceStatement>),
     /// To [`Ask::Vouch`]: it has it ordered, as long as it is of use; the status tells what came of it.
     Vouched,
+    /// To [`Ask::Order`]: the status tells what came of it.
+    Ordered,
     /// To [`Ask::Stop`]: it ends now.
     Stopping,
     /// To whom it does not answer, or to what it does not understand: why, in words.
@@ -138,6 +157,12 @@ pub struct NodeStatus {
     /// The key of its trusted core, if the protocol asks one for anything; the service may know another one for it.
     #[serde(default)]
     pub core_key: Option<PublicKey>,
+    /// How far it goes in this generation, if it was told to cease and that is on its disk.
+    #[serde(default)]
+    pub ceased: Option<Slot>,
+    /// Why it did not follow the last order to end this generation, if it did not.
+    #[serde(default)]
+    pub not_restarted: Option<String>,
     /// The view it is in or on its way to.
     pub view: View,
     /// Who proposes in it.
@@ -203,6 +228,8 @@ impl NodeStatus {
             generation: status.generation,
             votes: status.votes,
             core_key: edge.core_key,
+            ceased: status.ceased,
+            not_restarted: status.not_restarted.map(|why| why.to_string()),
             view: status.view,
             primary: status.primary,
             decided: status.decided,
@@ -283,6 +310,10 @@ async fn answer(edge: &Edge, bytes: &[u8]) -> Option<Answer> {
         Ok(Ask::Vouch(voucher)) => {
             edge.control.send(Control::Vouched(voucher)).await.ok()?;
             Answer::Vouched
+        }
+        Ok(Ask::Order(order)) => {
+            edge.control.send(Control::Order(order)).await.ok()?;
+            Answer::Ordered
         }
         Ok(Ask::Stop) => Answer::Stopping,
         Err(error) => Answer::Refused(error.to_string()),

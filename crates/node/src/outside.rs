@@ -33,7 +33,7 @@ use tokio::time::timeout;
 
 use crate::edge::{Edge, Published, Queues};
 use crate::limits::Limits;
-use crate::operator::{self, Answer, Ask};
+use crate::operator::{self, Answer, Ask, Order};
 use crate::peers::{self, Incomings, PeerHello};
 use crate::statement::{ServiceStatement, SignedServiceStatement, agreed};
 use crate::trusted::exchange::{Ask as CoreAsk, Said};
@@ -362,6 +362,8 @@ fn encodings_are_those_of_before() {
         let json = serde_json::to_vec(&ask).expect("plain");
         pins.add_bytes(&format!("ask.{ask:?}"), &json, hash);
     }
+    let cease = Ask::Order(Order::Cease { generation: Generation(2), slot: Slot(7) });
+    pins.add_bytes("ask.order.cease", &serde_json::to_vec(&cease).expect("plain"), hash);
     let place = Place { service, generation: Generation(0), window_slots: 32, replica: ReplicaId(2) };
     let operation = Operation::Leave { to: View(7) };
     let attempt = Attempt { number: 1, setup: smr_replica::epoch::setup(&genesis(), 1) };

@@ -12,7 +12,6 @@ use crate::words::{alternatives, nearest, quoted};
 pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
     let protocol = choose(wish, &facts.protocols)?;
     uses_hardware(wish, protocol, &facts.protocols)?;
-    outlives_its_cores(wish, protocol)?;
     let replicas = protocol.replicas(wish.faults);
     let mut blueprint = Blueprint {
         number: 1,
@@ -114,16 +113,6 @@ pub enum Refusal {
         /// Why, and what would help.
         why: String,
     },
-    /// State is to outlive a stop of all replicas, but the cores that answer for their votes do not.
-    #[error(
-        "durability \"disk\" cannot be had with {protocol} yet: when all replicas stop, so do their trusted cores, and \
-         nobody is left who could let new ones in; {}",
-        Refusal::FORGETFUL
-    )]
-    CoresForget {
-        /// The protocol that would be chosen.
-        protocol: String,
-    },
     /// Trusted hardware is asked for, and nothing would be made of it.
     #[error("`trusted_hardware` would not be used: {protocol} asks no trusted core for anything; {instead}")]
     UnusedHardware {
@@ -135,9 +124,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const FORGETFUL: &str = "say durability = \"memory\": state is lost if more replicas than `faults` stop at once; or \
-                             leave trusted_hardware and [protocol] out, so that disks answer for votes";
-
     /// The refusal of `wish` at its place in the description `text`, which is called `file`.
     #[must_use]
     pub fn problem(&self, wish: &Wish, file: &str, text: &str) -> Problem {
@@ -157,16 +143,6 @@ impl Refusal {
                     "`trusted_hardware` would not be used: {protocol} asks no trusted core for anything"
                 );
                 Problem::at(file, text, span, message, instead)
-            }
-            Refusal::CoresForget { protocol } => {
-                let places = &wish.places;
-                let stated = places.durability.as_ref().or(places.trusted_hardware.as_ref());
-                let span = stated.or(places.protocol.as_ref()).cloned().unwrap_or_default();
-                let message = format!(
-                    "durability \"disk\" cannot be had with {protocol} yet: when all replicas stop, so do their trusted \
-                     cores, and nobody is left who could let new ones in"
-                );
-                Problem::at(file, text, span, message, Refusal::FORGETFUL)
             }
             Refusal::Unfit { name, why } => {
                 let span = wish.places.protocol.clone().unwrap_or_default();
@@ -249,14 +225,6 @@ fn uses_hardware(wish: &Wish, chosen: &ProtocolFact, protocols: &[ProtocolFact])
     Err(Refusal::UnusedHardware { protocol: chosen.name.clone(), instead })
 }
 
-/// Refuses to promise that state outlives a stop of all replicas where it would not.
-fn outlives_its_cores(wish: &Wish, chosen: &ProtocolFact) -> Result<(), Refusal> {
-    if chosen.model == FaultModel::Hybrid && wish.faults > 0 && wish.durability == Durability::Disk {
-        return Err(Refusal::CoresForget { protocol: chosen.name.clone() });
-    }
-    Ok(())
-}
-
 /// Why a protocol cannot serve the wish, and what would help; none if it can.
 fn unfit(wish: &Wish, protocol: &ProtocolFact) -> Option<String> {
     if wish.faults == 0 {
@@ -329,7 +297,7 @@ fn choices(blueprint: &Blueprint, protocol: &ProtocolFact, wish: &Wish) -> Vec<C
         signature(blueprint, protocol),
         scheduler(blueprint, wish),
         checkpoints(blueprint),
-        durability(blueprint),
+        durability(blueprint, protocol),
         placement(blueprint),
         limits(blueprint),
     ]);
@@ -464,8 +432,14 @@ fn checkpoints(blueprint: &Blueprint) -> Choice {
     }
 }
 
-fn durability(blueprint: &Blueprint) -> Choice {
+fn durability(blueprint: &Blueprint, protocol: &ProtocolFact) -> Choice {
     match blueprint.durability {
+        Durability::Disk if protocol.model == FaultModel::Hybrid => choice(
+            "durability",
+            "disk",
+            "what is decided is on disk before a reply leaves; so all replicas may stop at once, and go on with everything \
+             that was acknowledged, once each has been asked where it is",
+        ),
         Durability::Disk => choice(
             "durability",
             "disk",

@@ -14,7 +14,9 @@ use smr_wire::client::About;
 use smr_wire::{Generation, Hint, ReplicaId, Reply, Slot, Timestamp};
 
 use crate::chunked::Chunked;
+use crate::manifest::Manifest;
 use crate::message::{Incoming, Message};
+use crate::replica::NotRestarted;
 use crate::replies::Statement;
 use crate::status::{Flaw, Halt};
 use crate::system::SystemState;
@@ -53,6 +55,16 @@ pub enum Event {
     Attested(Result<Signature, Refusal>),
     /// The administrator vouches for the key of this replica's trusted core, which the group does not know.
     Vouched(Voucher),
+    /// The administrator is about to end a generation, whose trusted cores are gone: this replica says nothing more that counts
+    /// in it, and decides nothing above this slot but what it has decided. Where it is then is a promise.
+    Cease {
+        /// Which generation.
+        generation: Generation,
+        /// So far it goes to be where others are.
+        slot: Slot,
+    },
+    /// The administrator ends it.
+    Restart(Manifest),
     /// The trusted core has dealt, or not, as it was asked by [`Effect::Deal`].
     Dealt(Result<Box<AttestedDealing>, Refusal>),
     /// A timer that was armed has run out.
@@ -279,6 +291,8 @@ pub enum Observation {
     Halted(Halt),
     /// A generation began here.
     Generation(Generation),
+    /// An order of the administrator to end the generation was not followed.
+    NotRestarted(NotRestarted),
     /// State is being fetched.
     TransferBegan(Slot),
     /// State was fetched and installed.

@@ -107,6 +107,20 @@ pub static RESTS_ON_WHAT_IS_NOT_KEPT: Bug = Bug {
     source: "our own notes on state transfer",
 };
 
+/// In `may_restart`: no look at what it has.
+pub static RESTARTS_BELOW_WHAT_IT_DECIDED: Bug = Bug {
+    name: "restarts-below-what-it-decided",
+    what: "A replica takes a manifest up though it has decided more than that says.",
+    source: "our own notes: a manifest is written by people, who may have asked the wrong replicas",
+};
+
+/// In `restart::next`: the first answers.
+pub static ASKS_ONLY_SOME: Bug = Bug {
+    name: "asks-only-some",
+    what: "The administrator ends a generation where n-f replicas are, though another one may know more.",
+    source: "our own notes: the only correct one among f+1 that told a client may be the one that was not asked",
+};
+
 /// All of them.
 pub const ALL: &[&Bug] = &[
     &RUNS_A_REPEAT,
@@ -124,4 +138,6 @@ pub const ALL: &[&Bug] = &[
     &TAKES_ANY_DEALING,
     &GATE_STANDS_OPEN,
     &RESTS_ON_WHAT_IS_NOT_KEPT,
+    &RESTARTS_BELOW_WHAT_IT_DECIDED,
+    &ASKS_ONLY_SOME,
 ];

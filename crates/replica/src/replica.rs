@@ -8,6 +8,7 @@ mod generations;
 mod healing;
 mod ordered;
 mod peer;
+mod restart;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub use self::durable::{CannotGoOn, Found};
 use self::durable::{Keeping, Restoring};
 use self::generations::Generations;
 use self::healing::{Healed, Healing};
+pub use self::restart::NotRestarted;
+use self::restart::Restarting;
 use crate::checkpoint::Checkpoints;
 use crate::effect::{ConnectionId, Effect, Event, Input, Observation, Timer};
 use crate::epoch::{Voice, Wants};
@@ -99,6 +102,7 @@ pub struct Replica {
     checkpoints: Checkpoints,
     transfer: Transfer,
     generations: Generations,
+    restarting: Restarting,
 }
 
 /// A request on its way into the pool.
@@ -164,6 +168,7 @@ impl Replica {
             checkpoints: Checkpoints::new(&genesis.config, genesis.faults),
             transfer: Transfer::default(),
             generations: Generations::new(core),
+            restarting: Restarting::default(),
             genesis,
         }
     }
@@ -195,6 +200,8 @@ impl Replica {
             Event::Closed(connection) => self.waiting.close(connection),
             Event::Attested(answer) => self.on_attested(answer),
             Event::Vouched(voucher) => self.on_vouched(voucher),
+            Event::Cease { generation, slot } => self.on_cease(generation, slot),
+            Event::Restart(manifest) => self.on_restart(manifest, effects),
             Event::Dealt(answer) => self.on_dealt(answer, effects),
             Event::Timer(timer) => self.on_timer(timer, effects),
             Event::Executed { slot, outcomes, late } => self.on_executed(slot, outcomes, &late, effects),
@@ -240,6 +247,8 @@ impl Replica {
             epoch: self.system.epoch(),
             generation: self.seat.group.generation,
             votes: self.seat.votes,
+            ceased: ordering.ceased.map(|ceased| ceased.slot),
+            not_restarted: self.restarting.refused(),
             view: ordering.view,
             primary: ordering.primary,
             decided: ordering.decided,
@@ -313,6 +322,7 @@ impl Replica {
                 self.on_consensus(effect, effects);
             }
         }
+        self.try_restart(effects);
     }
 
     fn on_consensus(

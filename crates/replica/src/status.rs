@@ -3,6 +3,8 @@
 use smr_crypto::Digest;
 use smr_wire::{Epoch, Generation, ReplicaId, Slot, View};
 
+use crate::replica::NotRestarted;
+
 /// What a replica is doing, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
@@ -60,6 +62,11 @@ pub struct Status {
     pub generation: Generation,
     /// Whether the group counts on what it says; not while the others do not know its trusted core.
     pub votes: bool,
+    /// How far it goes in this generation, if the administrator is about to end that. It holds once all that was promised is on
+    /// disk.
+    pub ceased: Option<Slot>,
+    /// Why it did not follow the last order to end it, if it did not.
+    pub not_restarted: Option<NotRestarted>,
     /// The view it is in or on its way to.
     pub view: View,
     /// Who proposes in it.

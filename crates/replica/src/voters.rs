@@ -17,6 +17,7 @@ use smr_wire::{Generation, ReplicaId, Slot};
 
 use crate::genesis::Genesis;
 use crate::known_bugs;
+use crate::manifest::Manifest;
 use crate::voucher::Voucher;
 
 /// Equal on all correct replicas that have admitted the same slots.
@@ -70,6 +71,18 @@ impl Voters {
         let barrier = self.barrier().unwrap_or_else(|| slot.plus(drain_slots(genesis)));
         self.next = Some((barrier, cores));
         true
+    }
+
+    /// The administrator ends this generation because its cores are gone, whatever was to end it later.
+    pub fn restart(&mut self, manifest: &Manifest) {
+        assert!(
+            manifest.generation == self.generation,
+            "a manifest for {} in {}",
+            manifest.generation,
+            self.generation
+        );
+        let generation = self.generation.next();
+        *self = Voters { generation, cores: manifest.cores.clone(), next: None };
     }
 
     /// Everything in `slot` is admitted. True if the generation ends with it.

@@ -14,7 +14,7 @@ use smr_mutate::pins::Pins;
 use smr_replica::message::{Offer, PeerMessage};
 use smr_replica::sessions::{Opening, Place};
 use smr_replica::system::{SystemCommand, SystemState};
-use smr_replica::{Chunked, Config, Genesis, Member, Message, Scheduling, Statement, Voucher};
+use smr_replica::{Chunked, Config, Genesis, Manifest, Member, Message, Scheduling, Statement, Voucher};
 use smr_wire::client::About;
 use smr_wire::{ClientId, Epoch, Generation, Outcome, ReplicaId, RequestNumber, SessionId, Slot, Timestamp};
 
@@ -100,6 +100,14 @@ fn encodings_are_those_of_before() {
     let dealt = AttestedDealing { attempt: 1, dealing, attestation: signature };
     let (administrator, core) = (IdentityKey::from_seed(&[9; 32]), IdentityKey::from_seed(&[8; 32]).public());
     let voucher = Voucher::sign(&administrator, genesis.service(), ReplicaId(1), Generation(2), core);
+    let manifest = Manifest::sign(
+        &administrator,
+        genesis.service(),
+        Generation(2),
+        Slot(7),
+        vec![core, administrator.public()],
+    );
+    pins.add("manifest", &manifest, hash);
     let commands = [
         ("ceremony", SystemCommand::Ceremony { attempt: 1, command: confirm }),
         ("fill", SystemCommand::Fill { end: Slot(3) }),

@@ -130,6 +130,9 @@ fn ground(name: &str) -> Ground {
         "gate-stands-open" | "rests-on-what-is-not-kept" => {
             Ground { protocol: ProtocolName::Paxos, runs: Runs::OnDisk, ..all }
         }
+        "restarts-below-what-it-decided" | "asks-only-some" => {
+            Ground { protocol: ProtocolName::Ebawa, runs: Runs::OnDisk, ..all }
+        }
         "barrier-at-once" | "begins-a-generation-alone" => Ground { protocol: ProtocolName::Ebawa, ..all },
         "timers-not-in-the-snapshot" | "waiting-lost-at-a-checkpoint" => {
             Ground { runs: Runs::OfTheBank, ..all }
@@ -149,6 +152,7 @@ fn ground_of_lanes(name: &str) -> Ground {
         "returns-to-the-first-view" | "returns-without-its-votes" => {
             Ground { protocol: ProtocolName::Paxos, runs: Runs::OnDisk, ..all }
         }
+        "goes-on-after-it-ceased" => Ground { runs: Runs::OnDisk, ..all },
         "one-word-begins-a-view" => of(Misdeed::ForgeCertificates),
         _ => all,
     }

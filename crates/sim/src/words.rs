@@ -154,6 +154,7 @@ impl Words {
             Observation::Healed(slot) => format!("has the right state again, after s{slot}"),
             Observation::Halted(why) => format!("halts: {why}"),
             Observation::Generation(generation) => format!("enters generation {generation}"),
+            Observation::NotRestarted(why) => format!("does not take the manifest up: {why}"),
             Observation::TransferBegan(slot) => format!("wants a state above s{slot}"),
             Observation::TransferDone(slot) => format!("has taken over the state after s{slot}"),
             Observation::TransferFailed(why) => format!("cannot use the state: {why}"),

@@ -10,6 +10,7 @@ pub mod faults;
 pub(crate) mod happenings;
 mod reboot;
 pub(crate) mod rest;
+mod restart;
 pub(crate) mod stage;
 mod watching;
 
@@ -21,9 +22,9 @@ use smr_consensus::verified::Rules;
 use smr_consensus::{Config as OrderingConfig, Group, ProtocolName, Seat};
 use smr_crypto::dkg::{DealingSeed, DecryptionKey};
 use smr_crypto::{IdentityKey, PublicKey, Verifier};
-use smr_replica::{Config, Event, Genesis, Member, Replica, Scheduling, Secrets};
+use smr_replica::{Config, Event, Genesis, Manifest, Member, Replica, Scheduling, Secrets};
 use smr_wire::client::FaultModel;
-use smr_wire::{ReplicaId, ServiceId, Timestamp};
+use smr_wire::{Generation, ReplicaId, ServiceId, Timestamp};
 
 use crate::adversary::{Adversary, Misdeed};
 use crate::check::lanes::Watches;
@@ -105,6 +106,8 @@ pub struct World {
     administrator: Arc<IdentityKey>,
     /// Keys of all trusted cores that there ever were.
     cores: BTreeSet<PublicKey>,
+    /// What the administrator has signed, by the generation that it ended.
+    manifests: BTreeMap<Generation, Manifest>,
     verifier: Arc<Verifier>,
     observer: Observer,
     /// Where the protocol is one of `lanes`: its invariants.
@@ -181,6 +184,7 @@ impl World {
             genesis,
             administrator: Arc::new(administrator),
             cores: cores.iter().map(|key| key.public()).collect(),
+            manifests: BTreeMap::new(),
             verifier,
             observer: Observer::default(),
             watch,

@@ -39,6 +39,14 @@ fn two_faults_of_seven_are_survived() {
 }
 
 #[test]
+fn nothing_acknowledged_is_lost_where_machines_come_back_with_their_disks_and_other_cores() {
+    for protocol in [ProtocolName::Ebawa, ProtocolName::Minbft] {
+        run(&campaign(protocol, 1).on_disk(), 4000..4040);
+        run(&campaign(protocol, 2).on_disk(), 4000..4004);
+    }
+}
+
+#[test]
 fn large_replies_slow_execution_and_little_room_for_blocks_are_survived() {
     let campaign = campaign(ProtocolName::Pbft, 1);
     let heavy = (1..).filter(|seed| campaign.setting(*seed).value_bytes > 0);

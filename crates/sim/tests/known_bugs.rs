@@ -13,6 +13,8 @@ const BEGIN_AT: &[(&str, u64)] = &[
     ("drops-the-fill-after-a-checkpoint", 347),
     ("follows-at-the-end", 64),
     ("forgets-how-views-began", 256),
+    ("asks-only-some", 70),
+    ("goes-on-after-it-ceased", 321),
 ];
 
 fn begin_at(prey: &Prey) -> u64 {

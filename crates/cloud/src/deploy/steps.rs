@@ -1,6 +1,6 @@
 //! The steps of one deployment, in their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -21,8 +21,8 @@ use smr_node::{Public, ServiceStatement, SignedServiceStatement};
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
 use smr_plan::{Blueprint, Durability, TrustedHardware};
 use smr_replica::{Config, Genesis, Scheduling};
-use smr_wire::Descriptor;
 use smr_wire::client::{FaultModel, ProofKind};
+use smr_wire::{Descriptor, Generation, ReplicaId};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -44,6 +44,12 @@ pub(super) struct Deployment<'a, P, F> {
     pub(super) options: &'a DeployOptions,
     pub(super) provider: &'a P,
     pub(super) record: Record,
+    /// Replicas that the user goes on without, whatever they know.
+    pub(super) without: BTreeSet<ReplicaId>,
+    /// Whose new trusted cores were vouched for, and in which generation.
+    pub(super) vouched: BTreeSet<(ReplicaId, Generation)>,
+    /// When all were asked where they are for the first time.
+    pub(super) asked_since: Instant,
     started: Vec<Handle>,
     began: Instant,
     on_progress: F,
@@ -58,7 +64,20 @@ impl<'a, P: Provider, F: FnMut(Progress)> Deployment<'a, P, F> {
         began: Instant,
         on_progress: F,
     ) -> Self {
-        Deployment { service, options, provider, record, started: Vec::new(), began, on_progress }
+        let (without, vouched, started) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let asked_since = began;
+        Deployment {
+            service,
+            options,
+            provider,
+            record,
+            without,
+            vouched,
+            asked_since,
+            started,
+            began,
+            on_progress,
+        }
     }
 
     /// What was started so far.

@@ -1,4 +1,4 @@
-//! One on whose word the group does not count, as its trusted core was begun anew: it learns what is decided, shows the
+//! One on whose word the group does not count, as its trusted core was begun anew or its generation is about to end: it learns what is decided, shows the
 //! others what it wants ordered, and says nothing else. It goes through no views, so decisions come to it as to a laggard.
 
 use super::{Lanes, Message};
@@ -46,6 +46,7 @@ impl Lanes {
                 self.basis.ledger.stabilise(certificate);
             }
             Event::Installed(certificate) => self.on_installed(certificate),
+            Event::Cease(cease) => self.basis.cease(cease, effects),
             Event::Attested(_) | Event::Timer(Timer::Patience | Timer::NewView) | Event::Barrier(_) => {}
         }
         self.advance(effects);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use smr_wire::View;
+use smr_wire::client::FaultModel;
 
 use super::beginning::{Ground, ViewCertificate};
 use super::core::{Item, Operation, Scope};
@@ -34,6 +35,10 @@ impl Lanes {
             Record::Decided { proof: Proof::Lanes(certificate), batch, .. } => {
                 return self.basis.resume_decided(certificate, batch, effects);
             }
+            Record::Ceased(cease) if self.basis.seat.group.model == FaultModel::Hybrid => {
+                self.basis.ledger.cease(cease);
+                self.basis.seat.votes = false;
+            }
             _ if !self.basis.seat.group.is_bound_by_disk() => {}
             Record::Entered { view, wishes } => {
                 self.basis.resume_wishes(wishes);
@@ -54,6 +59,7 @@ impl Lanes {
             }
             Record::Prepared(_)
             | Record::Began(Began::Pbft(_))
+            | Record::Ceased(_)
             | Record::Decided { proof: Proof::Alone | Proof::Quorum(_), .. } => {
                 return Err(Unfit("a record of another protocol"));
             }
@@ -153,7 +159,7 @@ impl Lanes {
     /// What it is bound to beside what it said of slots.
     pub(super) fn bound_by(&self) -> Vec<Record> {
         if !self.basis.seat.group.is_bound_by_disk() {
-            return Vec::new();
+            return self.basis.ledger.ceased().map(Record::Ceased).into_iter().collect();
         }
         let began = |certificate: &ViewCertificate| Record::Began(Began::Lanes(certificate.clone()));
         let mut records: Vec<Record> = self.begun.values().map(began).collect();

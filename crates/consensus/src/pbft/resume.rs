@@ -35,6 +35,7 @@ impl Pbft {
             Record::Begins(_)
             | Record::Began(Began::Lanes(_))
             | Record::Held { .. }
+            | Record::Ceased(_)
             | Record::Decided { proof: Proof::Alone | Proof::Lanes(_), .. } => {
                 return Err(Unfit("a record of another protocol"));
             }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use super::{Answer, Ask, NodeStatus};
+use super::{Answer, Ask, NodeStatus, Order};
 use crate::channel::{Dialer, Role};
 use crate::statement::SignedServiceStatement;
 
@@ -73,6 +73,17 @@ impl Client {
     pub async fn vouch(&mut self, voucher: Voucher) -> Result<(), OperatorError> {
         match self.ask(Ask::Vouch(voucher)).await? {
             Answer::Vouched => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Tells the replica what to do where trusted cores are gone.
+    ///
+    /// # Errors
+    /// The connection fails or the answer is another one.
+    pub async fn order(&mut self, order: Order) -> Result<(), OperatorError> {
+        match self.ask(Ask::Order(order)).await? {
+            Answer::Ordered => Ok(()),
             other => Err(unexpected(other)),
         }
     }

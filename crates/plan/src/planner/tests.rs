@@ -173,6 +173,17 @@ fn a_trusted_core_serves_liars_with_fewer_replicas_and_its_limits_are_told() {
 }
 
 #[test]
+fn state_outlives_a_stop_of_all_cores_unless_somebody_wants_it_in_memory() {
+    let text = "name = \"kv\"\napplication.builtin = \"kv\"\n[wish]\nfaults = 1\nagainst = \"byzantine\"\n\
+                trusted_hardware = \"software\"\n";
+    let wish = Wish::parse(text, "kv.toml", &["kv"]).expect("it is right");
+    let blueprint = plan(&wish, &all_protocols()).expect("there is minbft");
+    assert_eq!((blueprint.protocol.as_str(), blueprint.durability), ("minbft", Durability::Disk));
+    let durability = blueprint.choices.iter().find(|choice| choice.what == "durability").expect("it is told");
+    assert!(durability.because.contains("once each has been asked where it is"), "{}", durability.because);
+}
+
+#[test]
 fn trusted_hardware_that_nothing_would_be_made_of_is_refused_at_its_place() {
     let tpm = "trusted_hardware = \"tpm\"";
     assert_eq!(

@@ -111,9 +111,9 @@ impl Replica {
         if !replica.seat.group.is_bound_by_disk() {
             let config = &replica.genesis.config.consensus;
             let rules = Rules { group: &replica.seat.group, config, verifier: &replica.verifier };
-            let last = records.iter().position(|record| !record.holds(&rules)).unwrap_or(records.len());
-            records.truncate(last);
+            records.retain(|record| record.holds(&rules));
         }
+        replica.found_end(&records);
         let mut ordered = smr_consensus::Effects::default();
         replica.engine.resume(base, records, &mut ordered)?;
         for effect in ordered.drain() {

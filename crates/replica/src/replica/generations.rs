@@ -15,6 +15,7 @@ use smr_wire::client::FaultModel;
 use smr_wire::{Generation, ReplicaId, Slot};
 
 use super::Replica;
+use super::restart::Restarting;
 use crate::effect::{Effect, Observation, Timer};
 use crate::message::PeerMessage;
 use crate::system::SystemCommand;
@@ -142,7 +143,7 @@ impl Replica {
     fn is_at_a_loss(&self) -> bool {
         let decided = self.engine.status().decided;
         let starves = self.generations.starved == Some(self.system.slot);
-        decided == self.executed || (starves && decided == self.system.slot)
+        decided <= self.executed || (starves && decided == self.system.slot)
     }
 
     /// One period has passed.
@@ -178,6 +179,7 @@ impl Replica {
             effects.push(Effect::Disarm(Timer::Consensus(timer)));
         }
         self.generations.opening = Some(certificate.clone());
+        self.restarting = Restarting::default();
         let to = group.generation;
         effects.push(Effect::Regroup(group));
         if votes && self.generations.core.is_some() {

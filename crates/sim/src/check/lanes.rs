@@ -104,6 +104,8 @@ pub struct Watch {
     stood: BTreeMap<ReplicaId, (Slot, Slot)>,
     /// The last slot of the generation, once a correct replica knows it.
     end: Option<Slot>,
+    /// Whether the administrator ended it: then what only votes show above that is decided for nobody.
+    restarts: bool,
 }
 
 /// Why a vote is looked at.
@@ -137,6 +139,7 @@ impl Watch {
             lanes: BTreeMap::new(),
             stood: BTreeMap::new(),
             end: None,
+            restarts: false,
         }
     }
 
@@ -169,7 +172,7 @@ impl Watch {
                 format!("{who} votes in slot {slot} of view {view} for what nobody had the right to propose")
             })?;
         }
-        if count >= self.quorum {
+        if count >= self.quorum && !self.is_void(slot) {
             self.decides(vote)?;
         }
         self.is_bound(view, slot)
@@ -183,6 +186,11 @@ impl Watch {
         self.is_within(slot, || format!("{who} votes in slot {slot}"))?;
         let end = decided.plus(self.config.window_slots);
         holds(Invariant::Window, slot <= end, || format!("{who} votes in slot {slot}, above {end}"))
+    }
+
+    /// Whether what is voted for here is decided for nobody: a generation was ended below, and no prefix reaches so far.
+    fn is_void(&self, slot: Slot) -> bool {
+        self.restarts && self.end.is_some_and(|end| slot > end)
     }
 
     /// `what` happens in a slot of this generation.
@@ -282,7 +290,9 @@ impl Watch {
         basis
             .places
             .iter()
-            .filter_map(|(_, place)| place.decision)
+            .filter_map(|(_, place)| place.decision.filter(|what| !self.is_void(what.item.slot)))
+            .collect::<Vec<_>>()
+            .into_iter()
             .try_for_each(|what| self.decides(what))?;
         outline.begun.iter().try_for_each(|beginning| self.begins(who, beginning))?;
         let begun = self.begun.get(&outline.beginning.view);

@@ -62,6 +62,9 @@ impl World {
             let rots = self.setting.durable && self.group.is_bound_by_disk() && self.rng.chance(500);
             let fault = if comes_back {
                 Fault::Reboot(victim)
+            } else if self.setting.durable && self.group.model == FaultModel::Hybrid {
+                // With more cores gone than it survives, nobody but it may know what a client was told.
+                Fault::Crash(victim, chaos_us - at_us)
             } else if rots {
                 Fault::Rot(victim, chaos_us - at_us)
             } else {
@@ -87,7 +90,9 @@ impl World {
             let weather = Weather::drawn(&mut self.rng);
             self.schedule(now_us + at_us, Fault::Weather(weather));
         }
-        if self.setting.durable && self.group.is_bound_by_disk() {
+        // Whoever deals anew after its core did is left out of the key, and with a dealer that lies nobody is left who deals.
+        let lies = self.setting.misdeeds.values().any(|misdeed| *misdeed == Misdeed::DealBadShares);
+        if self.setting.durable && !(lies && self.group.model == FaultModel::Hybrid) {
             self.schedule_crashes(chaos_us);
         }
         for machine in self.with_failing_memory() {
@@ -132,6 +137,7 @@ impl World {
             Fault::Kill(machine) => self.machines[machine].health = Health::Dead,
             Fault::Crash(machine, down_us) => self.crash(machine, down_us, false),
             Fault::Rot(machine, down_us) => self.crash(machine, down_us, true),
+            Fault::Return(machine, _) if self.group.model == FaultModel::Hybrid => self.begin_anew(machine),
             Fault::Return(machine, rots) => self.come_back(machine, rots),
             Fault::Reboot(machine) => self.reboot(machine),
             Fault::Flip(machine, draw) => {

@@ -17,9 +17,13 @@ const OPERATOR_US: u64 = 300_000;
 
 impl World {
     pub(super) fn reboot(&mut self, machine: usize) {
-        if self.machines[machine].health == Health::Dead {
-            return;
+        if self.machines[machine].health != Health::Dead {
+            self.begin_anew(machine);
         }
+    }
+
+    /// A machine that failed, or fails now, begins anew.
+    pub(super) fn begin_anew(&mut self, machine: usize) {
         let key = Arc::new(IdentityKey::from_seed(&self.rng.bytes32()).known_to(self.verifier.clone()));
         self.cores.insert(key.public());
         let (seed, dealing) = (self.rng.draw(), DealingSeed(self.rng.bytes32()));
@@ -54,6 +58,9 @@ impl World {
             let service = self.group.service;
             let voucher = Voucher::sign(&self.administrator, service, me, status.generation, key);
             self.step(machine, Event::Vouched(voucher));
+        }
+        if self.setting.durable {
+            self.restart_if_needed();
         }
         if self.machines[machine].replica.group().cores[me.index()] != key {
             self.plan(self.now_us + OPERATOR_US, Happening::Operator { machine });

@@ -105,6 +105,7 @@ impl Rest {
             genesis: rest.genesis.clone(),
             administrator: rest.administrator.clone(),
             cores: rest.cores.clone(),
+            manifests: rest.manifests.clone(),
             verifier: rest.verifier.clone(),
             observer: rest.observer.clone(),
             watch: rest.watch.clone(),

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use smr_app::builtin;
 use smr_cloud::{
-    DeployOptions, Deployed, Home, Life, Mend, Mender, Processes, Progress, Removed, deploy, mend, remove,
+    DeployOptions, Deployed, Home, Life, Losses, Mend, Mender, Processes, Progress, Removed, deploy, mend, remove,
 };
 use smr_node::trusted::tpm::Device;
 use smr_plan::{Application, Blueprint, Durability, TrustedHardware};
@@ -30,6 +30,10 @@ pub(crate) struct Up {
     /// Return at once and leave the service running.
     #[arg(long)]
     detach: bool,
+    /// Where trusted cores are gone and replicas cannot be asked what they know: go on without them, and lose what only they
+    /// know.
+    #[arg(long)]
+    rescue: bool,
     /// Where the TPM is, for a service with trusted_hardware = "tpm": a path, or the address of one in software such as
     /// 127.0.0.1:2321. Left out, it is /dev/tpmrm0.
     #[arg(long)]
@@ -51,7 +55,8 @@ impl Up {
         let life = if self.detach { Life::Detached } else { Life::WithParent };
         let options = DeployOptions::new(binary, base);
         let tpm = self.tpm.unwrap_or(options.tpm);
-        let options = DeployOptions { life, tpm, ..options };
+        let losses = if self.rescue { Losses::Allowed } else { Losses::Refused };
+        let options = DeployOptions { life, tpm, losses, ..options };
         services::runtime()?.block_on(run(&blueprint, &options, output))
     }
 }
@@ -109,6 +114,16 @@ fn words(progress: &Progress) -> String {
         Progress::Prepared { dir } => format!("keeping everything in {}", dir.display()),
         Progress::Found { dir } => format!("going on with what is in {}", dir.display()),
         Progress::Returning { ready, of } => format!("{ready} of {of} replicas ready"),
+        Progress::Asking { of } => {
+            format!("its trusted cores are gone; asking all {of} replicas how far they are on their disks")
+        }
+        Progress::Without { replicas } => {
+            let names: Vec<String> = replicas.iter().map(ToString::to_string).collect();
+            format!("going on without what only {} may know", names.join(", "))
+        }
+        Progress::Restarting { generation, slot } => {
+            format!("generation {generation} has ended with slot {slot}; the next one begins with the cores of now")
+        }
         Progress::Started { replica, of } => format!("replica {replica} of {of} started"),
         Progress::Listening { replica, address } => {
             format!("replica {replica} has made its keys and listens at {address}")
@@ -217,6 +232,9 @@ fn mended(what: Mend) -> String {
         Mend::Restart { replica } => format!("replica {replica} is started again"),
         Mend::Vouch { replica, .. } => {
             format!("replica {replica} has a new trusted core, which the others will soon know")
+        }
+        Mend::Revive => {
+            "too few trusted cores were left; all replicas have said how far they are, and go on from there with others".into()
         }
     }
 }

@@ -4,7 +4,7 @@
 use rustix::process::Signal;
 
 use crate::clients::Clients;
-use crate::deployed::{Deployed, Kind, MENCIUS, PAXOS, PBFT, signal};
+use crate::deployed::{Deployed, EBAWA, Kind, MENCIUS, MINBFT, PAXOS, PBFT, signal};
 use crate::until;
 
 /// Clients that write and read meanwhile.
@@ -69,8 +69,27 @@ async fn mencius_loses_nothing_when_its_replicas_are_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ebawa_loses_nothing_when_its_replicas_are_killed_and_its_cores_with_them() {
+    goes_on(EBAWA).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn minbft_loses_nothing_when_its_replicas_are_killed_and_its_cores_with_them() {
+    goes_on(MINBFT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_was_taken_down_goes_on_under_the_same_key() {
-    let deployed = Deployed::up(PAXOS.on_disk());
+    goes_on_after_down(PAXOS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_cores_all_ended_goes_on_under_the_same_key() {
+    goes_on_after_down(EBAWA).await;
+}
+
+async fn goes_on_after_down(kind: Kind) {
+    let deployed = Deployed::up(kind.on_disk());
     let before = deployed.descriptor();
     let clients = Clients::start(before.clone(), CLIENTS);
     clients.answered(ENOUGH).await;
@@ -114,6 +133,47 @@ async fn up_brings_back_the_replicas_of_a_detached_service_that_ended() {
     until("it is gone", || deployed.status()["replicas"][2]["state"] == "down").await;
     deployed.up_again();
     assert!(deployed.is_healthy(|status| status["replicas"][0]["pid"] == kept));
+    clients.answered(ENOUGH).await;
+    clients.judge().await;
+}
+
+/// All of them are killed while clients work, and one loses its disk: only it may know something, so nobody goes on without
+/// being told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_cores_goes_on_without_a_disk_only_if_it_is_told_to() {
+    let deployed = Deployed::up(MINBFT.on_disk());
+    let before = deployed.descriptor();
+    let clients = Clients::start(before.clone(), CLIENTS);
+    clients.answered(ENOUGH).await;
+    (0..3)
+        .map(|replica| deployed.pid(replica))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .for_each(|pid| signal(pid, Signal::KILL));
+    until("all are gone", || deployed.status()["group"]["up"] == 0).await;
+    let store = deployed.home.path().join("services/kv/replicas/1/store");
+    let aside = store.with_file_name("aside");
+    std::fs::rename(&store, &aside).expect("it was there");
+    let description = deployed.home.path().join("kv.toml").display().to_string();
+    let refused = deployed.run(&["up", &description, "--detach"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("replica 1 does not say where"), "{said}");
+    assert!(said.contains("--rescue"), "{said}");
+
+    // As long as it waits, nothing is lost: with the disk back all is as it was.
+    let _ = std::fs::remove_dir_all(&store);
+    std::fs::rename(&aside, &store).expect("nobody took it");
+    deployed.up_again();
+    assert_eq!(deployed.descriptor(), before);
+    clients.answered(ENOUGH).await;
+
+    // All were told to stop, so the others know what the one that is lost did.
+    deployed.run(&["down", "kv"]);
+    std::fs::remove_dir_all(&store).expect("it is there");
+    let rescued = deployed.run(&["up", &description, "--detach", "--rescue"]);
+    let said = String::from_utf8_lossy(&rescued.stdout).into_owned();
+    assert!(rescued.status.success() && said.contains("going on without what only 1 may know"), "{said}");
+    assert_eq!(deployed.descriptor(), before);
     clients.answered(ENOUGH).await;
     clients.judge().await;
 }

@@ -34,6 +34,9 @@ impl Watches {
     /// I8: others say another slot, or something is decided above.
     pub fn ends(&mut self, generation: Generation, slot: Slot) -> Verdict {
         let Some(watch) = self.0.get_mut(&generation) else { return Ok(()) };
+        if watch.restarts {
+            return Ok(());
+        }
         let end = *watch.end.get_or_insert(slot);
         holds(Invariant::Generation, end == slot, || {
             format!("generation {generation} ends with slot {end} and with slot {slot}")
@@ -41,6 +44,20 @@ impl Watches {
         let beyond = watch.decided.keys().next_back().copied().filter(|last| *last > slot);
         holds(Invariant::Generation, beyond.is_none(), || {
             format!("generation {generation} ends with slot {slot}, but more is decided in it")
+        })
+    }
+
+    /// The administrator ends `generation` with `slot`, as its cores are gone. They may have voted for more, of which nobody
+    /// heard: from here on that is nothing that was decided.
+    ///
+    /// # Errors
+    /// I8: a correct replica knows that more is decided.
+    pub fn restarts(&mut self, generation: Generation, slot: Slot) -> Verdict {
+        let Some(watch) = self.0.get_mut(&generation) else { return Ok(()) };
+        (watch.end, watch.restarts) = (Some(slot), true);
+        let known = watch.stood.values().map(|(decided, _)| *decided).max().unwrap_or_default();
+        holds(Invariant::Generation, known <= slot, || {
+            format!("generation {generation} is ended with slot {slot}, but {known} is decided")
         })
     }
 
@@ -56,7 +73,8 @@ impl Watches {
         }
         let Some((_, before)) = self.0.iter_mut().next_back() else { return Ok(()) };
         let end = *before.end.get_or_insert(slot);
-        let beyond = before.decided.keys().next_back().copied().filter(|last| *last > end);
+        let beyond =
+            before.decided.keys().next_back().copied().filter(|last| *last > end && !before.restarts);
         let new = Watch::new(lanes, group.clone(), before.config.clone());
         self.0.insert(group.generation, new);
         holds(Invariant::Generation, beyond.is_none(), || {
