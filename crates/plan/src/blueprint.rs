@@ -197,8 +197,10 @@ impl Scheduler {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckpointStrategy {
-    /// It finishes what runs, copies, and goes on.
+    /// It finishes what runs, makes the chunks of its state, and goes on.
     Quiescent,
+    /// It finishes what runs and goes on at once; what is written meanwhile is copied first.
+    Rolling,
 }
 
 /// Who starts, stops and lists the replicas.

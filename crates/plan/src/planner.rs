@@ -24,7 +24,7 @@ pub fn plan(wish: &Wish, facts: &Facts) -> Result<Blueprint, Refusal> {
         threshold: wish.faults + 1,
         quorum: quorum(protocol.model, replicas, wish.faults),
         scheduler: wish.scheduler.clone().unwrap_or_else(default_scheduler),
-        checkpoint: CheckpointStrategy::Quiescent,
+        checkpoint: wish.checkpoints.unwrap_or(CheckpointStrategy::Rolling),
         checkpoint_slots: CHECKPOINT_SLOTS,
         durability: wish.durability,
         trusted_hardware: wish.trusted_hardware.filter(|_| protocol.model == FaultModel::Hybrid),
@@ -426,8 +426,14 @@ fn checkpoints(blueprint: &Blueprint) -> Choice {
         CheckpointStrategy::Quiescent => choice(
             "checkpoints",
             format!("quiescent, each {} slots", blueprint.checkpoint_slots),
-            "replicas finish what runs, copy their state and go on: the simplest way to keep logs short and to let \
-             a replica that fell behind catch up",
+            "replicas finish what runs, write down what has changed and go on: takes no memory beside the state, and all \
+             commands wait meanwhile",
+        ),
+        CheckpointStrategy::Rolling => choice(
+            "checkpoints",
+            format!("rolling, each {} slots", blueprint.checkpoint_slots),
+            "replicas finish what runs and go on at once, while what has changed is hashed and written: logs stay short and \
+             a replica that fell behind can catch up, and no command waits long; takes memory for what is written meanwhile",
         ),
     }
 }

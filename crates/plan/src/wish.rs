@@ -7,7 +7,8 @@
 //! [wish]
 //! faults = 1                 # machines that may fail at the same time
 //! against = "byzantine"      # what they may do; or "crash"
-//! durability = "memory"
+//! durability = "disk"        # or "memory"; may be left out
+//! checkpoints = "rolling"    # or "quiescent"; may be left out
 //! trusted_hardware = "software"   # or "tpm"; may be left out: with a trusted core in each replica fewer of them do
 //! [scheduler]                # may be left out
 //! preset = "mat"             # or: primaries = 4, steps = 2, order = "round-robin"
@@ -25,7 +26,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blueprint::Scheduler;
+use crate::blueprint::{CheckpointStrategy, Scheduler};
 use crate::problem::{Problem, Problems};
 use crate::words::{alternatives, nearest, quoted};
 use reader::{Found, Reader, Section};
@@ -44,6 +45,8 @@ pub struct Wish {
     pub against: FaultModel,
     /// What outlives them.
     pub durability: Durability,
+    /// How states are taken; none if that is left open.
+    pub checkpoints: Option<CheckpointStrategy>,
     /// What stands behind the trusted cores of replicas; none if they are to do without.
     pub trusted_hardware: Option<TrustedHardware>,
     /// How commands run side by side; none if that is left open.
@@ -100,6 +103,7 @@ impl Wish {
             .and_then(|found| Some((one_of(&mut reader, "against", &found, &FAULT_MODELS)?, found.span)));
         let durability_at = reader.stated(Section::Wish, "durability");
         let durability = durability(&mut reader);
+        let checkpoints = checkpoints(&mut reader);
         let trusted_hardware_at = reader.stated(Section::Wish, "trusted_hardware");
         let trusted_hardware = trusted_hardware(&mut reader);
         let scheduler = scheduler::scheduler(&mut reader);
@@ -113,6 +117,7 @@ impl Wish {
                 faults,
                 against,
                 durability: durability?,
+                checkpoints,
                 trusted_hardware,
                 scheduler,
                 places: Places {
@@ -372,6 +377,13 @@ fn durability(reader: &mut Reader<'_>) -> Option<Durability> {
     let found = reader.text(Section::Wish, "durability")?;
     let choices = [("disk", Durability::Disk), ("memory", Durability::Memory)];
     one_of(reader, "durability", &found, &choices)
+}
+
+fn checkpoints(reader: &mut Reader<'_>) -> Option<CheckpointStrategy> {
+    reader.stated(Section::Wish, "checkpoints")?;
+    let found = reader.text(Section::Wish, "checkpoints")?;
+    let choices = [("rolling", CheckpointStrategy::Rolling), ("quiescent", CheckpointStrategy::Quiescent)];
+    one_of(reader, "checkpoints", &found, &choices)
 }
 
 /// The choice that the text names.

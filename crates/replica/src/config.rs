@@ -1,7 +1,7 @@
 //! Limits and timing of a whole replica. Part of the genesis, hence equal on all replicas of a service.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use smr_app::Strategy;
+pub use smr_app::Strategy;
 use smr_consensus::config::BadConfig;
 
 /// Bytes of replies that all sessions together keep at most. They are part of every checkpoint.

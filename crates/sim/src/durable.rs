@@ -22,6 +22,8 @@ const OWNER: [u8; 32] = [1; 32];
 /// A disk, and the gate before everything that must wait for it.
 pub(crate) struct Durable {
     disk: SimDisk,
+    /// How often it was opened.
+    life: u64,
     store: Store<SimDisk>,
     states: CheckpointWriter<SimDisk>,
     gate: Gate,
@@ -41,25 +43,27 @@ pub(crate) struct Back {
     pub(crate) fresh: Vec<Record>,
 }
 
-fn config() -> StoreConfig {
+/// Each life of a disk has a salt of its own.
+fn config(life: u64) -> StoreConfig {
     StoreConfig {
         segment_bytes: SEGMENT_BYTES,
         record_bytes_max: usize::try_from(SEGMENT_BYTES * 3 / 4).expect("small"),
-        ..StoreConfig::with_salt(1)
+        ..StoreConfig::with_salt(life)
     }
 }
 
-fn open(disk: SimDisk) -> Result<(Durable, smr_store::Found), OpenError> {
-    let (store, found) = Store::open(disk.clone(), config(), &OWNER)?;
+fn open(disk: SimDisk, life: u64) -> Result<(Durable, smr_store::Found), OpenError> {
+    let (store, found) = Store::open(disk.clone(), config(life), &OWNER)?;
     let states = store.checkpoint_writer(disk.clone());
     let gate = Gate::default();
-    Ok((Durable { disk, store, states, gate, written: 0, under_way: VecDeque::new(), syncs: false }, found))
+    let under_way = VecDeque::new();
+    Ok((Durable { disk, life, store, states, gate, written: 0, under_way, syncs: false }, found))
 }
 
 impl Durable {
     /// An empty one.
     pub(crate) fn new() -> Durable {
-        open(SimDisk::new()).expect("an empty disk is in order").0
+        open(SimDisk::new(), 1).expect("an empty disk is in order").0
     }
 
     /// Writes a record down. True if the disk is to be synced and is not yet on its way to be.
@@ -135,7 +139,7 @@ impl Durable {
         assert!(self.rests(), "nothing is on its way in a world at rest");
         let disk = SimDisk::new();
         disk.put_back(&self.disk.image());
-        open(disk).expect("it was in order").0
+        open(disk, self.life + 1).expect("it was in order").0
     }
 
     /// The machine fails: what was not synced may be lost, whole or in part. With `rots` it stops in order, and then a bit of
@@ -144,7 +148,7 @@ impl Durable {
     /// # Errors
     /// What is there is damaged, so that the machine must not go on.
     pub(crate) fn crash(self, rng: &mut Rng, rots: bool) -> Result<Back, OpenError> {
-        let Durable { disk, store, states, under_way, .. } = self;
+        let Durable { disk, life, store, states, under_way, .. } = self;
         drop(states);
         if rots {
             store.close().expect("the disk works");
@@ -153,7 +157,7 @@ impl Durable {
         if rots {
             disk.flip(rng);
         }
-        let (opened, found) = open(disk)?;
+        let (opened, found) = open(disk, life + 1)?;
         let is_there = |count: &usize| {
             let last = under_way.iter().take(*count).map(|(_, record)| smr_wire::encode(record));
             last.rev().eq(found.records.iter().rev().take(*count).cloned())

@@ -20,6 +20,7 @@ use smr_node::trusted::tpm::Device;
 use smr_node::{Public, ServiceStatement, SignedServiceStatement};
 use smr_plan::blueprint::{CheckpointStrategy, Scheduler};
 use smr_plan::{Blueprint, Durability, TrustedHardware};
+use smr_replica::config::Strategy;
 use smr_replica::{Config, Genesis, Scheduling};
 use smr_wire::client::{FaultModel, ProofKind};
 use smr_wire::{Descriptor, Generation, ReplicaId};
@@ -296,9 +297,12 @@ fn scheduling(blueprint: &Blueprint) -> Scheduling {
 
 /// The limits of a blueprint in the words of a replica.
 fn config(blueprint: &Blueprint) -> Config {
-    // The only ones there are so far; a replica does as they say without being told.
-    let CheckpointStrategy::Quiescent = blueprint.checkpoint;
+    let checkpoints = match blueprint.checkpoint {
+        CheckpointStrategy::Quiescent => Strategy::Quiescent,
+        CheckpointStrategy::Rolling => Strategy::Rolling,
+    };
     Config {
+        checkpoints,
         checkpoint_slots: blueprint.checkpoint_slots,
         command_bytes_max: blueprint.limits.command_bytes_max,
         request_bytes_max: blueprint.limits.request_bytes_max,

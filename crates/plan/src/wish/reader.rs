@@ -48,7 +48,7 @@ impl Section {
         match self {
             Section::Root => &["name", "application", "wish", "scheduler", "protocol"],
             Section::Application => &["builtin", "program"],
-            Section::Wish => &["faults", "against", "durability", "trusted_hardware"],
+            Section::Wish => &["faults", "against", "durability", "checkpoints", "trusted_hardware"],
             Section::Scheduler => &["preset", "primaries", "steps", "order"],
             Section::Protocol => &["name"],
         }
@@ -280,6 +280,7 @@ fn example(section: Section, key: &str) -> &'static str {
         "steps" => "steps = 2",
         "order" => "order = \"round-robin\"",
         "durability" => "durability = \"disk\"",
+        "checkpoints" => "checkpoints = \"rolling\"",
         "trusted_hardware" => "trusted_hardware = \"software\"",
         other => unreachable!("{other} is asked for by the code, never by a file"),
     }

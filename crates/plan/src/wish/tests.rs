@@ -122,7 +122,7 @@ error: [wish] has no `replicas`
   |
 5 | replicas = 4
   | ^^^^^^^^
-  = help: [wish] has `faults`, `against`, `durability` and `trusted_hardware`"
+  = help: [wish] has `faults`, `against`, `durability`, `checkpoints` and `trusted_hardware`"
     );
     assert_eq!(
         complaint_of("[wish]\nfaults = 1", "faults = 1\n[wish]"),
@@ -262,6 +262,23 @@ error: `against` cannot be \"byzantin\"
     );
     let text = complaint_of("\"byzantine\"", "\"fire\"");
     assert!(text.ends_with("= help: against is \"byzantine\" or \"crash\""), "{text}");
+}
+
+#[test]
+fn how_states_are_taken_may_be_said_or_left_open() {
+    let said = |line: &str| {
+        let text = format!(
+            "name = \"kv\"\napplication.builtin = \"kv\"\n[wish]\nfaults = 1\nagainst = \"crash\"\n{line}"
+        );
+        parse(&text).map(|wish| wish.checkpoints)
+    };
+    assert_eq!(said("").expect("it is right"), None);
+    assert_eq!(
+        said("checkpoints = \"quiescent\"\n").expect("it is right"),
+        Some(CheckpointStrategy::Quiescent)
+    );
+    assert_eq!(said("checkpoints = \"rolling\"\n").expect("it is right"), Some(CheckpointStrategy::Rolling));
+    assert!(said("checkpoints = \"daily\"\n").is_err());
 }
 
 #[test]

@@ -201,7 +201,8 @@ impl World {
 
     /// Does what machines have to do by themselves.
     fn settle(&mut self) {
-        let own = |happening: &Happening| matches!(happening, Happening::Event { .. });
+        let own =
+            |happening: &Happening| matches!(happening, Happening::Event { .. } | Happening::Chunk { .. });
         while let Some(key) = self.queue.iter().find(|(_, h)| own(h)).map(|(key, _)| *key) {
             let happening = self.queue.remove(&key).expect("found just now");
             self.happen(happening);
