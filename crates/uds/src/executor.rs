@@ -23,6 +23,12 @@ use shared::{Admission, Shared};
 pub use seeded::Seeded;
 pub use workers::Workers;
 
+/// Whether the task that runs here is panicking: what is dropped then must not panic again, which would end the process.
+#[must_use]
+pub fn is_panicking() -> bool {
+    std::thread::panicking()
+}
+
 /// One deterministic order of lock grants. Cheap to clone; all clones are the same scheduler.
 ///
 /// Tasks and the locks they use belong to one scheduler. Whoever calls [`Scheduler::admit`], [`Scheduler::fill`]
