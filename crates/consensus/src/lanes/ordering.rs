@@ -208,7 +208,10 @@ impl Lanes {
                 {
                     ours.clone_from(&ground);
                 }
-                place.proposer = ground;
+                // Where the core took its time something of a later view may stand here, on another one's word.
+                if place.stands(endorsement.view) {
+                    place.proposer = ground;
+                }
                 place.sent = Some(self.clock);
             }
         }
