@@ -506,8 +506,11 @@ impl<A: Application> Inner<A> {
     }
 
     fn rested(&self, restores: u64, event: HostEvent, waiting: Vec<Arc<Errand>>) {
-        let report = self.desk().line.rested(restores, event, waiting);
-        report.into_iter().for_each(|event| (self.sink)(event));
+        let is_wanted = self.desk().line.rested(restores, &event, waiting);
+        // What nobody wants is dropped here: a cut in it tells the desk that it is gone.
+        if is_wanted {
+            (self.sink)(event);
+        }
     }
 }
 

@@ -521,7 +521,7 @@ impl Core {
                 self.jobs.put(move || {
                     let share = share.sign(&digest);
                     edge.metrics.counters.shares_signed.one();
-                    edge.sources.results.put(Event::Signed { statement, share });
+                    edge.sources.results.put(Event::Signed { statement, digest, share });
                 });
             }
             Effect::Combine { statement, digest, shares, key } => {
@@ -533,7 +533,7 @@ impl Core {
                     };
                     edge.metrics.counters.combined.one();
                     let culprits = culprits.into_iter().map(ReplicaId).collect();
-                    edge.sources.results.put(Event::Combined { statement, signature, culprits });
+                    edge.sources.results.put(Event::Combined { statement, digest, signature, culprits });
                 });
             }
             Effect::Chunk { slot, turn, system, application } => {

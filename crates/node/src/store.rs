@@ -150,7 +150,10 @@ fn read_state(store: &Store<Files>, found: &FoundCheckpoint) -> Result<Result<St
     let chunks = (0..found.chunks()).map(|index| found.chunk(store.disk(), index).map(Chunk::new));
     let state = Chunked::of_chunks(chunks.collect::<Result<_, _>>()?);
     if state.digest() != certificate.checkpoint.digest {
-        return Ok(Err("a state is another one than its certificate says".to_owned()));
+        return Ok(Err(
+            "its bytes are not those that were certified: memory may have failed before they were written"
+                .to_owned(),
+        ));
     }
     Ok(Ok((certificate, state)))
 }

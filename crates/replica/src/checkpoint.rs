@@ -85,7 +85,8 @@ impl Checkpoints {
             return;
         }
         let votes = self.votes.entry(author).or_default();
-        votes.entry(checkpoint.slot).or_insert((checkpoint, signature));
+        // The last word counts: a replica whose state was wrong votes again.
+        votes.insert(checkpoint.slot, (checkpoint, signature));
         while votes.len() > VOTES_KEPT {
             votes.pop_first();
         }
@@ -142,6 +143,13 @@ impl Checkpoints {
     pub fn newest(&self, above: Slot) -> Option<(CheckpointCertificate, Arc<Chunked>)> {
         let certificate = self.stable.as_ref().filter(|certificate| certificate.checkpoint.slot > above)?;
         Some((certificate.clone(), self.image(certificate.checkpoint.slot)?.clone()))
+    }
+
+    /// What this replica made of its state and nobody certified was wrong: it will vote again.
+    pub fn forget_own(&mut self, me: ReplicaId) {
+        self.own = None;
+        self.votes.remove(&me);
+        self.images.retain(|_, kept| kept.certificate.is_some());
     }
 
     /// The state of which most may still be right, for one that fetches another.
@@ -334,8 +342,8 @@ mod tests {
         let group = &seats[0].group;
         checkpoints.vote(Slot(8), image(8), &seats[0]);
         let other = Checkpoint { slot: Slot(8), digest: image(9).digest() };
-        checkpoints.add(seats[1].me, other, seats[1].sign(&other.statement(group)));
         vote_of(&seats[1], 8, &mut checkpoints);
+        checkpoints.add(seats[1].me, other, seats[1].sign(&other.statement(group)));
         vote_of(&seats[2], 8, &mut checkpoints);
         assert_eq!(checkpoints.certified(group), None, "two and one");
         vote_of(&seats[3], 8, &mut checkpoints);

@@ -111,6 +111,8 @@ pub enum Event {
     Signed {
         /// On what.
         statement: Statement,
+        /// As bytes.
+        digest: Digest,
         /// The share.
         share: SignatureShare,
     },
@@ -118,6 +120,8 @@ pub enum Event {
     Combined {
         /// On what.
         statement: Statement,
+        /// As bytes.
+        digest: Digest,
         /// The signature, if there were enough good shares.
         signature: Option<ServiceSignature>,
         /// Whose shares were bad.

@@ -214,9 +214,9 @@ impl Replica {
             Event::Chunked { slot, turn, state } => self.on_chunked(slot, turn, state, effects),
             Event::Kept(slot) => self.on_kept(slot, effects),
             Event::Restored { slot, result } => self.on_restored(slot, result, effects),
-            Event::Signed { statement, share } => self.on_signed(statement, share, effects),
-            Event::Combined { statement, signature, culprits } => {
-                self.on_combined(statement, signature, &culprits, effects);
+            Event::Signed { statement, digest, share } => self.on_signed(statement, digest, share, effects),
+            Event::Combined { statement, digest, signature, culprits } => {
+                self.on_combined((statement, digest), signature, &culprits, effects);
             }
         }
         self.run_consensus(clock, effects);

@@ -322,6 +322,12 @@ impl Shares {
         fresh
     }
 
+    /// They are of a state that was wrong, or were compared with what follows from it.
+    pub fn forget(&mut self) {
+        self.shares.clear();
+        self.liars.clear();
+    }
+
     /// The state of `author` was right lately: what it says counts again, as bad shares may have come from a state that was
     /// wrong and is mended.
     pub fn forgive(&mut self, author: ReplicaId) {

@@ -10,7 +10,7 @@
 //! So a chunk that was fetched is right whoever gave it, and a state that is given up for a newer one costs little. A source
 //! that lets a question wait for a whole period has its questions put to others.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use smr_app::state::Chunk;
 use smr_consensus::checkpoint::CheckpointCertificate;
@@ -42,6 +42,8 @@ pub struct Transfer {
     sources: BTreeMap<ReplicaId, Source>,
     /// Who has offered something newer instead.
     newer: BTreeMap<ReplicaId, Slot>,
+    /// Who has lied of the goal.
+    liars: BTreeSet<ReplicaId>,
     /// Chunks of other states, by digest.
     at_hand: BTreeMap<Digest, Chunk>,
 }
@@ -64,6 +66,8 @@ struct Goal {
 #[derive(Clone, Debug, Default)]
 struct Source {
     questions: Vec<Question>,
+    /// How often it gave less than it was asked for.
+    short: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -117,7 +121,7 @@ impl Transfer {
         let others = (0..size).map(ReplicaId::at).filter(|peer| *peer != me);
         if let Some(goal) = &self.goal {
             let begun = Some(goal.certificate.checkpoint.slot);
-            let idle = others.filter(|peer| !self.sources.contains_key(peer));
+            let idle = others.filter(|peer| !self.sources.contains_key(peer) && !self.liars.contains(peer));
             return idle.map(|peer| (peer, PeerMessage::StateQuery { above, begun })).collect();
         }
         let after = self.asked.unwrap_or(me).index();
@@ -131,7 +135,11 @@ impl Transfer {
     pub fn offered(&mut self, from: ReplicaId, above: Slot, offer: Offer) -> bool {
         let Offer { certificate, count, root } = offer;
         let slot = certificate.checkpoint.slot;
-        if !self.is_wanted() || slot <= above || !(1..=CHUNKS_MAX).contains(&count) {
+        if !self.is_wanted()
+            || self.liars.contains(&from)
+            || slot <= above
+            || !(1..=CHUNKS_MAX).contains(&count)
+        {
             return false;
         }
         match &self.goal {
@@ -170,18 +178,16 @@ impl Transfer {
         let mut asks = Vec::new();
         let Some(goal) = &mut self.goal else { return asks };
         let slot = goal.certificate.checkpoint.slot;
-        // In turns, so that each has something to do.
-        for _ in 0..QUESTIONS_MAX {
-            for (peer, source) in &mut self.sources {
-                if source.questions.len() >= QUESTIONS_MAX {
-                    continue;
-                }
-                let Some(what) = goal.next() else { return asks };
-                asks.push((*peer, what.message(slot)));
-                source.questions.push(Question { what, is_old: false });
-            }
+        loop {
+            // Whoever has least to do, so that each has something; and of those who gives most for a question, so that one who
+            // answers little by little does not get what it left out.
+            let free = self.sources.iter_mut().filter(|(_, source)| source.questions.len() < QUESTIONS_MAX);
+            let next = free.min_by_key(|(_, source)| (source.questions.len(), source.short));
+            let Some((peer, source)) = next else { return asks };
+            let Some(what) = goal.next() else { return asks };
+            asks.push((*peer, what.message(slot)));
+            source.questions.push(Question { what, is_old: false });
         }
-        asks
     }
 
     /// A block of leaves. True if it was missing and is of the certified state.
@@ -207,7 +213,7 @@ impl Transfer {
             && path.count == merkle::in_blocks(count, BLOCK_HEIGHT)
             && path.root_from(merkle::Tree::new(leaves.clone()).root()) == Some(goal.root);
         if !holds {
-            self.drop_source(from);
+            self.found_lying(from);
             return false;
         }
         self.sources.entry(from).and_modify(|source| source.answered(&Asked::Block(block)));
@@ -244,11 +250,21 @@ impl Transfer {
                 lies = true;
             }
         }
-        goal.give_back(asked);
+        if goal.give_back(asked) {
+            self.sources.entry(from).and_modify(|source| source.short += 1);
+        }
         if lies {
-            self.drop_source(from);
+            self.found_lying(from);
         }
         useful
+    }
+
+    /// Nothing is believed of it as long as this state is fetched.
+    fn found_lying(&mut self, peer: ReplicaId) {
+        if self.sources.contains_key(&peer) {
+            self.liars.insert(peer);
+            self.drop_source(peer);
+        }
     }
 
     /// What this one was asked is asked of others.
@@ -271,8 +287,9 @@ impl Transfer {
         let newer = std::mem::take(&mut self.newer);
         if self.sources.is_empty() || (self.sources.len() < enough && !newer.is_empty()) {
             let chunks = std::mem::take(&mut goal.chunks);
+            self.at_hand.clear();
             self.has_at_hand(chunks.iter().flatten());
-            (self.goal, self.sources) = (None, BTreeMap::new());
+            (self.goal, self.sources, self.liars) = (None, BTreeMap::new(), BTreeSet::new());
         }
     }
 
@@ -298,8 +315,14 @@ impl Goal {
         if let Some(block) = self.blocks_left.pop_front() {
             return Some(Asked::Block(block));
         }
-        let count = self.chunks_left.len().min(ASKED_MAX);
-        let chunks: Vec<u32> = self.chunks_left.drain(..count).collect();
+        let mut chunks = Vec::new();
+        while chunks.len() < ASKED_MAX
+            && let Some(index) = self.chunks_left.pop_front()
+        {
+            if self.chunks[index as usize].is_none() {
+                chunks.push(index);
+            }
+        }
         (!chunks.is_empty()).then_some(Asked::Chunks(chunks))
     }
 
@@ -310,16 +333,24 @@ impl Goal {
 
     fn ask_again(&mut self, what: Asked) {
         match what {
-            Asked::Block(block) => self.blocks_left.push_front(block),
-            Asked::Chunks(chunks) => self.give_back(chunks),
+            Asked::Block(block) => {
+                if self.leaves[(block as usize) << BLOCK_HEIGHT].is_none() {
+                    self.blocks_left.push_front(block);
+                }
+            }
+            Asked::Chunks(chunks) => {
+                self.give_back(chunks);
+            }
         }
     }
 
-    /// Of these chunks, those that are missing are asked for next.
-    fn give_back(&mut self, chunks: Vec<u32>) {
+    /// Of these chunks, those that are missing are asked for next; whether there are any.
+    fn give_back(&mut self, chunks: Vec<u32>) -> bool {
+        let before = self.chunks_left.len();
         for index in chunks.into_iter().rev().filter(|index| self.chunks[*index as usize].is_none()) {
             self.chunks_left.push_front(index);
         }
+        self.chunks_left.len() > before
     }
 }
 

@@ -101,11 +101,11 @@ impl Bench {
                 Some(Event::Chunked { slot, turn, state })
             }
             Effect::Sign { statement, digest, share } => {
-                Some(Event::Signed { statement, share: share.sign(&digest) })
+                Some(Event::Signed { statement, digest, share: share.sign(&digest) })
             }
             Effect::Combine { statement, digest, shares, key } => {
                 let signature = key.combine_verified(&digest, &shares).expect("good shares").signature;
-                Some(Event::Combined { statement, signature: Some(signature), culprits: Vec::new() })
+                Some(Event::Combined { statement, digest, signature: Some(signature), culprits: Vec::new() })
             }
             Effect::Reply { reply, .. } => {
                 self.replies.push(reply);

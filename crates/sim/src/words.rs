@@ -200,7 +200,7 @@ impl Words {
             },
             Event::Restored { slot, .. } => format!("restored slot {slot}"),
             Event::Signed { statement, .. } => format!("signed {}", self::statement(statement)),
-            Event::Combined { statement, signature, culprits } => {
+            Event::Combined { statement, signature, culprits, .. } => {
                 let whole = signature.is_some();
                 format!("combined {}: {whole}, bad shares of {culprits:?}", self::statement(statement))
             }

@@ -170,26 +170,21 @@ impl Line {
         self.rest = Rest::Suspended(suspension);
     }
 
-    /// The application is done with a checkpoint or a restore; what is to be reported unless it was overtaken.
+    /// The application is done with a checkpoint or a restore; whether that is to be reported, as nothing has overtaken it.
     /// `carried` are commands that wait in the state that it has now and are not in the scheduler.
-    pub(super) fn rested(
-        &mut self,
-        restores: u64,
-        event: HostEvent,
-        carried: Vec<Arc<Errand>>,
-    ) -> Option<HostEvent> {
+    pub(super) fn rested(&mut self, restores: u64, event: &HostEvent, carried: Vec<Arc<Errand>>) -> bool {
         if let Rest::Busy(suspension) = std::mem::replace(&mut self.rest, Rest::None) {
             self.rest = Rest::Suspended(suspension);
         }
         if restores != self.restores {
-            return None;
+            return false;
         }
         self.carried.extend(carried);
         if matches!(event, HostEvent::Restored { result: Err(_), .. } | HostEvent::CheckpointFailed { .. }) {
             self.next_slot = None;
             self.waiting.clear();
         }
-        Some(event)
+        true
     }
 
     /// The next thing to do, if there is one now. Whoever takes it does it before the one after.

@@ -1,4 +1,5 @@
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use smr_uds::{Fault, Seeded, Workers, preset};
 
 use super::*;
 use crate::builtin;
+use crate::state::Cut;
 
 /// A ledger with one lock for each of four accounts: `move FROM TO AMOUNT`, `audit`, `pay FROM AMOUNT`, which waits
 /// until there is as much, commands that begin others, and commands that fail.
@@ -289,6 +291,41 @@ fn a_restore_drops_what_came_before_it() {
     assert_eq!(slot_of(&events[1]), 6);
     assert_eq!(accounts(&events[2]), (6, [0, 0, -1, 1]));
     assert_eq!(events.len(), 3);
+}
+
+/// While its state is taken, its host is given another one.
+#[derive(Default)]
+struct Overtaken(OnceLock<Weak<Host<Overtaken>>>);
+
+impl Application for Overtaken {
+    async fn execute(&self, _: &Context, _: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn cut(&self) -> Cut {
+        let host = self.0.get().and_then(Weak::upgrade).unwrap();
+        host.restore(Slot(5), nothing());
+        Cut::of_snapshot(Vec::new())
+    }
+
+    fn restore(&self, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_restore_may_overtake_a_state_that_is_being_taken() {
+    for strategy in [Strategy::Rolling, Strategy::Quiescent] {
+        let (sink, events) = collect();
+        let config = HostConfig::new(preset::sequential());
+        let host = Arc::new(Host::new(Overtaken::default(), config, sink).unwrap());
+        host.application().0.set(Arc::downgrade(&host)).unwrap();
+        host.execute(work(1, &[])).unwrap();
+        host.checkpoint(Slot(1), strategy).unwrap();
+        Seeded::new(1).run(host.scheduler());
+        let events: Vec<HostEvent> = events.try_iter().collect();
+        assert!(matches!(events[1..], [HostEvent::Restored { slot: Slot(5), result: Ok(()) }]), "{events:?}");
+    }
 }
 
 #[test]

@@ -80,6 +80,7 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         if let Some(share) = self.shares.of(statement, self.seat.me)
+            && !self.is_silent()
             && self.quota.may_answer(from)
         {
             Replica::send(effects, from, PeerMessage::Share { statement, share });
@@ -117,9 +118,14 @@ impl Replica {
     pub(super) fn on_signed(
         &mut self,
         statement: Statement,
+        digest: Digest,
         share: SignatureShare,
         effects: &mut Vec<Effect>,
     ) {
+        // Of a state that was wrong, and is mended or will be.
+        if self.is_silent() || self.statement_digest(statement) != Some(digest) {
+            return;
+        }
         self.shares.add(statement, self.seat.me, share);
         Replica::broadcast(effects, PeerMessage::Share { statement, share });
         self.try_combine(statement, effects);
@@ -171,11 +177,16 @@ impl Replica {
     /// What came of combining shares on a statement.
     pub(super) fn on_combined(
         &mut self,
-        statement: Statement,
+        (statement, digest): (Statement, Digest),
         signature: Option<ServiceSignature>,
         culprits: &[ReplicaId],
         effects: &mut Vec<Effect>,
     ) {
+        if self.statement_digest(statement) != Some(digest) {
+            self.shares.combined(&[]);
+            self.combine_next(effects);
+            return;
+        }
         for liar in self.shares.combined(culprits) {
             effects.push(Effect::Report(Observation::BadShare(liar)));
         }
@@ -248,7 +259,10 @@ impl Replica {
         self.unsettled.clear();
         self.report_settled();
         let repeats = !known_bugs::REPEATS_NO_CHECKPOINT.is_on();
-        if repeats && let Some(vote) = self.checkpoints.unfinished() {
+        if repeats
+            && !self.is_silent()
+            && let Some(vote) = self.checkpoints.unfinished()
+        {
             Replica::broadcast(effects, vote);
         }
         if let Some(endpoints) = &self.system.endpoints {

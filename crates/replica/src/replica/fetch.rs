@@ -108,7 +108,7 @@ impl Replica {
         self.ask_for_more(effects);
     }
 
-    /// Something useful has come.
+    /// Something has come.
     pub(super) fn go_on_fetching(&mut self, effects: &mut Vec<Effect>) {
         let Some((certificate, image)) = self.transfer.complete() else {
             self.ask_for_more(effects);

@@ -86,6 +86,8 @@ impl Replica {
         if self.healing.take().is_none() {
             return;
         }
+        self.checkpoints.forget_own(self.seat.me);
+        self.shares.forget();
         let times = if self.healed.at == slot { self.healed.times + 1 } else { 1 };
         self.healed = Healed { at: slot, times, all: self.healed.all + 1 };
         let again = admitted.into_iter().filter(|(admitted, _)| *admitted > slot);

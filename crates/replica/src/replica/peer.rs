@@ -38,17 +38,15 @@ impl Replica {
             PeerMessage::StateOffer(offer) => self.on_state_offer(from, offer, effects),
             PeerMessage::LeavesQuery { slot, block } => self.on_leaves_query(from, slot, block, effects),
             PeerMessage::Leaves { slot, leaves, path } => {
-                if self.transfer.received_leaves(from, slot, leaves, &path) {
-                    self.go_on_fetching(effects);
-                }
+                self.transfer.received_leaves(from, slot, leaves, &path);
+                self.go_on_fetching(effects);
             }
             PeerMessage::ChunksQuery { slot, indexes } => {
                 self.on_chunks_query(from, slot, &indexes, effects);
             }
             PeerMessage::Chunks { slot, chunks } => {
-                if self.transfer.received(from, slot, chunks) {
-                    self.go_on_fetching(effects);
-                }
+                self.transfer.received(from, slot, chunks);
+                self.go_on_fetching(effects);
             }
         }
     }

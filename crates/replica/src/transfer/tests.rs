@@ -136,6 +136,30 @@ fn what_an_answer_has_no_room_for_is_asked_again() {
 }
 
 #[test]
+fn one_who_answers_little_by_little_does_not_hold_up_the_end() {
+    let state = state(64);
+    let mut transfer = begun(&state);
+    let [(peer, query)] = &transfer.ask()[..] else { panic!("leaves") };
+    answer(&state, &mut transfer, *peer, query);
+    let (mut asked, mut slow) = (0, None);
+    while transfer.complete().is_none() {
+        for (peer, query) in transfer.ask() {
+            asked += 1;
+            match query {
+                // Whoever is asked first gives one chunk for each question.
+                PeerMessage::ChunksQuery { slot, indexes } if *slow.get_or_insert(peer) == peer => {
+                    let index = indexes[0];
+                    let bytes = state.chunks()[index as usize].bytes().to_vec();
+                    assert!(transfer.received(peer, slot, vec![(index, bytes)]));
+                }
+                query => assert!(answer(&state, &mut transfer, peer, &query)),
+            }
+        }
+    }
+    assert_eq!(asked, 2, "the rest is asked of another one");
+}
+
+#[test]
 fn a_state_that_only_one_serves_is_given_up_for_a_newer_one_and_nothing_is_lost() {
     let (old, new) = (state(10), state(12));
     let mut transfer = Transfer::default();

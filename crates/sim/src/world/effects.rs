@@ -93,11 +93,11 @@ impl World {
             Effect::Sign { statement, digest, share } => {
                 let author = self.machines[machine].seat.me;
                 let share = self.setting.scheme.sign(author.0, &digest, &share);
-                self.report_later(machine, 300, Event::Signed { statement, share });
+                self.report_later(machine, 300, Event::Signed { statement, digest, share });
             }
             Effect::Combine { statement, digest, shares, key } => {
                 let (signature, culprits) = self.setting.scheme.combine(&key, &digest, &shares);
-                self.report_later(machine, 2_000, Event::Combined { statement, signature, culprits });
+                self.report_later(machine, 2_000, Event::Combined { statement, digest, signature, culprits });
             }
             Effect::Chunk { slot, turn, system, application } => {
                 self.trace.hear(|| Said::State(smr_wire::encode(&*system)));
